@@ -1,0 +1,65 @@
+# One environment in .venv; a stamp per set of extras makes a second call install nothing.
+
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= out
+PYTEST_ARGS ?=
+
+PY := $(VENV)/bin/python
+INSTALL := $(PY) -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+RECIPE := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint format bench docs clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "stiffguide needs Python 3.11 or newer; try: make PYTHON=python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.stamp: $(RECIPE) | $(PY)
+	$(INSTALL) --editable '.[cli,plot,digits]'
+	@touch $@
+
+$(VENV)/test.stamp: $(RECIPE) | $(PY)
+	$(INSTALL) --editable '.[test,dev,digits]'
+	@touch $@
+
+$(VENV)/bench.stamp: $(RECIPE) | $(PY)
+	$(INSTALL) --editable '.[bench]'
+	@touch $@
+
+$(VENV)/docs.stamp: $(RECIPE) | $(PY)
+	$(INSTALL) --editable '.[docs]'
+	@touch $@
+
+demo: $(VENV)/demo.stamp  ## solve, plot and compare; results in out/
+	$(PY) -m stiffguide demo --out $(OUT)
+
+# One thread per worker: the problems are small, and workers would fight over the cores.
+test: $(VENV)/test.stamp  ## the tests, without the slow ones
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto -m "not slow" $(PYTEST_ARGS)
+
+test-all: $(VENV)/test.stamp  ## every test
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto $(PYTEST_ARGS)
+
+lint: $(VENV)/test.stamp  ## ruff and mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: $(VENV)/test.stamp  ## let ruff rewrite what it can
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+bench: $(VENV)/bench.stamp  ## ratios against other solvers, side by side
+	$(PY) -m stiffguide bench --out $(OUT)
+
+docs: $(VENV)/docs.stamp  ## the manual, in docs/_build/html
+	$(PY) -m sphinx -W --keep-going docs docs/_build/html
+
+clean:  ## remove the environment and everything generated
+	rm -rf $(VENV) $(OUT) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

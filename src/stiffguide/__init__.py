@@ -1,0 +1,47 @@
+"""Stiff ODEs in PyTorch: batched, differentiable, honest about failure."""
+
+from stiffguide import controllers, output, problems
+from stiffguide.contracts import Guidance, Method, Step
+from stiffguide.controllers import PID, Fixed, Grid, Integral
+from stiffguide.errors import (
+    InputError,
+    SolveFailed,
+    Status,
+    StiffguideError,
+    TableauError,
+    UnsupportedError,
+)
+from stiffguide.output import AtTimes, End, EveryStep, SteadyState
+from stiffguide.solution import Solution, Stats
+from stiffguide.solve import solve
+from stiffguide.tableau import RosenbrockTableau, Tableau
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PID",
+    "AtTimes",
+    "End",
+    "EveryStep",
+    "Fixed",
+    "Grid",
+    "Guidance",
+    "InputError",
+    "Integral",
+    "Method",
+    "RosenbrockTableau",
+    "Solution",
+    "SolveFailed",
+    "Stats",
+    "Status",
+    "SteadyState",
+    "Step",
+    "StiffguideError",
+    "Tableau",
+    "TableauError",
+    "UnsupportedError",
+    "controllers",
+    "output",
+    "problems",
+    "solve",
+]

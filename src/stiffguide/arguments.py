@@ -1,0 +1,101 @@
+"""The numbers that a solve is given: checked, and brought to the shapes that the loop wants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stiffguide.contracts import Tolerance
+from stiffguide.errors import InputError, UnsupportedError
+from stiffguide.layout import Layout
+from stiffguide.tensors import real_dtype
+
+
+def times(t0: Any, t1: Any, layout: Layout) -> tuple[Tensor, Tensor]:
+    """t0 and t1 as (B,) float64 each; raises InputError."""
+    ends = []
+    for name, value in (("t0", t0), ("t1", t1)):
+        try:
+            t = torch.as_tensor(value, dtype=torch.float64, device=layout.device)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"{name} is not a number: {value!r}") from error
+        if t.requires_grad:
+            raise UnsupportedError(
+                f"{name} requires grad, which is not supported: detach it (dy/dt1 is f(t1, y1))"
+            )
+        if t.ndim > 1 or (t.ndim == 1 and (not layout.batched or t.shape[0] != layout.rows)):
+            expected = f"a scalar or ({layout.rows},)" if layout.batched else "a scalar"
+            raise InputError(f"{name} has shape {tuple(t.shape)}; give {expected}")
+        if not bool(torch.isfinite(t).all()):
+            raise InputError(f"{name} must be finite, not {value}")
+        ends.append(t.expand(layout.rows).clone())
+    return ends[0], ends[1]
+
+
+def tolerance(rtol: Any, atol: Any, layout: Layout) -> Tolerance:
+    """Both tolerances: numbers, or (1 or B, 1 or F); raises InputError."""
+    made = Tolerance(_per_entry(rtol, "rtol", layout), _per_entry(atol, "atol", layout))
+    for name in ("rtol", "atol"):
+        value = torch.as_tensor(getattr(made, name))
+        if not bool((value >= 0).all()) or not bool(torch.isfinite(value).all()):
+            raise InputError(f"{name} must be finite and not negative, got {value.min().item():g}")
+    if not bool((torch.as_tensor(made.rtol) + torch.as_tensor(made.atol) > 0).all()):
+        raise InputError("rtol and atol are both zero: no step can be accurate enough")
+    return made
+
+
+def _per_entry(given: Any, name: str, layout: Layout) -> Tensor | float:
+    if isinstance(given, (int, float)):
+        return float(given)
+    if not layout.single and not isinstance(given, Tensor):
+        given = Layout(given, batched=False).flatten(given, name).reshape(-1)
+    value = torch.as_tensor(given, dtype=torch.float64).detach()
+    value = value.to(device=layout.device, dtype=real_dtype(layout.dtype))
+    b, n, shape = layout.rows, layout.features, tuple(value.shape)
+    if value.ndim == 0:
+        return float(value)
+    if shape == (n,) or (layout.single and shape == layout.feature_shape):
+        return value.reshape(1, n)
+    if layout.batched and shape == (b,):
+        return value.reshape(b, 1)
+    if layout.batched and layout.single and shape == (b, *layout.feature_shape):
+        return value.reshape(b, n)
+    raise InputError(
+        f"{name} has shape {shape}; give a number, the shape of y0 {layout.feature_shape}"
+        + (f", or ({b},) per row" if layout.batched else "")
+    )
+
+
+def stops(tstops: Any, t0: Tensor, t1: Tensor, layout: Layout) -> Tensor:
+    """The times (B, K) to step on exactly, in order, t1 last."""
+    if tstops is None:
+        return t1.unsqueeze(1)
+    stops = torch.atleast_2d(torch.as_tensor(tstops, dtype=torch.float64, device=layout.device))
+    if stops.ndim != 2 or stops.shape[0] not in (1, layout.rows):
+        raise InputError(f"tstops has shape {tuple(stops.shape)}; give (K,) or ({layout.rows}, K)")
+    if not bool(torch.isfinite(stops).all()):
+        raise InputError("tstops must be finite")
+    sign = torch.where(t1 < t0, -1.0, 1.0).unsqueeze(1)
+    ahead = stops.expand(layout.rows, -1) * sign
+    # stops that are not inside the interval are met at its end: harmless, and no row is ragged
+    outside = (ahead <= t0.unsqueeze(1) * sign) | (ahead >= t1.unsqueeze(1) * sign)
+    ahead = torch.where(outside, t1.unsqueeze(1) * sign, ahead)
+    return torch.cat((ahead.sort(dim=1).values * sign, t1.unsqueeze(1)), 1)
+
+
+def length(value: float | None, name: str) -> float | None:
+    """A positive length of time, or None."""
+    if value is None:
+        return None
+    if not float(value) > 0:
+        raise InputError(f"{name} must be positive, not {value}")
+    return float(value)
+
+
+def attempts(value: int) -> int:
+    """A positive number of attempts."""
+    if int(value) < 1:
+        raise InputError(f"max_attempts must be at least 1, not {value}")
+    return int(value)

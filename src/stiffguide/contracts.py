@@ -1,0 +1,227 @@
+"""The records and protocols that the floors exchange. Read this file first.
+
+Letters: B rows, F features, S stages. A *row* is one initial value problem of a batch; it has its
+own t, dt and status. Shared arguments are documented once, here:
+
+- `t0`, `dt` (B,): start and signed step of an attempt, float64; `y0`, `y1` (B, F): state at both
+  ends; `f0`, `f1` (B, F): the vector field there.
+- `error` (B, F): y1 minus the embedded solution, signed and unscaled, because a controller takes
+  its norm and a guidance rule its direction.
+- A state (of a method, a controller, a rule) is a NamedTuple of tensors with leading axis B:
+  state in, state out, committed row by row where an attempt was accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from stiffguide.tensors import constant, rms
+
+State = Any  # a NamedTuple of (B, ...) tensors, or the empty tuple
+
+
+class Linearisation(NamedTuple):
+    """f(t, y) to first order."""
+
+    jac: Tensor  # (B, F, F), d f_i / d y_j
+    time: Tensor | None  # (B, F), d f / d t, when asked for
+    nfe: int  # evaluations of f that it took beyond the Jacobian itself
+
+
+class Field(Protocol):
+    """A vector field whose row i depends on row i only."""
+
+    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+        """f(t (B,), y (B, F)) -> (B, F)."""
+        ...
+
+    def linearise(self, t: Tensor, y: Tensor, *, time: bool) -> Linearisation:
+        """The Jacobian at (t, y) and, with `time`, the derivative by t."""
+        ...
+
+
+class Work(NamedTuple):
+    """What one attempt cost a row: a number for all rows, or one per row (B,)."""
+
+    nfe: Tensor | int
+    njac: Tensor | int = 0
+    nlu: Tensor | int = 0
+
+
+class Step(NamedTuple):
+    """What an attempt found out; rows with `ok` False are never read."""
+
+    t0: Tensor
+    dt: Tensor
+    y0: Tensor
+    f0: Tensor
+    y1: Tensor
+    error: Tensor | None
+    error_order: int | None  # the error is O(dt^(error_order + 1))
+    ok: Tensor | None  # (B,) bool; None: every row
+    state: State
+    work: Work
+    stages: Tensor  # (S, B, F), whatever the method's interpolant is made of
+    f1: Tensor | None = None  # only if it came free
+
+
+class Method(Protocol):
+    """A one-step method; pure functions of their arguments."""
+
+    name: str
+    family: str
+    order: int
+    error_order: int | None
+    implicit: bool
+
+    @property
+    def dense_order(self) -> int:
+        """Order of the interpolant."""
+        ...
+
+    def init(self, t0: Tensor, y0: Tensor) -> State:
+        """The state before the first attempt; it must not alias its arguments."""
+        ...
+
+    def step(
+        self,
+        f: Field,
+        t0: Tensor,
+        dt: Tensor,
+        y0: Tensor,
+        f0: Tensor,
+        state: State,
+        tolerance: Tolerance,
+    ) -> Step:
+        """Attempt one step in every row; the tolerance is for nonlinear solvers only."""
+        ...
+
+    def retry(self, before: State, tried: State) -> State:
+        """The state for the next attempt of a row whose attempt was rejected."""
+        ...
+
+    def displace(self, state: State, delta: Tensor) -> State:
+        """The state after y1 was moved by delta (B, F)."""
+        ...
+
+    def interpolant(self, step: Step, f1: Tensor) -> Tensor:
+        """Coefficients (D, B, F): y(t0 + theta dt) = y0 + sum_d coefficient_d theta^(d+1)."""
+        ...
+
+
+class Verdict(NamedTuple):
+    """A controller's judgement of an attempt."""
+
+    accept: Tensor  # (B,) bool
+    dt_next: Tensor  # (B,)
+    state: State
+
+
+class Controller(Protocol):
+    """Turns errors into acceptance and the next dt."""
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether it may reject, and needs an error."""
+        ...
+
+    def init(self, t0: Tensor, t1: Tensor, dt: Tensor) -> tuple[Tensor, State]:
+        """The first dt (B,), given a proposal, and the first state."""
+        ...
+
+    def judge(self, step: Step, tolerance: Tolerance, state: State) -> Verdict:
+        """Accept or reject each row, and propose its next dt."""
+        ...
+
+
+class Moment(NamedTuple):
+    """An attempt after the verdict, as outputs see it."""
+
+    t0: Tensor  # (B,)
+    t1: Tensor  # (B,)
+    y0: Tensor  # (B, F)
+    y1: Tensor  # (B, F), guidance included
+    f1: Tensor  # (B, F)
+    accept: Tensor  # (B,) bool
+    interpolant: Callable[[], Tensor]  # coefficients (D, B, F), made when asked for
+
+
+class Guidance(Protocol):
+    """Moves the result of an accepted step along what its error tells."""
+
+    needs_f1: bool
+
+    def init(self, t0: Tensor, y0: Tensor) -> State:
+        """The state before the first step."""
+        ...
+
+    def delta(
+        self, step: Step, f1: Tensor | None, state: State
+    ) -> tuple[Tensor | None, Tensor | None, State]:
+        """How far to move y1 and (if known) f1, both (B, F).
+
+        A rule without `needs_f1` is asked first and f1 is evaluated at the moved y1; a rule with
+        it is given f1 at the unmoved y1 and returns what to add to it.
+        """
+        ...
+
+
+class Output(Protocol):
+    """What a solve keeps of its steps. `start` forgets the solve before."""
+
+    def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
+        """Begin a solve from t0 (B,) to t1 (B,) at y0 (B, F)."""
+        ...
+
+    def record(self, moment: Moment) -> Tensor | None:
+        """Keep what is wanted; return the rows (B,) bool that should stop here, or None."""
+        ...
+
+    def result(self, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(times (B, T), states (B, T, F)), given where each row ended."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """rtol and atol: scalars, (B, 1) per row, (F,) per feature or (B, F); and the norm over F."""
+
+    rtol: Tensor | float
+    atol: Tensor | float
+    norm: Any = rms
+
+    def scale(self, *states: Tensor) -> Tensor:
+        """Atol + rtol max |y| over the given states (B, F)."""
+        size = states[0].abs()
+        for y in states[1:]:
+            size = torch.maximum(size, y.abs())
+        return self.atol + self.rtol * size
+
+    def ratio(self, step: Step) -> Tensor:
+        """Scaled norm of the error per row (B,); acceptable up to 1, nan when not finite."""
+        assert step.error is not None, "a controller that judges needs a method with an error"
+        with torch.no_grad():
+            scale = self.scale(step.y0, step.y1)
+            # 0/0 where atol = 0 meets a zero state: no error, no complaint
+            quotient = torch.where(step.error == 0, 0.0, step.error.abs() / scale)
+            ratio: Tensor = self.norm(quotient)
+            return ratio
+
+    def take(self, mask: Tensor) -> Tolerance:
+        """The tolerance of some rows."""
+        parts = [
+            v[mask] if isinstance(v, Tensor) and v.ndim == 2 and v.shape[0] > 1 else v
+            for v in (self.rtol, self.atol)
+        ]
+        return Tolerance(parts[0], parts[1], self.norm)
+
+
+def stage_times(t0: Tensor, dt: Tensor, c: Sequence[float]) -> Tensor:
+    """t0 + c_i dt for all stages (S, B), in the precision of time."""
+    nodes = constant(tuple(c), t0.dtype, t0.device)
+    return torch.addcmul(t0, nodes.unsqueeze(-1), dt)

@@ -1,0 +1,60 @@
+"""What can go wrong: one exception type per kind of mistake, one status per kind of ending."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class StiffguideError(Exception):
+    """Base of every exception that this package raises on purpose."""
+
+
+class TableauError(StiffguideError, ValueError):
+    """A tableau contradicts itself or its claims; the sentence names the violated condition."""
+
+
+class InputError(StiffguideError, ValueError):
+    """An argument of a solve cannot be used; the sentence says which, why, and the way out."""
+
+
+class UnsupportedError(InputError, NotImplementedError):
+    """A combination that this version does not offer; the sentence names what to use instead."""
+
+
+class SolveFailed(StiffguideError, RuntimeError):
+    """Raised by `Solution.raise_if_failed` with the sentence of the first failed row."""
+
+
+class Status(IntEnum):
+    """How a row of a solve ended (or that it has not)."""
+
+    RUNNING = -1
+    SUCCESS = 0
+    DT_TOO_SMALL = 1
+    MAX_ATTEMPTS = 2
+    NON_FINITE = 3
+    EVENT = 4  # a stopping condition of the user: event, monitor, steady state
+    INTERRUPTED = 5
+    NOT_CONVERGED = 6
+
+    @property
+    def ok(self) -> bool:
+        """Whether the row reached what was asked of it."""
+        return self in (Status.SUCCESS, Status.EVENT)
+
+    @property
+    def sentence(self) -> str:
+        """The status in plain words."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Status.RUNNING: "the solve has not ended",
+    Status.SUCCESS: "reached the end of the interval",
+    Status.DT_TOO_SMALL: "the step size fell below the resolution of time",
+    Status.MAX_ATTEMPTS: "max_attempts was used up",
+    Status.NON_FINITE: "the vector field returned values that are not finite",
+    Status.EVENT: "a stopping condition was met",
+    Status.INTERRUPTED: "the solve was interrupted",
+    Status.NOT_CONVERGED: "the nonlinear solver did not converge",
+}

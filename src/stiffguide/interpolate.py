@@ -1,0 +1,22 @@
+"""Dense output: polynomials in theta on one step, and how to evaluate them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def hermite(dt: Tensor, y0: Tensor, f0: Tensor, y1: Tensor, f1: Tensor) -> Tensor:
+    """Cubic Hermite coefficients (3, B, F) of theta, theta^2, theta^3 (Hairer I, II.6.7)."""
+    h = dt.to(f0.real.dtype if f0.is_complex() else f0.dtype).unsqueeze(-1)
+    rise, left, right = y1 - y0, h * f0, h * f1
+    return torch.stack((left, 3 * rise - 2 * left - right, left + right - 2 * rise))
+
+
+def evaluate(coefficients: Tensor, theta: Tensor, y0: Tensor, y1: Tensor) -> Tensor:
+    """y0 + sum_d c_d theta^(d+1) for c (D, M, F), theta (M,); exactly y1 at theta = 1."""
+    x = theta.to(y0.real.dtype if y0.is_complex() else y0.dtype).unsqueeze(-1)
+    value = coefficients[-1]
+    for c in reversed(coefficients[:-1].unbind(0)):
+        value = torch.addcmul(c, value, x.to(value.dtype))
+    return torch.where(theta.unsqueeze(-1) == 1, y1, torch.addcmul(y0, value, x.to(value.dtype)))

@@ -1,0 +1,166 @@
+"""The user's state (a tensor, or tuples, lists and dicts of such) as (B, F), and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stiffguide.errors import InputError
+
+
+class Layout:
+    """How a state is laid out; made from y0, it checks whatever else claims to be a state."""
+
+    def __init__(self, y0: Any, *, batched: bool) -> None:
+        self.batched = batched
+        self._tree = _shape_of(y0)
+        leaves = _leaves(y0, "y0")
+        tensors = [_real_tensor(leaf, path) for path, leaf in leaves]
+        self._paths = [path for path, _ in leaves]
+        self._shapes = [t.shape[1:] if batched else t.shape for t in tensors]
+        self._sizes = [s.numel() for s in self._shapes]
+        self.dtype = tensors[0].dtype
+        for t in tensors[1:]:
+            self.dtype = torch.promote_types(self.dtype, t.dtype)
+        self.device = tensors[0].device
+        for path, t in zip(self._paths, tensors, strict=True):
+            if t.device != self.device:
+                raise InputError(f"{path} is on {t.device}, {self._paths[0]} on {self.device}")
+        if batched:
+            self._check_rows(tensors)
+        self.rows = tensors[0].shape[0] if batched else 1
+        self.features = sum(self._sizes)
+        if self.features == 0:
+            raise InputError("y0 has no entries")
+
+    def _check_rows(self, tensors: list[Tensor]) -> None:
+        for path, t in zip(self._paths, tensors, strict=True):
+            if t.ndim == 0:
+                raise InputError(
+                    f"{path} is a scalar: with batched=True its first axis is the rows"
+                )
+            if t.shape[0] != tensors[0].shape[0]:
+                raise InputError(
+                    f"{path} has {t.shape[0]} rows, {self._paths[0]} has {tensors[0].shape[0]}"
+                )
+
+    @property
+    def single(self) -> bool:
+        """The state is one tensor."""
+        return self._tree is None
+
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        """Shape of one row of a single-tensor state."""
+        return tuple(self._shapes[0])
+
+    def flatten(self, state: Any, what: str = "f") -> Tensor:
+        """(B, F) from a state; raises InputError, naming `what`, if it has another layout."""
+        if self._tree is None and isinstance(state, Tensor):
+            return self._flat_leaf(state, 0, what)
+        if _shape_of(state) != self._tree:
+            raise InputError(
+                f"{what} is {_describe(state)}, y0 is {'a tensor' if self.single else self._tree}"
+            )
+        parts = [self._flat_leaf(leaf, i, what) for i, (_, leaf) in enumerate(_leaves(state, what))]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+
+    def _flat_leaf(self, leaf: Any, i: int, what: str) -> Tensor:
+        if not isinstance(leaf, Tensor):
+            raise InputError(f"{what} is {_describe(leaf)} where y0 has a tensor")
+        expected = (self.rows, *self._shapes[i]) if self.batched else tuple(self._shapes[i])
+        if tuple(leaf.shape) != expected:
+            raise InputError(
+                f"{what} has shape {tuple(leaf.shape)}, y0 has {expected}"
+                + (f" at {self._paths[i]}" if not self.single else "")
+            )
+        if leaf.dtype != self.dtype:
+            if torch.promote_types(leaf.dtype, self.dtype) != self.dtype:
+                raise InputError(
+                    f"{what} has dtype {leaf.dtype}, y0 has {self.dtype}: convert one of them"
+                )
+            leaf = leaf.to(self.dtype)
+        if leaf.device != self.device:
+            raise InputError(f"{what} is on {leaf.device}, y0 on {self.device}: move one of them")
+        flat: Tensor = leaf.reshape(self.rows, self._sizes[i])
+        return flat
+
+    def unflatten(self, flat: Tensor, *lead: int) -> Any:
+        """The user's state from (..., F); `lead` are the leading axes (default: its own)."""
+        front = tuple(lead) if lead or not self.batched else (self.rows,)
+        if self._tree is None:
+            return flat.reshape(front + self.feature_shape)
+        parts: tuple[Tensor, ...] = flat.split(self._sizes, -1)
+        leaves = [p.reshape(front + tuple(s)) for p, s in zip(parts, self._shapes, strict=True)]
+        return _build(self._tree, iter(leaves))
+
+    def component(self, index: int) -> str:
+        """The name of feature `index` in the user's terms, such as y[2] or y['a'][0, 1]."""
+        for path, shape, size in zip(self._paths, self._shapes, self._sizes, strict=True):
+            if index < size:
+                name = "y" + path.removeprefix("y0")
+                place = []
+                for n in reversed(shape):
+                    place.append(str(index % n))
+                    index //= n
+                return name + (f"[{', '.join(reversed(place))}]" if place else "")
+            index -= size
+        raise IndexError(index)
+
+
+def _real_tensor(leaf: Any, path: str) -> Tensor:
+    if isinstance(leaf, (int, float, complex)) and not isinstance(leaf, bool):
+        leaf = torch.tensor(leaf, dtype=torch.float64 if not isinstance(leaf, complex) else None)
+    if not isinstance(leaf, Tensor):
+        raise InputError(f"{path} is {_describe(leaf)}: states are torch tensors")
+    if not (leaf.dtype.is_floating_point or leaf.dtype.is_complex):
+        raise InputError(
+            f"{path} has dtype {leaf.dtype}: a state needs a floating-point dtype, "
+            "for example y0.double()"
+        )
+    return leaf
+
+
+def _shape_of(state: Any) -> Any:
+    """The nesting of a state: None for a tensor, else (type, keys or None, children)."""
+    if isinstance(state, Mapping):
+        return ("dict", tuple(state), tuple(_shape_of(v) for v in state.values()))
+    if isinstance(state, tuple) and hasattr(state, "_fields"):
+        return (type(state), None, tuple(map(_shape_of, state)))
+    if isinstance(state, (tuple, list)):
+        return (type(state).__name__, None, tuple(map(_shape_of, state)))
+    return None
+
+
+def _leaves(state: Any, path: str) -> list[tuple[str, Any]]:
+    if isinstance(state, Mapping):
+        children = [(f"{path}[{k!r}]", v) for k, v in state.items()]
+    elif isinstance(state, (tuple, list)):
+        children = [(f"{path}[{i}]", v) for i, v in enumerate(state)]
+    else:
+        return [(path, state)]
+    found = [leaf for p, v in children for leaf in _leaves(v, p)]
+    if not found:
+        raise InputError(f"{path} is empty")
+    return found
+
+
+def _build(tree: Any, leaves: Any) -> Any:
+    if tree is None:
+        return next(leaves)
+    kind, keys, children = tree
+    values = [_build(child, leaves) for child in children]
+    if kind == "dict":
+        return dict(zip(keys, values, strict=True))
+    if kind == "list":
+        return values
+    return tuple(values) if kind == "tuple" else kind(*values)
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    return f"a {type(value).__module__}.{type(value).__qualname__}".replace("builtins.", "")

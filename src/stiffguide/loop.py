@@ -1,0 +1,254 @@
+"""One attempt in every row, and the only loop in the package.
+
+An attempt has no branch on data: a rejection is a `where`. What every row needs stands in
+`Problem` (constant) and `Live` (committed row by row).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from stiffguide.contracts import (
+    Controller,
+    Field,
+    Guidance,
+    Method,
+    Moment,
+    Output,
+    State,
+    Step,
+    Tolerance,
+    Work,
+)
+from stiffguide.errors import Status
+from stiffguide.interpolate import hermite
+from stiffguide.tensors import constant, finite, select
+
+ATTEMPTS_BETWEEN_CHECKS = 16  # on an accelerator, where asking "any row live?" stops the queue
+ROUNDING = 1e-9  # a stop this close (relative to dt) is reached by this step
+SHRINK = 0.25  # after an attempt that met values that are not finite
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What stays the same during a solve."""
+
+    f: Field
+    method: Method
+    controller: Controller
+    guidance: Guidance | None
+    outputs: tuple[Output, ...]
+    tolerance: Tolerance
+    stops: Tensor  # (B, K) times to step on exactly, in order; the last is t1
+    max_step: float
+    max_attempts: int
+
+
+class Live(NamedTuple):
+    """What changes, row by row."""
+
+    t: Tensor  # (B,) float64
+    y: Tensor  # (B, F)
+    f0: Tensor  # (B, F), f(t, y)
+    dt: Tensor  # (B,) the next attempt, signed
+    method: State
+    controller: State
+    guidance: State
+    status: Tensor  # (B,) int64, see errors.Status
+    stop: Tensor  # (B,) int64, index into stops
+    attempts: Tensor  # (B,) int64
+    accepted: Tensor  # (B,) int64
+    work: Tensor  # (3, B) int64: nfe, njac, nlu
+
+
+def begin(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor, dt: Tensor, nfe: int) -> Live:
+    """The state before the first attempt; `nfe` evaluations were spent on f0 and dt."""
+    dt, controller = p.controller.init(t0, p.stops[:, -1], dt)
+    zero = torch.zeros_like(t0, dtype=torch.int64)
+    status = torch.full_like(zero, int(Status.RUNNING))
+    status = torch.where(p.stops[:, -1] == t0, int(Status.SUCCESS), status)
+    status = torch.where(finite(y0, f0), status, int(Status.NON_FINITE))
+    # a row without an interval is computed all the same: give it a step that harms nobody
+    idle = torch.clamp(t0.abs(), min=1.0) * 1e-12
+    work = torch.zeros((3, t0.shape[0]), dtype=torch.int64, device=t0.device)
+    work[0] += nfe
+    return Live(
+        t=t0.clone(),
+        y=y0.clone(),
+        f0=f0,
+        dt=torch.where(dt == 0, idle, _limit(dt, p.max_step)),
+        method=p.method.init(t0, y0),
+        controller=controller,
+        guidance=() if p.guidance is None else p.guidance.init(t0, y0),
+        status=status,
+        stop=zero,
+        attempts=zero.clone(),
+        accepted=zero.clone(),
+        work=work,
+    )
+
+
+class Clip(NamedTuple):
+    """Where an attempt starts and where it aims."""
+
+    live: Tensor  # (B,) bool
+    last: Tensor  # (B,) bool: the attempt ends on the next stop
+    target: Tensor  # (B,) that stop
+    t0: Tensor  # (B,)
+    dt: Tensor  # (B,)
+
+
+class Arrival(NamedTuple):
+    """The end of an attempt, guidance included."""
+
+    t1: Tensor
+    y1: Tensor
+    f1: Tensor
+    guidance: State
+    nfe: int  # evaluations beyond those of the step
+
+
+def attempt(p: Problem, s: Live) -> Live:
+    """Try one step in every row and commit it where it is accepted."""
+    clip = _clip(p, s)
+    step = p.method.step(p.f, clip.t0, clip.dt, s.y, s.f0, s.method, p.tolerance)
+    verdict = p.controller.judge(step, p.tolerance, s.controller)
+    end = _arrive(p, s, step, clip)
+
+    sound = finite(end.y1, end.f1)
+    usable = sound if step.ok is None else sound & step.ok
+    accept = verdict.accept & usable & clip.live
+    dt_next = verdict.dt_next
+    if p.controller.adaptive:
+        # the verdict cannot see what f1 and guidance did
+        dt_next = torch.where(verdict.accept & ~usable, clip.dt * SHRINK, dt_next)
+        # a step cut short by a stop says little about the next one
+        cut = accept & clip.last & (dt_next.abs() < s.dt.abs())
+        dt_next = _limit(torch.where(cut, s.dt, dt_next), p.max_step)
+
+    final = p.stops.shape[1] - 1
+    reached = accept & clip.last
+    arrived = reached & (s.stop == final)
+    t = torch.where(accept, end.t1, s.t)
+    attempts = s.attempts + clip.live
+    status = torch.where(
+        clip.live & (attempts >= p.max_attempts), int(Status.MAX_ATTEMPTS), s.status
+    )
+    if p.controller.adaptive:
+        lost = clip.live & (dt_next.abs() <= _resolution(t))
+        status = torch.where(lost & sound, int(Status.DT_TOO_SMALL), status)
+        status = torch.where(lost & ~sound, int(Status.NON_FINITE), status)
+    else:
+        status = torch.where(clip.live & ~usable, int(Status.NOT_CONVERGED), status)
+        status = torch.where(clip.live & ~sound, int(Status.NON_FINITE), status)
+    status = torch.where(arrived, int(Status.SUCCESS), status)
+    stopped = _record(p, s, step, end, accept)
+    if stopped is not None:
+        status = torch.where(stopped & clip.live & ~arrived, int(Status.EVENT), status)
+
+    return Live(
+        t=t,
+        y=select(accept, end.y1, s.y),
+        f0=select(accept, end.f1, s.f0),
+        dt=torch.where(clip.live & ~arrived, dt_next, s.dt),
+        method=select(accept, step.state, p.method.retry(s.method, step.state)),
+        controller=select(clip.live, verdict.state, s.controller),
+        guidance=select(accept, end.guidance, s.guidance),
+        status=status,
+        stop=torch.clamp(s.stop + reached, max=final),
+        attempts=attempts,
+        accepted=s.accepted + accept,
+        work=s.work + clip.live * _spent(step.work, end.nfe, t),
+    )
+
+
+def solve(p: Problem, s: Live, after: Callable[[Live], Tensor | None] | None = None) -> Live:
+    """Repeat attempts until no row is live; `after` may name rows (B,) to stop.
+
+    An interrupt from the keyboard ends the live rows where they are.
+    """
+    every = 1 if s.t.device.type == "cpu" else ATTEMPTS_BETWEEN_CHECKS
+    try:
+        while bool((s.status == int(Status.RUNNING)).any()):
+            for _ in range(every):
+                s = attempt(p, s)
+            stop = None if after is None else after(s)
+            if stop is not None:
+                s = _end(s, stop, Status.EVENT)
+    except KeyboardInterrupt:
+        s = _end(s, torch.ones_like(s.status, dtype=torch.bool), Status.INTERRUPTED)
+    return s
+
+
+def _clip(p: Problem, s: Live) -> Clip:
+    live = s.status == int(Status.RUNNING)
+    target = p.stops.gather(1, s.stop.unsqueeze(1)).squeeze(1)
+    left = target - s.t
+    last = s.dt.abs() * (1 + ROUNDING) >= left.abs()
+    # a finished row is computed too: step it inside its own interval, over the way it came
+    dt = torch.where(live, torch.where(last, left, s.dt), s.dt)
+    t0 = torch.where(live, s.t, s.t - s.dt)
+    return Clip(live, last, target, t0, dt)
+
+
+def _arrive(p: Problem, s: Live, step: Step, clip: Clip) -> Arrival:
+    """f at the end of the step, and guidance between the two if there is any."""
+    t1 = torch.where(clip.last, clip.target, clip.t0 + clip.dt)
+    rule, y1, f1, nfe = p.guidance, step.y1, step.f1, 0
+    if rule is None:
+        if f1 is None:
+            f1, nfe = p.f(t1, y1), 1
+        return Arrival(t1, y1, f1, (), nfe)
+    if rule.needs_f1 and f1 is None:
+        f1, nfe = p.f(t1, y1), nfe + 1
+    move, turn, guidance = rule.delta(step, f1 if rule.needs_f1 else None, s.guidance)
+    if move is not None:
+        y1 = y1 + move
+        f1 = f1 + turn if rule.needs_f1 and f1 is not None and turn is not None else None
+    if f1 is None:
+        f1, nfe = p.f(t1, y1), nfe + 1
+    return Arrival(t1, y1, f1, guidance, nfe)
+
+
+def _record(p: Problem, s: Live, step: Step, end: Arrival, accept: Tensor) -> Tensor | None:
+    def interpolant() -> Tensor:
+        if p.guidance is not None:  # the stages know nothing of where guidance moved y1
+            return hermite(end.t1 - s.t, s.y, s.f0, end.y1, end.f1)
+        return p.method.interpolant(step, end.f1)
+
+    moment = Moment(s.t, end.t1, s.y, end.y1, end.f1, accept, interpolant)
+    stopped = None
+    for output in p.outputs:
+        stop = output.record(moment)
+        if stop is not None:
+            stopped = stop if stopped is None else stopped | stop
+    return stopped
+
+
+def _spent(work: Work, more: int, t: Tensor) -> Tensor:
+    """The attempt's evaluations, Jacobians and factorisations: (3, 1) or (3, B)."""
+    counts = (work.nfe + more, work.njac, work.nlu)
+    if all(isinstance(n, int) for n in counts):
+        return constant(tuple((n,) for n in counts), torch.int64, t.device)
+    return torch.stack(
+        [n if isinstance(n, Tensor) else torch.full_like(t, n, dtype=torch.int64) for n in counts]
+    )
+
+
+def _end(s: Live, which: Tensor, status: Status) -> Live:
+    running = s.status == int(Status.RUNNING)
+    return s._replace(status=torch.where(running & which, int(status), s.status))
+
+
+def _resolution(t: Tensor) -> Tensor:
+    """Steps this short no longer move t (B,)."""
+    return torch.clamp(4 * torch.finfo(t.dtype).eps * t.abs(), min=1e-300)
+
+
+def _limit(dt: Tensor, longest: float) -> Tensor:
+    return dt if longest == float("inf") else torch.clamp(dt, -longest, longest)

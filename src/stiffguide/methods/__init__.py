@@ -1,0 +1,56 @@
+"""Methods by name: every tableau of the catalogue that has a stepper."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+
+from stiffguide.catalogue import TABLEAUX
+from stiffguide.contracts import Method
+from stiffguide.errors import InputError, UnsupportedError
+from stiffguide.methods.esdirk import Esdirk
+from stiffguide.methods.explicit_rk import ExplicitRK
+from stiffguide.methods.rosenbrock import Rosenbrock
+from stiffguide.tableau import RosenbrockTableau, Tableau
+
+AUTO = "rodas5p"
+
+
+def names() -> list[str]:
+    """The methods that `solve` can step with."""
+    return [name for name, tableau in TABLEAUX.items() if _steppable(tableau)]
+
+
+def _steppable(tableau: Tableau | RosenbrockTableau) -> bool:
+    if isinstance(tableau, RosenbrockTableau) or tableau.explicit:
+        return True
+    return tableau.diagonally_implicit and tableau.gamma is not None
+
+
+def from_tableau(tableau: Tableau | RosenbrockTableau) -> Method:
+    """The method of a tableau; the family follows from its structure."""
+    if isinstance(tableau, RosenbrockTableau):
+        return Rosenbrock(tableau)
+    if tableau.explicit:
+        return ExplicitRK(tableau)
+    if _steppable(tableau):
+        return Esdirk(tableau)
+    raise UnsupportedError(
+        f"method: {tableau.name} is fully implicit, which is proved as a tableau but not stepped "
+        "yet; use 'rodas5p' or 'kvaerno5'"
+    )
+
+
+@cache
+def get(name: str) -> Method:
+    """The method of that name; raises InputError with the nearest names."""
+    name = name.lower()
+    if name == "auto":
+        name = AUTO
+    if name not in TABLEAUX:
+        near = difflib.get_close_matches(name, TABLEAUX, n=3, cutoff=0.5)
+        hint = (
+            f"did you mean {' or '.join(map(repr, near))}?" if near else "see `stiffguide methods`"
+        )
+        raise InputError(f"method: {name!r} is unknown; {hint}")
+    return from_tableau(TABLEAUX[name])

@@ -1,0 +1,258 @@
+"""Diagonally implicit Runge-Kutta methods with one gamma: SDIRK, ESDIRK, implicit Euler, ...
+
+Stage i solves z = dt gamma f(t_i, base_i + z) by simplified Newton with W = I/(dt gamma) - J, one
+factorisation for all stages; k_i = z/(dt gamma). J is kept from step to step while Newton contracts
+fast with it, and the factors while dt stays, too (Hairer and Wanner II, IV.8).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from stiffguide import linear, newton
+from stiffguide.continuous import continuous_extension
+from stiffguide.contracts import Field, Step, Tolerance, Work, stage_times
+from stiffguide.errors import TableauError
+from stiffguide.stability import is_a_stable
+from stiffguide.tableau import Tableau, floats
+from stiffguide.tensors import combine, rows, select, tangles
+
+KEEP_RATE = 0.05  # a contraction slower than this costs more than a new Jacobian does
+PREDICTOR_NODES = 3  # stages through which the next one is guessed: quadratic
+
+
+class EsdirkState(NamedTuple):
+    """What survives a step."""
+
+    jac: Tensor  # (B, F, F)
+    factors: linear.Factors  # of W made with dt
+    dt: Tensor  # (B,)
+    keep: Tensor  # (B,) bool: jac may be used again
+
+
+class Esdirk:
+    """Kennedy and Carpenter, NASA/TM-2016-219173; Kvaerno, BIT 44 (2004)."""
+
+    implicit = True
+
+    def __init__(self, tableau: Tableau) -> None:
+        if not tableau.diagonally_implicit or tableau.gamma is None:
+            raise TableauError(f"{tableau.name}: needs a lower triangular with one gamma")
+        self.tableau = tableau
+        self.name = tableau.name
+        self.family = "ESDIRK" if tableau.explicit_first_stage else "SDIRK"
+        self.order = tableau.order
+        self.error_order = tableau.estimate_order
+        self._gamma = float(tableau.gamma)
+        self._a = tuple(floats(row[:i]) for i, row in enumerate(tableau.a))
+        self._b = floats(tableau.b)
+        self._c = floats(tableau.c)
+        self._b_error = None if tableau.b_error is None else floats(tableau.b_error)
+        self._implicit = tuple(tableau.a[i][i] != 0 for i in range(tableau.stages))
+        self._guess = tuple(self._predictor(i) for i in range(tableau.stages))
+
+    def __repr__(self) -> str:
+        return f"Esdirk({self.name})"
+
+    def _predictor(self, i: int) -> tuple[float, ...]:
+        """Weights of f0, k_0, ..., k_{i-1} that extrapolate k to node c_i (Lagrange)."""
+        nodes: dict[float, int] = {0.0: 0}  # f0 comes first
+        nodes.update({self._c[j]: j + 1 for j in range(i) if self._c[j] != 0})
+        near = sorted(nodes, key=lambda c: abs(c - self._c[i]))[:PREDICTOR_NODES]
+        weights = [0.0] * (i + 1)
+        for c in near:
+            product = 1.0
+            for other in near:
+                if other != c:
+                    product *= (self._c[i] - other) / (c - other)
+            weights[nodes[c]] = product
+        return tuple(weights)
+
+    @cached_property
+    def _filter(self) -> bool:
+        """Whether the embedded method is unstable where the main one is not.
+
+        Then it is filtered by (I - dt gamma J)^-1 (Hosea and Shampine 1996, section 4).
+        """
+        hat = self.tableau.b_hat
+        return hat is not None and not is_a_stable(self.tableau, hat)
+
+    @cached_property
+    def _dense(self) -> tuple[tuple[tuple[float, ...], ...], int]:
+        weights, order = continuous_extension(self.tableau)
+        return tuple(zip(*(floats(row) for row in weights), strict=True)), order
+
+    @property
+    def dense_order(self) -> int:
+        """Order of the continuous extension."""
+        return self._dense[1]
+
+    def init(self, t0: Tensor, y0: Tensor) -> EsdirkState:
+        """Nothing is known yet: `keep` is False in every row."""
+        batch, n = y0.shape
+        zero = torch.zeros_like(t0)
+        return EsdirkState(
+            jac=y0.new_zeros(batch, n, n),
+            factors=linear.Factors(
+                y0.new_zeros(batch, n, n), torch.ones(batch, n, dtype=torch.int32, device=y0.device)
+            ),
+            dt=zero,
+            keep=torch.zeros_like(t0, dtype=torch.bool),
+        )
+
+    def _linearise(
+        self, f: Field, t0: Tensor, dt: Tensor, y0: Tensor, state: EsdirkState
+    ) -> tuple[EsdirkState, Work]:
+        """Renew J where it must not be kept and the factors where J or dt is new."""
+        may_keep = y0.device.type == "cpu"  # elsewhere asking costs more than a new Jacobian
+        stale = ~state.keep if may_keep else torch.ones_like(state.keep)
+        jac, nfe = state.jac, 0
+        if bool(stale.any()) if may_keep else True:
+            fresh = f.linearise(t0, y0, time=False)
+            jac, nfe = select(stale, fresh.jac, state.jac), fresh.nfe
+        refactor = stale | (dt != state.dt)
+        factors = state.factors
+        if bool(refactor.any()) if may_keep else True:
+            h_gamma = rows(dt * self._gamma, y0).to(y0.dtype)
+            factors = select(refactor, linear.factor(linear.shifted(h_gamma, jac)), factors)
+        work = Work(nfe=stale * nfe, njac=stale.long(), nlu=refactor.long())
+        return EsdirkState(jac, factors, dt, ~stale), work
+
+    def step(
+        self,
+        f: Field,
+        t0: Tensor,
+        dt: Tensor,
+        y0: Tensor,
+        f0: Tensor,
+        state: EsdirkState,
+        tolerance: Tolerance,
+    ) -> Step:
+        """Attempt one step in every row; where an old J failed, once more with a new one."""
+        with torch.no_grad():
+            state, work = self._linearise(f, t0, dt, y0, state)
+        kept = state.keep
+        step = self._stages(f, t0, dt, y0, f0, state, tolerance)
+        spent = _add(work, step.work)
+        assert step.ok is not None
+        failed = kept & ~step.ok
+        if y0.device.type == "cpu" and bool(failed.any()):
+            with torch.no_grad():
+                state, work = self._linearise(f, t0, dt, y0, state._replace(keep=~failed))
+            again = self._stages(f, t0, dt, y0, f0, state, tolerance)
+            # the rows that had succeeded repeat what they did: keep their first result
+            step = _choose(failed, again, step)
+            spent = _add(spent, Work(*(failed * w for w in _add(work, again.work))))
+        return step._replace(work=spent)
+
+    def _stages(
+        self,
+        f: Field,
+        t0: Tensor,
+        dt: Tensor,
+        y0: Tensor,
+        f0: Tensor,
+        state: EsdirkState,
+        tolerance: Tolerance,
+    ) -> Step:
+        h = rows(dt, y0).to(y0.dtype)
+        h_gamma = h * self._gamma
+        scale = tolerance.scale(y0.detach())
+        times = stage_times(t0, dt, self._c)
+        ok = torch.ones_like(state.keep)
+        worst = torch.zeros(y0.shape[0], dtype=scale.dtype, device=y0.device)
+        first = self._implicit.index(True)
+        doubt = state.keep if y0.device.type == "cpu" else None
+        nfe = torch.zeros_like(ok, dtype=torch.int64)
+        k: list[Tensor] = []
+        y = y0
+        for i in range(self.tableau.stages):
+            if not self._implicit[i]:  # an explicit first stage
+                k.append(f0)
+                continue
+            base = y0
+            if i > 0:
+                base = torch.addcmul(y0, h, combine(self._a[i], torch.stack(k)))
+            with torch.no_grad():
+                guess = h_gamma * combine(self._guess[i], torch.stack((f0, *k)))
+                root = newton.solve(
+                    lambda z, t=times[i], base=base: z / h_gamma - f(t, base + z),  # type: ignore[misc]
+                    lambda r: linear.solve(state.factors, r),
+                    guess,
+                    scale,
+                    doubt if i == first else None,
+                )
+            z = root.z
+            if tangles(base, f0):
+                z = self._attach(f, times[i], base, z, h_gamma)
+            ok = ok & root.ok
+            worst = torch.maximum(worst, root.rate)
+            nfe = nfe + root.iterations
+            y = base + z
+            k.append(z / h_gamma)
+        stages = torch.stack(k)
+        accurate = self.tableau.stiffly_accurate
+        y1 = y if accurate else torch.addcmul(y0, h, combine(self._b, stages))
+        error = None
+        if self._b_error is not None:
+            error = h * combine(self._b_error, stages)
+            if self._filter:
+                error = linear.solve(state.factors, error / h_gamma)
+        return Step(
+            t0=t0,
+            dt=dt,
+            y0=y0,
+            f0=f0,
+            y1=y1,
+            error=error,
+            error_order=self.error_order,
+            ok=ok,
+            state=state._replace(keep=ok & (worst < KEEP_RATE)),
+            work=Work(nfe=nfe),
+            stages=stages,
+            f1=k[-1] if self.tableau.fsal else None,
+        )
+
+    def _attach(self, f: Field, t: Tensor, base: Tensor, z: Tensor, h_gamma: Tensor) -> Tensor:
+        """One Newton step at the root with its own Jacobian: the implicit function theorem.
+
+        Its value is z again, its derivative by everything that f and base depend on is exact.
+        """
+        z = z.detach()
+        with torch.no_grad():
+            jac = f.linearise(t, base.detach() + z, time=False).jac
+            factors = linear.factor(linear.shifted(h_gamma, jac))
+        return z - linear.solve(factors, z / h_gamma - f(t, base + z))
+
+    def retry(self, before: EsdirkState, tried: EsdirkState) -> EsdirkState:
+        """A rejected step leaves its Jacobian: it belongs to the same y0."""
+        return tried._replace(keep=torch.ones_like(tried.keep))
+
+    def displace(self, state: EsdirkState, delta: Tensor) -> EsdirkState:
+        """The Jacobian is an approximation anyway."""
+        return state
+
+    def interpolant(self, step: Step, f1: Tensor) -> Tensor:
+        """Coefficients (D, B, F) of the continuous extension."""
+        weights = self._dense[0]
+        stages = step.stages
+        if len(weights[0]) > stages.shape[0]:
+            stages = torch.cat((stages, f1.unsqueeze(0)))
+        return rows(step.dt, step.y0).to(step.y0.dtype) * combine(weights, stages)
+
+
+def _add(x: Work, y: Work) -> Work:
+    return Work(*(p + q for p, q in zip(x, y, strict=True)))
+
+
+def _choose(mask: Tensor, new: Step, old: Step) -> Step:
+    """The rows of `new` where mask holds; `stages` has its rows on the second axis."""
+    fields = ("y1", "ok", "state") + (("error",) if new.error is not None else ())
+    fields += ("f1",) if new.f1 is not None else ()
+    picked = {name: select(mask, getattr(new, name), getattr(old, name)) for name in fields}
+    stages = torch.where(mask.unsqueeze(-1), new.stages, old.stages)
+    return old._replace(stages=stages, **picked)

@@ -1,0 +1,114 @@
+"""Rosenbrock methods: one linear system a stage, and no iteration that could fail."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from stiffguide import linear
+from stiffguide.contracts import Field, State, Step, Tolerance, Work, stage_times
+from stiffguide.interpolate import hermite
+from stiffguide.tableau import RosenbrockTableau, floats
+from stiffguide.tensors import combine, rows
+
+
+class Rosenbrock:
+    """Hairer and Wanner II, IV.7, eq. (7.25): see `RosenbrockTableau` for the formulas."""
+
+    family = "Rosenbrock"
+    implicit = True
+
+    def __init__(self, tableau: RosenbrockTableau) -> None:
+        self.tableau = tableau
+        self.name = tableau.name
+        self.order = tableau.order
+        self.error_order = tableau.estimate_order
+        self.dense_order = min(3, tableau.order)
+        if tableau.dense_order is not None:
+            self.dense_order = tableau.dense_order
+        s = tableau.stages
+        self._gamma = float(tableau.gamma)
+        # the arguments of f and the coupling terms are two sums over the same vectors: one product
+        self._sums = tuple(
+            (floats(tableau.a[i][:i]), floats(tableau.big_c[i][:i])) for i in range(s)
+        )
+        self._at_start = tuple(not any(tableau.a[i]) and tableau.c[i] == 0 for i in range(s))
+        self._c = floats(tableau.c)
+        self._g = floats(tableau.g)
+        self._b = floats(tableau.b)
+        self._b_error = None if tableau.b_error is None else floats(tableau.b_error)
+        self._dense = (
+            None
+            if tableau.dense is None
+            else tuple(zip(*(floats(row) for row in tableau.dense), strict=True))
+        )
+        self._nfe = s - sum(self._at_start)
+
+    def __repr__(self) -> str:
+        return f"Rosenbrock({self.name})"
+
+    def init(self, t0: Tensor, y0: Tensor) -> State:
+        """Every step linearises anew."""
+        return ()
+
+    def step(
+        self,
+        f: Field,
+        t0: Tensor,
+        dt: Tensor,
+        y0: Tensor,
+        f0: Tensor,
+        state: State,
+        tolerance: Tolerance,
+    ) -> Step:
+        """Attempt one step in every row."""
+        jac, slope, nfe = f.linearise(t0, y0, time=True)
+        h = rows(dt, y0).to(y0.dtype)
+        factors = linear.factor(linear.shifted(h * self._gamma, jac))
+        times = stage_times(t0, dt, self._c)
+        u: list[Tensor] = []
+        y1_free = f1 = None
+        for i in range(self.tableau.stages):
+            rhs = f0
+            if i > 0:
+                shift, coupling = combine(self._sums[i], torch.stack(u))
+                if not self._at_start[i]:
+                    y1_free = y0 + shift
+                    rhs = f1 = f(times[i], y1_free)
+                rhs = rhs + coupling / h
+            if slope is not None and self._g[i] != 0:
+                rhs = torch.addcmul(rhs, h, slope, value=self._g[i])
+            u.append(linear.solve(factors, rhs))
+        stages = torch.stack(u)
+        if self._b_error is None:
+            shift, error = combine(self._b, stages), None
+        else:
+            shift, error = combine((self._b, self._b_error), stages)
+        return Step(
+            t0=t0,
+            dt=dt,
+            y0=y0,
+            f0=f0,
+            y1=y1_free if self.tableau.fsal and y1_free is not None else y0 + shift,
+            error=error,
+            error_order=self.error_order,
+            ok=None,
+            state=state,
+            work=Work(nfe=self._nfe + nfe, njac=1, nlu=1),
+            stages=stages,
+            f1=f1 if self.tableau.fsal else None,
+        )
+
+    def retry(self, before: State, tried: State) -> State:
+        """Nothing to remember of a rejection."""
+        return before
+
+    def displace(self, state: State, delta: Tensor) -> State:
+        """Nothing here depends on where y1 is."""
+        return state
+
+    def interpolant(self, step: Step, f1: Tensor) -> Tensor:
+        """Coefficients (D, B, F): the tableau's own, or cubic Hermite."""
+        if self._dense is None:
+            return hermite(step.dt, step.y0, step.f0, step.y1, f1)
+        return combine(self._dense, step.stages)

@@ -1,0 +1,97 @@
+"""The stiff test set in torch: fields, exact Jacobians, and reference values with their sources.
+
+>>> from stiffguide import problems
+>>> problem = problems.get("hires")
+>>> problem.f(problem.y0.new_zeros(()), problem.y0).shape
+torch.Size([8])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from stiffguide.errors import InputError
+from stiffguide.problems.arenstorf import arenstorf
+from stiffguide.problems.kinetics import e5, e5_reduced, hires, orego
+from stiffguide.problems.mass_action import Network
+from stiffguide.problems.oscillators import (
+    brusselator,
+    lotka_volterra,
+    van_der_pol,
+    van_der_pol_field,
+    van_der_pol_jac,
+    van_der_pol_scaled,
+    van_der_pol_scaled_field,
+    van_der_pol_scaled_jac,
+)
+from stiffguide.problems.pollu import POLLU, pollu
+from stiffguide.problems.problem import Problem
+from stiffguide.problems.prothero_robinson import (
+    prothero_robinson,
+    prothero_robinson_field,
+    prothero_robinson_jac,
+)
+from stiffguide.problems.reaction_diffusion import brusselator_1d, brusselator_2d
+from stiffguide.problems.robertson import robertson, robertson_field, robertson_jac
+
+__all__ = [
+    "POLLU",
+    "Network",
+    "Problem",
+    "arenstorf",
+    "brusselator",
+    "brusselator_1d",
+    "brusselator_2d",
+    "e5",
+    "e5_reduced",
+    "get",
+    "hires",
+    "lotka_volterra",
+    "names",
+    "orego",
+    "pollu",
+    "prothero_robinson",
+    "prothero_robinson_field",
+    "prothero_robinson_jac",
+    "robertson",
+    "robertson_field",
+    "robertson_jac",
+    "van_der_pol",
+    "van_der_pol_field",
+    "van_der_pol_jac",
+    "van_der_pol_scaled",
+    "van_der_pol_scaled_field",
+    "van_der_pol_scaled_jac",
+]
+
+_REGISTRY: dict[str, Callable[[], Problem]] = {
+    maker.__name__: maker
+    for maker in (
+        robertson,
+        van_der_pol,
+        van_der_pol_scaled,
+        hires,
+        orego,
+        e5,
+        e5_reduced,
+        pollu,
+        brusselator,
+        brusselator_1d,
+        brusselator_2d,
+        prothero_robinson,
+        lotka_volterra,
+        arenstorf,
+    )
+}
+
+
+def names() -> tuple[str, ...]:
+    """Names that `get` knows, the stiff test set first."""
+    return tuple(_REGISTRY)
+
+
+def get(name: str) -> Problem:
+    """The problem of that name with its default parameters; its constructor takes others."""
+    if name not in _REGISTRY:
+        raise InputError(f'no problem named "{name}"; there are {", ".join(names())}')
+    return _REGISTRY[name]()

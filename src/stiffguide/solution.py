@@ -1,0 +1,116 @@
+"""What a solve returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stiffguide.errors import InputError, SolveFailed, Status
+from stiffguide.layout import Layout
+from stiffguide.output import Trajectory
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Counts per row, (B,) int64, or scalars when not batched."""
+
+    accepted: Tensor
+    rejected: Tensor
+    nfe: Tensor  # evaluations of f
+    njac: Tensor  # Jacobians
+    nlu: Tensor  # factorisations
+
+    def __repr__(self) -> str:
+        fields = ("accepted", "rejected", "nfe", "njac", "nlu")
+        return "Stats(" + ", ".join(f"{n}={_brief(getattr(self, n))}" for n in fields) + ")"
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The solution at the times asked for, and how each row ended.
+
+    t (B, T) float64 and y (B, T, ...) with the shape or nesting of y0; without the B axis when the
+    solve was not batched. status (B,) holds `errors.Status` values. `messages` has one sentence
+    for every row that did not reach its end.
+    """
+
+    t: Tensor
+    y: Any
+    status: Tensor
+    stats: Stats
+    method: str
+    messages: dict[int, str]
+    layout: Layout
+    trajectory: Trajectory | None = None
+
+    @property
+    def success(self) -> Tensor:
+        """Rows (B,) bool that reached what was asked of them."""
+        return (self.status == int(Status.SUCCESS)) | (self.status == int(Status.EVENT))
+
+    @property
+    def message(self) -> str:
+        """One sentence about the whole solve: the first failure, or how it ended."""
+        bad = [row for row in self.messages if not bool(self.success.reshape(-1)[row])]
+        if not bad:
+            if self.messages:
+                return next(iter(self.messages.values()))
+            return "every row " * (self.status.ndim > 0) + Status.SUCCESS.sentence
+        more = f" (and {len(bad) - 1} more rows failed)" if len(bad) > 1 else ""
+        return self.messages[bad[0]] + more
+
+    def raise_if_failed(self) -> Solution:
+        """Return self, or raise SolveFailed with the sentence of the first failed row."""
+        if not bool(self.success.all()):
+            raise SolveFailed(self.message)
+        return self
+
+    def at(self, t: Tensor | float) -> Any:
+        """The state at any time, needs dense=True; outside of the interval it is nan.
+
+        Not batched: t of shape (*T) gives (*T, ...). Batched: t of shape (), (T,) for all rows or
+        (B, T) gives (B, ...), (B, T, ...). Raises InputError without dense output.
+        """
+        if self.trajectory is None:
+            raise InputError("at: this solve kept no interpolant; solve again with dense=True")
+        times = torch.as_tensor(t, dtype=torch.float64, device=self.t.device)
+        rows = self.layout.rows
+        if not self.layout.batched:
+            flat = self.trajectory.at(times.reshape(1, -1))
+            return (
+                self.layout.unflatten(flat[0], *times.shape)
+                if times.ndim
+                else (self.layout.unflatten(flat[0, 0]))
+            )
+        if times.ndim > 2 or (times.ndim == 2 and times.shape[0] not in (1, rows)):
+            raise InputError(f"at: t has shape {tuple(times.shape)}; give (), (T,) or ({rows}, T)")
+        table = torch.atleast_2d(times).expand(rows, -1)
+        flat = self.trajectory.at(table)
+        if times.ndim == 0:
+            return self.layout.unflatten(flat[:, 0], rows)
+        return self.layout.unflatten(flat, rows, table.shape[1])
+
+    def __repr__(self) -> str:
+        ok = int(self.success.sum())
+        rows = self.layout.rows
+        ends = "success" if ok == rows else f"{rows - ok} of {rows} rows failed"
+        lines = [
+            f"Solution by {self.method}: {ends}",
+            f"  t {tuple(self.t.shape)} from {_brief(self.t)}",
+            f"  {self.stats!r}",
+        ]
+        if ok < rows:
+            lines.append(f"  {self.message}")
+        return "\n".join(lines)
+
+
+def _brief(values: Tensor) -> str:
+    if values.numel() == 1:
+        return f"{values.item():g}"
+    known = values[~torch.isnan(values)] if values.is_floating_point() else values
+    if known.numel() == 0:
+        return "nothing"
+    return f"{known.min().item():g} to {known.max().item():g}"

@@ -1,0 +1,285 @@
+"""`solve`: checks its arguments, makes a flat problem of them, runs the loop, and gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stiffguide import arguments, diagnosis, field, gradient, loop, methods
+from stiffguide.contracts import Controller, Guidance, Method, Output
+from stiffguide.controllers import PID
+from stiffguide.errors import InputError, Status, UnsupportedError
+from stiffguide.initial_dt import initial_dt
+from stiffguide.layout import Layout
+from stiffguide.output import AtTimes, Dense, End
+from stiffguide.progress import Progress
+from stiffguide.solution import Solution, Stats
+from stiffguide.tableau import RosenbrockTableau, Tableau
+from stiffguide.tensors import real_dtype
+
+# The tuning that each family needs: explicit methods oscillate at the edge of stability under an I
+# controller (Hairer and Wanner II, IV.2); Newton's factors are worth keeping
+# where dt hardly changes.
+TUNING: dict[str, PID] = {
+    "explicit RK": PID(pcoeff=0.4, icoeff=0.3, max_factor=10.0),
+    "Rosenbrock": PID(icoeff=1.0, max_factor=6.0),
+    "ESDIRK": PID(pcoeff=0.3, icoeff=0.4, hold=(1.0, 1.2)),
+    "SDIRK": PID(pcoeff=0.3, icoeff=0.4, hold=(1.0, 1.2)),
+}
+LARGEST_DENSE = 4096  # a dense Jacobian of this size takes 134 MB a row
+
+
+def solve(
+    f: Callable[..., Any],
+    y0: Any,
+    t0: Any,
+    t1: Any,
+    *,
+    method: str | Tableau | RosenbrockTableau | Method = "auto",
+    rtol: Any = 1e-6,
+    atol: Any = 1e-9,
+    args: tuple[Any, ...] = (),
+    batched: bool = False,
+    jac: Callable[..., Tensor] | Tensor | str | None = None,
+    save_at: Any = None,
+    dense: bool = False,
+    tstops: Any = None,
+    first_step: float | None = None,
+    max_step: float | None = None,
+    max_attempts: int = 100_000,
+    controller: Controller | None = None,
+    guidance: Guidance | None = None,
+    events: Any = None,
+    backend: str = "eager",
+    progress: bool = False,
+    monitor: Callable[[Any, Any], Any] | None = None,
+) -> Solution:
+    """Solve dy/dt = f(t, y, *args) from t0 to t1.
+
+    f(t, y, *args) gets a scalar t and y in the shape (or nesting) of y0; with `batched`, the first
+    axis of y0 is the rows, f gets t (B,) and all rows at once, and t0, t1, rtol, atol, save_at may
+    have that axis too. Every row has its own steps and its own end (see `Solution.status`): a
+    numerical failure is returned, never raised. Arguments:
+
+    method: a name (`stiffguide methods` lists them), a tableau, or a Method; "auto" is rodas5p.
+    rtol, atol: numbers, one per component (the shape of y0), or (B,) per row.
+    jac: jac(t, y, *args) -> (F, F), or (B, F, F) when batched; a constant tensor; "autograd"
+        (the default) or "differences". States are flattened in the order of y0.
+    save_at: times, or an object of `stiffguide.output`; the default keeps the end only, T = 1.
+    dense: keep the interpolant, for `Solution.at`.
+    tstops: times that a step must end on, for example where f jumps.
+    first_step, max_step: lengths of dt, in units of t. max_attempts: per row.
+    controller: `PID`, `Fixed` or `Grid` of `stiffguide.controllers`.
+    monitor: monitor(t, y), called after every attempt; a true value stops (all, or the rows of).
+
+    Raises InputError (a ValueError) for arguments that cannot be used.
+    """
+    _refuse(events, backend)
+    layout = Layout(y0, batched=batched)
+    stepper = _method(method, layout)
+    start, end = arguments.times(t0, t1, layout)
+    tolerance = arguments.tolerance(rtol, atol, layout)
+    flat0 = layout.flatten(y0, "y0")
+    flat = _flat_field(f, args, layout)
+    wrapped = field.wrap(
+        flat, _flat_jacobian(jac, args, layout), lambda: _probe(flat, start, flat0)
+    )
+    problem = loop.Problem(
+        f=wrapped,
+        method=stepper,
+        controller=_controller(controller, stepper),
+        guidance=guidance,
+        outputs=_outputs(save_at, dense, layout),
+        tolerance=tolerance,
+        stops=arguments.stops(tstops, start, end, layout),
+        max_step=arguments.length(max_step, "max_step") or float("inf"),
+        max_attempts=arguments.attempts(max_attempts),
+    )
+    first = arguments.length(first_step, "first_step")
+    watch = Progress(progress, monitor, layout, start, end)
+    ended, problem = _run(problem, start, flat0, first, watch)
+    return _solution(problem, ended, layout)
+
+
+def _run(
+    p: loop.Problem, t0: Tensor, y0: Tensor, first: float | None, watch: Progress
+) -> tuple[loop.Live, loop.Problem]:
+    f0 = _evaluate_first(p, t0, y0)
+    if gradient.wanted(y0, f0):
+        return gradient.direct(
+            p, t0, y0, lambda q: _start(q, t0, y0.detach(), f0.detach(), first), watch
+        )
+    with torch.no_grad():
+        s = _start(p, t0, y0, f0, first)
+        for output in p.outputs:
+            output.start(t0, p.stops[:, -1], y0)
+        with watch:
+            return loop.solve(p, s, watch.look), p
+
+
+def _start(p: loop.Problem, t0: Tensor, y0: Tensor, f0: Tensor, first: float | None) -> loop.Live:
+    t1 = p.stops[:, -1]
+    nfe = 1
+    if first is not None or not p.controller.adaptive:
+        dt = torch.sign(t1 - t0) * torch.clamp((t1 - t0).abs(), max=first or float("inf"))
+    else:
+        dt = initial_dt(p.f, t0, t1, y0, f0, p.tolerance, p.method.error_order or p.method.order)
+        nfe = 2
+    return loop.begin(p, t0, y0, f0, dt, nfe)
+
+
+def _evaluate_first(p: loop.Problem, t0: Tensor, y0: Tensor) -> Tensor:
+    before = y0._version
+    f0 = p.f(t0, y0)
+    if y0._version != before:
+        raise InputError("f changes y in place; return a new tensor instead (y.clone() first)")
+    return f0
+
+
+def _probe(flat: field.Flat, t0: Tensor, y0: Tensor) -> Tensor:
+    with torch.enable_grad():
+        return flat(t0, y0.detach().requires_grad_())
+
+
+def _flat_field(f: Callable[..., Any], args: tuple[Any, ...], layout: Layout) -> field.Flat:
+    if not callable(f):
+        raise InputError(f"f must be callable, not {type(f).__name__}")
+    if not isinstance(args, tuple):
+        raise InputError(f"args must be a tuple such as args=(k,), not {type(args).__name__}")
+    dtype = real_dtype(layout.dtype)
+    what = "the value of f"
+
+    def flat(t: Tensor, y: Tensor) -> Tensor:
+        t = t.to(dtype)
+        value = f(t if layout.batched else t[0], layout.unflatten(y), *args)
+        return layout.flatten(value, what)
+
+    return flat
+
+
+def _flat_jacobian(
+    jac: Callable[..., Tensor] | Tensor | str | None, args: tuple[Any, ...], layout: Layout
+) -> field.Flat | str | None:
+    if jac is None or isinstance(jac, str):
+        return jac
+    n, b = layout.features, layout.rows
+    dtype = real_dtype(layout.dtype)
+    if isinstance(jac, Tensor):
+        constant = jac
+        jac = lambda t, y, *args: constant  # noqa: E731 - the same path as a function
+    if not callable(jac):
+        raise InputError(f"jac must be a function, a tensor or a name, not {type(jac).__name__}")
+
+    def flat(t: Tensor, y: Tensor) -> Tensor:
+        value = jac(t.to(dtype) if layout.batched else t[0].to(dtype), layout.unflatten(y), *args)
+        if not isinstance(value, Tensor):
+            raise InputError(f"jac returned a {type(value).__name__}, not a tensor")
+        if value.numel() not in (n * n, b * n * n):
+            raise InputError(
+                f"jac returned shape {tuple(value.shape)}; y0 has {n} components"
+                + (f" in {b} rows: return ({b}, {n}, {n})" if layout.batched else f": ({n}, {n})")
+            )
+        return value.to(layout.dtype).reshape(-1, n, n).expand(b, n, n)
+
+    return flat
+
+
+def _refuse(events: Any, backend: str) -> None:
+    if events is not None:
+        raise UnsupportedError("events are not supported yet; `monitor` can stop a solve")
+    if backend not in ("eager", "auto"):
+        raise UnsupportedError(f"backend: {backend!r} is not available; use 'eager'")
+
+
+def _method(method: Any, layout: Layout) -> Method:
+    if isinstance(method, str):
+        stepper = methods.get(method)
+    elif isinstance(method, (Tableau, RosenbrockTableau)):
+        stepper = methods.from_tableau(method)
+    elif hasattr(method, "step") and hasattr(method, "family"):
+        stepper = method
+    else:
+        raise InputError(f"method: give a name or a tableau, not {type(method).__name__}")
+    if stepper.implicit:
+        if layout.dtype.is_complex:
+            raise UnsupportedError(
+                f"{stepper.name} needs a real state, y0 is {layout.dtype}: use an explicit method "
+                "such as 'tsit5', or solve for real and imaginary part"
+            )
+        if layout.features > LARGEST_DENSE:
+            raise UnsupportedError(
+                f"{stepper.name} factorises a dense Jacobian, too large for {layout.features} "
+                f"components (limit {LARGEST_DENSE}): use an explicit method"
+            )
+    return stepper
+
+
+def _controller(controller: Controller | None, stepper: Method) -> Controller:
+    if controller is not None and not hasattr(controller, "judge"):
+        raise InputError("controller: give PID, Fixed or Grid of stiffguide.controllers")
+    chosen: Controller = controller or TUNING[stepper.family]
+    if chosen.adaptive and stepper.error_order is None:
+        raise InputError(
+            f"{stepper.name} has no embedded pair to choose dt by: give controller=Fixed(dt) or "
+            "Grid(times), or use a method with a pair such as 'tsit5' or 'rodas5p'"
+        )
+    return chosen
+
+
+def _outputs(save_at: Any, dense: bool, layout: Layout) -> tuple[Output, ...]:
+    chosen: Output
+    if save_at is None:
+        chosen = End()
+    elif hasattr(save_at, "record"):
+        chosen = save_at
+    else:
+        if isinstance(save_at, Tensor) and save_at.requires_grad:
+            raise UnsupportedError("save_at requires grad, which is not supported: detach it")
+        try:
+            times = torch.as_tensor(save_at, dtype=torch.float64, device=layout.device)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"save_at: not a list of times: {save_at!r}") from error
+        if times.ndim == 2 and not layout.batched:
+            raise InputError(f"save_at has shape {tuple(times.shape)}; give (T,)")
+        chosen = AtTimes(times)
+    if dense:
+        return chosen, Dense()
+    return (chosen,)
+
+
+def _solution(p: loop.Problem, s: loop.Live, layout: Layout) -> Solution:
+    t, y = p.outputs[0].result(s.t, s.y)
+    dense = next((o for o in p.outputs if isinstance(o, Dense)), None)
+    counts = (s.accepted, s.attempts - s.accepted, *s.work)
+    if layout.batched:
+        states = layout.unflatten(y, *t.shape)
+        stats, status = Stats(*counts), s.status
+    else:
+        states = layout.unflatten(y[0], t.shape[1])
+        t, stats, status = t[0], Stats(*(c[0] for c in counts)), s.status[0]
+    return Solution(
+        t=t,
+        y=states,
+        status=status,
+        stats=stats,
+        method=p.method.name,
+        messages=_messages(p, s, layout),
+        layout=layout,
+        trajectory=None if dense is None else dense.trajectory(),
+    )
+
+
+def _messages(p: loop.Problem, s: loop.Live, layout: Layout) -> dict[int, str]:
+    ended = torch.nonzero(s.status != int(Status.SUCCESS)).flatten().tolist()
+    if not ended:
+        return {}
+    found = diagnosis.examine(p, s)
+    return {
+        row: diagnosis.sentence(
+            p, s, found, row, layout.component(int(found.component[row])), layout.batched
+        )
+        for row in ended
+    }

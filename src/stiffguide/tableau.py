@@ -1,0 +1,366 @@
+"""Butcher and Rosenbrock tableaux: numbers that are checked when they are born.
+
+A coefficient is a `Fraction` wherever its source is exact, and a `Fraction` made from at least 50
+digits where it is irrational (`sqrt`, `decimals` below). Coefficients that a source prints with
+finitely many digits are Fractions of these decimals, and `digits` says how far they can be trusted:
+every check uses the tolerance 10^(2 - digits). Everything that can be computed from the numbers
+(stages, `fsal`, `stiffly_accurate`, `gamma`, ...) is a property and never typed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from fractions import Fraction
+from functools import cached_property
+
+from stiffguide.errors import TableauError
+
+Number = Fraction | int
+Row = tuple[Fraction, ...]
+Matrix = tuple[Row, ...]
+
+EXACT_DIGITS = 48  # what `sqrt` and friends guarantee; rational tableaux are checked as strictly
+
+
+def sqrt(x: Number, digits: int = 60) -> Fraction:
+    """The square root of a rational, as a Fraction good to `digits` digits."""
+    context = Context(prec=digits)
+    x = Fraction(x)
+    ratio = context.divide(Decimal(x.numerator), Decimal(x.denominator))
+    return Fraction(context.sqrt(ratio))
+
+
+def decimals(text: str) -> Row:
+    """Whitespace-separated decimal or rational numbers ("0.25 -1/3 2"), exactly as printed."""
+    return tuple(Fraction(word) for word in text.split())
+
+
+def lines(text: str) -> Matrix:
+    """One row of numbers per line of text, as `decimals` reads them."""
+    return tuple(decimals(line) for line in text.strip().splitlines())
+
+
+def square(rows: Sequence[Sequence[Number]]) -> Matrix:
+    """Complete short rows with zeros to a square matrix of Fractions."""
+    n = len(rows)
+    return tuple(tuple(Fraction(v) for v in row) + (Fraction(0),) * (n - len(row)) for row in rows)
+
+
+def floats(values: Sequence[Fraction]) -> tuple[float, ...]:
+    """Correctly rounded float64 values."""
+    return tuple(float(v) for v in values)
+
+
+@dataclass(frozen=True)
+class Tableau:
+    """Coefficients of a Runge-Kutta method with, possibly, an embedded one and a dense output.
+
+    `a` (S, S) may be given with short rows; `b_error` = b - b_hat with b_hat of order
+    `error_order`; `dense[i][d]` is the coefficient of theta^(d+1) in the weight b_i(theta) of the
+    continuous extension y(t0 + theta dt) = y0 + dt sum_i b_i(theta) k_i, of order `dense_order`;
+    where a method is not FSAL, a row for f1 may follow the S rows of the stages.
+    Raises TableauError, naming the violated condition.
+    """
+
+    name: str
+    a: Matrix
+    b: Row
+    c: Row
+    order: int
+    source: str
+    b_error: Row | None = None
+    error_order: int | None = None
+    dense: Matrix | None = None
+    dense_order: int | None = None
+    digits: int = EXACT_DIGITS
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "a", square(self.a))
+        for field in ("b", "c", "b_error"):
+            if getattr(self, field) is not None:
+                object.__setattr__(self, field, tuple(map(Fraction, getattr(self, field))))
+        self._check_shapes()
+        self._check_sums()
+        self._check_dense()
+
+    def _check_shapes(self) -> None:
+        s = len(self.b)
+        for field, rows in (("a", self.a), ("c", self.c), ("b_error", self.b_error)):
+            if rows is not None and len(rows) != s:
+                raise TableauError(f"{self.name}: {field} has {len(rows)} rows, b has {s} entries")
+        if any(len(row) != s for row in self.a):
+            raise TableauError(f"{self.name}: a row of a has more than {s} entries")
+        if (self.b_error is None) != (self.error_order is None):
+            raise TableauError(f"{self.name}: b_error and error_order come together or not at all")
+        if (self.dense is None) != (self.dense_order is None):
+            raise TableauError(f"{self.name}: dense and dense_order come together or not at all")
+        if self.order < 1:
+            raise TableauError(f"{self.name}: the order must be at least 1, not {self.order}")
+
+    def _check_sums(self) -> None:
+        for i, (row, node) in enumerate(zip(self.a, self.c, strict=True)):
+            if abs(sum(row, Fraction(0)) - node) > self.tolerance:
+                raise TableauError(
+                    f"{self.name}: row {i} of a sums to {float(sum(row)):.17g}, "
+                    f"c[{i}] says {float(node):.17g}"
+                )
+        if abs(sum(self.b, Fraction(0)) - 1) > self.tolerance:
+            raise TableauError(f"{self.name}: b sums to {float(sum(self.b)):.17g}, not to 1")
+        if self.b_error is None:
+            return
+        if abs(sum(self.b_error, Fraction(0))) > self.tolerance:
+            raise TableauError(
+                f"{self.name}: b_error sums to {float(sum(self.b_error)):.3g}, not to 0; "
+                "it is b - b_hat"
+            )
+        if not any(self.b_error):
+            raise TableauError(f"{self.name}: b_error is zero: the two methods are the same")
+
+    def _check_dense(self) -> None:
+        if self.dense is None:
+            return
+        if len(self.dense) not in (self.stages, self.stages + (not self.fsal)):
+            raise TableauError(f"{self.name}: dense has {len(self.dense)} rows of weights")
+        ends = (*self.b, Fraction(0))
+        for i, row in enumerate(self.dense):
+            if abs(sum(row, Fraction(0)) - ends[i]) > self.tolerance:
+                raise TableauError(
+                    f"{self.name}: dense row {i} gives {float(sum(row)):.17g} at theta = 1, "
+                    f"b says {float(ends[i]):.17g}"
+                )
+
+    @property
+    def tolerance(self) -> Fraction:
+        """How far a condition may be off, given the digits of the source."""
+        return Fraction(1, 10 ** (self.digits - 2))
+
+    @property
+    def stages(self) -> int:
+        """Number of stages S."""
+        return len(self.b)
+
+    @cached_property
+    def explicit(self) -> bool:
+        """a is strictly lower triangular."""
+        return not any(self.a[i][j] for i in range(self.stages) for j in range(i, self.stages))
+
+    @cached_property
+    def diagonally_implicit(self) -> bool:
+        """a is lower triangular but not strictly so."""
+        upper = any(self.a[i][j] for i in range(self.stages) for j in range(i + 1, self.stages))
+        return not upper and not self.explicit
+
+    @cached_property
+    def explicit_first_stage(self) -> bool:
+        """The first stage is f(t0, y0)."""
+        return self.c[0] == 0 and not any(self.a[0])
+
+    @cached_property
+    def gamma(self) -> Fraction | None:
+        """The one non-zero value on the diagonal of a, if there is exactly one."""
+        values = {self.a[i][i] for i in range(self.stages)} - {Fraction(0)}
+        return values.pop() if len(values) == 1 else None
+
+    @cached_property
+    def stiffly_accurate(self) -> bool:
+        """The last stage is y1."""
+        return self.c[-1] == 1 and self.a[-1] == self.b
+
+    @cached_property
+    def fsal(self) -> bool:
+        """The last stage of a step is the first of the next."""
+        return self.stages > 1 and self.explicit_first_stage and self.stiffly_accurate
+
+    @property
+    def estimate_order(self) -> int | None:
+        """The error estimate is O(dt^(estimate_order + 1)): the lower order of the pair."""
+        return None if self.error_order is None else min(self.order, self.error_order)
+
+    @property
+    def b_hat(self) -> Row | None:
+        """Weights of the embedded method."""
+        if self.b_error is None:
+            return None
+        return tuple(x - e for x, e in zip(self.b, self.b_error, strict=True))
+
+
+@dataclass(frozen=True)
+class RosenbrockTableau:
+    """Coefficients of a Rosenbrock method, in the form that a program uses.
+
+    With W = I/(dt gamma) - J, stage i solves (Hairer and Wanner II, IV.7, eq. 7.25)
+    W u_i = f(t0 + c_i dt, y0 + sum_j a_ij u_j) + sum_j (C_ij/dt) u_j + g_i dt df/dt,
+    y1 = y0 + sum_i b_i u_i, error = sum_i b_error_i u_i. `a` and `big_c` are strictly lower
+    triangular (short rows are completed). `dense[i][d]` weighs u_i by theta^(d+1).
+    The coefficients alpha, Gamma of the textbook form (eq. 7.4) are derived, and checked:
+    row sums of alpha give c, row sums of Gamma give g.
+    """
+
+    name: str
+    gamma: Fraction
+    a: Matrix
+    big_c: Matrix
+    b: Row
+    c: Row
+    g: Row
+    order: int
+    source: str
+    b_error: Row | None = None
+    error_order: int | None = None
+    dense: Matrix | None = None
+    dense_order: int | None = None
+    digits: int = EXACT_DIGITS
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "a", square(self.a))
+        object.__setattr__(self, "big_c", square(self.big_c))
+        self._check_shapes()
+        for i in range(self.stages):
+            for letter, matrix, row in (("c", self.alpha, self.c), ("g", self.big_gamma, self.g)):
+                if abs(sum(matrix[i], Fraction(0)) - row[i]) > self.tolerance:
+                    raise TableauError(
+                        f"{self.name}: {letter}[{i}] is {float(row[i]):.17g}, the row sum that "
+                        f"belongs to it is {float(sum(matrix[i])):.17g}"
+                    )
+        if abs(sum(self.weights, Fraction(0)) - 1) > self.tolerance:
+            raise TableauError(f"{self.name}: the weights sum to {float(sum(self.weights)):.17g}")
+        if (
+            self.error_weights is not None
+            and abs(sum(self.error_weights, Fraction(0))) > self.tolerance
+        ):
+            raise TableauError(f"{self.name}: the embedded weights do not sum to 1")
+        for i, row in enumerate(self.dense or ()):
+            if abs(sum(row, Fraction(0)) - self.b[i]) > self.tolerance:
+                raise TableauError(f"{self.name}: dense row {i} does not end at b[{i}]")
+
+    def _check_shapes(self) -> None:
+        s = len(self.b)
+        fields = ("a", "big_c", "c", "g", "b_error", "dense")
+        for field in fields:
+            rows = getattr(self, field)
+            if rows is not None and len(rows) != s:
+                raise TableauError(f"{self.name}: {field} has {len(rows)} rows, b has {s} entries")
+        for matrix in (self.a, self.big_c):
+            if any(matrix[i][j] for i in range(s) for j in range(i, s)):
+                raise TableauError(f"{self.name}: a and big_c must be strictly lower triangular")
+        if self.gamma <= 0:
+            raise TableauError(f"{self.name}: gamma must be positive")
+        if (self.b_error is None) != (self.error_order is None):
+            raise TableauError(f"{self.name}: b_error and error_order come together or not at all")
+        if (self.dense is None) != (self.dense_order is None):
+            raise TableauError(f"{self.name}: dense and dense_order come together or not at all")
+
+    @classmethod
+    def from_textbook(
+        cls,
+        *,
+        name: str,
+        alpha: Matrix,
+        big_gamma: Matrix,
+        weights: Row,
+        order: int,
+        source: str,
+        error_weights: Row | None = None,
+        error_order: int | None = None,
+        digits: int = EXACT_DIGITS,
+    ) -> RosenbrockTableau:
+        """Build from alpha, Gamma (diagonal included) and b of the textbook form (eq. 7.4)."""
+        alpha, big_gamma = square(alpha), square(big_gamma)
+        gamma = big_gamma[0][0]
+        inverse = invert_lower(big_gamma)
+        s = len(weights)
+        big_c = tuple(
+            tuple((1 / gamma if i == j else Fraction(0)) - inverse[i][j] for j in range(s))
+            for i in range(s)
+        )
+        return cls(
+            name=name,
+            gamma=gamma,
+            a=matmul(alpha, inverse),
+            big_c=big_c,
+            b=matmul((weights,), inverse)[0],
+            c=tuple(sum(row, Fraction(0)) for row in alpha),
+            g=tuple(sum(row, Fraction(0)) for row in big_gamma),
+            order=order,
+            source=source,
+            b_error=None if error_weights is None else matmul((error_weights,), inverse)[0],
+            error_order=error_order,
+            digits=digits,
+        )
+
+    @property
+    def tolerance(self) -> Fraction:
+        """How far a condition may be off, given the digits of the source."""
+        return Fraction(1, 10 ** (self.digits - 2))
+
+    @property
+    def stages(self) -> int:
+        """Number of stages S."""
+        return len(self.b)
+
+    @property
+    def estimate_order(self) -> int | None:
+        """The error estimate is O(dt^(estimate_order + 1)): the lower order of the pair."""
+        return None if self.error_order is None else min(self.order, self.error_order)
+
+    @cached_property
+    def big_gamma(self) -> Matrix:
+        """Gamma of the textbook form (S, S), diagonal included: (I/gamma - C)^-1."""
+        s = self.stages
+        inverse = tuple(
+            tuple((1 / self.gamma if i == j else Fraction(0)) - self.big_c[i][j] for j in range(s))
+            for i in range(s)
+        )
+        return invert_lower(inverse)
+
+    @cached_property
+    def alpha(self) -> Matrix:
+        """Alpha of the textbook form (S, S): a Gamma."""
+        return matmul(self.a, self.big_gamma)
+
+    @cached_property
+    def weights(self) -> Row:
+        """Weights of the textbook form: b Gamma."""
+        return matmul((self.b,), self.big_gamma)[0]
+
+    @cached_property
+    def error_weights(self) -> Row | None:
+        """b - b_hat of the textbook form."""
+        return None if self.b_error is None else matmul((self.b_error,), self.big_gamma)[0]
+
+    @cached_property
+    def stiffly_accurate(self) -> bool:
+        """alpha_Si + Gamma_Si = weights_i and sum of alpha_S = 1 (Hairer and Wanner, IV.7.15)."""
+        last = [x + y for x, y in zip(self.alpha[-1], self.big_gamma[-1], strict=True)]
+        close = all(abs(x - y) <= self.tolerance for x, y in zip(last, self.weights, strict=True))
+        return close and abs(self.c[-1] - 1) <= self.tolerance
+
+    @cached_property
+    def fsal(self) -> bool:
+        """The last stage evaluates f at (t1, y1), which the next step needs."""
+        return self.c[-1] == 1 and self.a[-1] == self.b
+
+
+def matmul(x: Sequence[Row], y: Matrix) -> Matrix:
+    """Exact matrix product."""
+    columns = list(zip(*y, strict=True))
+    return tuple(
+        tuple(sum((p * q for p, q in zip(row, col, strict=True)), Fraction(0)) for col in columns)
+        for row in x
+    )
+
+
+def invert_lower(matrix: Matrix) -> Matrix:
+    """Exact inverse of a lower triangular matrix."""
+    n = len(matrix)
+    rows: list[list[Fraction]] = []
+    for i in range(n):
+        row = [Fraction(0)] * n
+        row[i] = 1 / matrix[i][i]
+        for j in range(i):
+            known = sum((matrix[i][k] * rows[k][j] for k in range(j, i)), Fraction(0))
+            row[j] = -known / matrix[i][i]
+        rows.append(row)
+    return tuple(tuple(row) for row in rows)

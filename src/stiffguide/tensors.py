@@ -1,0 +1,71 @@
+"""The tensor idioms that every floor shares: rows, select, norms, weighted sums."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+def rows(value: Tensor, like: Tensor) -> Tensor:
+    """Give a per-row value (B,) the trailing axes it needs to meet `like` (B, ...)."""
+    return value.reshape(value.shape + (1,) * (like.ndim - value.ndim))
+
+
+def select(mask: Tensor, new: T, old: T) -> T:
+    """Take `new` in the rows where mask (B,) holds and `old` elsewhere, through NamedTuples."""
+    if isinstance(new, Tensor) and isinstance(old, Tensor):
+        return torch.where(rows(mask, new), new, old)  # type: ignore[return-value]
+    if isinstance(new, tuple) and isinstance(old, tuple):
+        parts = [select(mask, n, o) for n, o in zip(new, old, strict=True)]
+        return new._make(parts) if hasattr(new, "_make") else type(new)(parts)
+    raise TypeError(f"select: {type(new).__name__} and {type(old).__name__} are not one state")
+
+
+def rms(x: Tensor) -> Tensor:
+    """Root mean square over the features: (B, F) -> (B,); inf and nan come through."""
+    size: Tensor = torch.linalg.vector_norm(x, dim=-1)
+    return size / math.sqrt(x.shape[-1])
+
+
+def finite(*values: Tensor) -> Tensor:
+    """Rows (B,) in which every entry of every value (B, F) is finite."""
+    # one reduction per tensor: nan and inf survive the largest absolute value
+    peaks: list[Tensor] = [torch.linalg.vector_norm(v, ord=math.inf, dim=-1) for v in values]
+    worst = peaks[0]
+    for peak in peaks[1:]:
+        worst = torch.maximum(worst, peak)
+    below: Tensor = worst < math.inf
+    return below
+
+
+@lru_cache(maxsize=4096)
+def constant(values: tuple[Any, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A small coefficient tensor, made once per dtype and device."""
+    # a tensor born in inference mode could never meet autograd again
+    with torch.inference_mode(False), torch.no_grad():
+        return torch.tensor(values, dtype=dtype, device=device)
+
+
+def combine(weights: tuple[Any, ...], vectors: Tensor) -> Tensor:
+    """sum_j weights_j vectors_j: (S,) or (M, S) weights, (S, B, F) -> (B, F) or (M, B, F)."""
+    w = constant(weights, vectors.dtype, vectors.device)
+    flat = torch.matmul(w, vectors.reshape(vectors.shape[0], -1))
+    return flat.reshape(w.shape[:-1] + vectors.shape[1:])
+
+
+def real_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of the absolute value."""
+    return dtype.to_real() if dtype.is_complex else dtype
+
+
+def tangles(*values: Any) -> bool:
+    """Whether autograd is recording and one of the values takes part."""
+    return torch.is_grad_enabled() and any(
+        isinstance(v, Tensor) and v.requires_grad for v in values
+    )
