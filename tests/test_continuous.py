@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from stiffguide.catalogue import TABLEAUX
-from stiffguide.order import continuous_extension, continuous_residuals
+from stiffguide.continuous import continuous_extension
+from stiffguide.order import continuous_residuals
 from stiffguide.tableau import Tableau
 
 BUTCHER = {k: t for k, t in TABLEAUX.items() if isinstance(t, Tableau)}

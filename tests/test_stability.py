@@ -9,15 +9,13 @@ import numpy as np
 import pytest
 
 from stiffguide.catalogue import TABLEAUX
-from stiffguide.order import (
-    embedded_weights,
+from stiffguide.order import embedded_weights, main_weights, prove
+from stiffguide.stability import (
     expansion,
     imaginary_stability_limit,
     is_a_stable,
     is_l_stable,
-    main_weights,
     negative_real_stability_limit,
-    prove,
     r_infinity,
     stability_function,
 )

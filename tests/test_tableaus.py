@@ -11,7 +11,6 @@ import pytest
 
 from stiffguide.catalogue import TABLEAUX
 from stiffguide.order import (
-    condition,
     embedded_weights,
     main_weights,
     prove,
@@ -20,10 +19,9 @@ from stiffguide.order import (
     proven_order,
     residuals,
     stage_order,
-    trees,
 )
 from stiffguide.tableau import RosenbrockTableau, Tableau
-from stiffguide.trees import ROSENBROCK, Tree
+from stiffguide.trees import ROSENBROCK, Tree, condition, trees
 
 BUTCHER = {k: t for k, t in TABLEAUX.items() if isinstance(t, Tableau)}
 LINEAR = {k: t for k, t in TABLEAUX.items() if isinstance(t, RosenbrockTableau)}

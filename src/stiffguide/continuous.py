@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stiffguide.conditions import elementary_weights, extra_stages, prove
 from stiffguide.errors import TableauError
+from stiffguide.order import elementary_weights, extra_stages, prove
 from stiffguide.tableau import Matrix, Tableau
 from stiffguide.trees import trees
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stiffguide.conditions import AnyTableau, main_weights
+from stiffguide.order import AnyTableau, main_weights
 from stiffguide.tableau import EXACT_DIGITS, Matrix, Row, Tableau, matmul, square
 
 PLACES = 10**80  # polynomials are rounded to 80 decimals before their roots are counted
