@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from stiffguide.catalogue import TABLEAUX
+from stiffguide.exact import sqrt
 from stiffguide.order import embedded_weights, main_weights, prove
 from stiffguide.stability import (
     expansion,
@@ -19,7 +20,7 @@ from stiffguide.stability import (
     r_infinity,
     stability_function,
 )
-from stiffguide.tableau import Tableau, sqrt
+from stiffguide.tableau import Tableau
 
 everyone = pytest.mark.parametrize("tableau", TABLEAUX.values(), ids=TABLEAUX)
 

@@ -56,9 +56,15 @@ def _per_entry(given: Any, name: str, layout: Layout) -> Tensor | float:
     b, n, shape = layout.rows, layout.features, tuple(value.shape)
     if value.ndim == 0:
         return float(value)
-    if shape == (n,) or (layout.single and shape == layout.feature_shape):
+    per_row = layout.batched and shape in ((b,), (b, 1))
+    if shape in ((n,), (1, n)) or (layout.single and shape == layout.feature_shape):
+        if per_row and shape == (b,) and n > 1:
+            raise InputError(
+                f"{name} of shape {shape} may mean {b} rows or {n} components: "
+                f"give ({b}, 1) or (1, {n})"
+            )
         return value.reshape(1, n)
-    if layout.batched and shape == (b,):
+    if per_row:
         return value.reshape(b, 1)
     if layout.batched and layout.single and shape == (b, *layout.feature_shape):
         return value.reshape(b, n)

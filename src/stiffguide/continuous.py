@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stiffguide.errors import TableauError
+from stiffguide.exact import Matrix
 from stiffguide.order import elementary_weights, extra_stages, prove
-from stiffguide.tableau import Matrix, Tableau
+from stiffguide.tableau import Tableau
 from stiffguide.trees import trees
 
 RESIDUAL = 1e-11  # a condition that float64 meets no better cannot be met

@@ -11,7 +11,8 @@ from fractions import Fraction
 from functools import lru_cache
 
 from stiffguide.errors import TableauError
-from stiffguide.tableau import Matrix, RosenbrockTableau, Row, Tableau, matmul
+from stiffguide.exact import Matrix, Row, matmul
+from stiffguide.tableau import RosenbrockTableau, Tableau
 from stiffguide.trees import ROSENBROCK, RUNGE_KUTTA, Letters, Tree, condition, trees
 
 AnyTableau = Tableau | RosenbrockTableau

@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stiffguide.exact import EXACT_DIGITS, Matrix, Row, matmul, square
 from stiffguide.order import AnyTableau, main_weights
-from stiffguide.tableau import EXACT_DIGITS, Matrix, Row, Tableau, matmul, square
+from stiffguide.tableau import Tableau
 
 PLACES = 10**80  # polynomials are rounded to 80 decimals before their roots are counted
 ZERO = Fraction(0)

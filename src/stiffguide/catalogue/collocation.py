@@ -5,7 +5,8 @@ from __future__ import annotations
 from fractions import Fraction as F
 
 from stiffguide.catalogue.quadrature import collocation
-from stiffguide.tableau import Row, Tableau, sqrt
+from stiffguide.exact import Row, sqrt
+from stiffguide.tableau import Tableau
 
 
 def on_nodes(name: str, c: Row, order: int, source: str) -> Tableau:

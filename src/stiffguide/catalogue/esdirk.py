@@ -10,7 +10,8 @@ from fractions import Fraction as F
 
 from stiffguide.catalogue import kencarp, kvaerno
 from stiffguide.catalogue.kencarp import EXPLICIT_PARTS, with_diagonal
-from stiffguide.tableau import Tableau, decimals, sqrt, square
+from stiffguide.exact import decimals, sqrt, square
+from stiffguide.tableau import Tableau
 
 __all__ = ["ALL", "EXPLICIT_PARTS"]
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from fractions import Fraction as F
 
 from stiffguide.catalogue import prince, tsitouras, verner
-from stiffguide.tableau import Row, Tableau, decimals, lines
+from stiffguide.exact import Row, decimals, lines
+from stiffguide.tableau import Tableau
 
 EULER = Tableau(
     name="euler",

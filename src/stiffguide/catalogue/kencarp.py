@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction as F
 
-from stiffguide.tableau import Row, Tableau, decimals, square
+from stiffguide.exact import Row, decimals, square
+from stiffguide.tableau import Tableau
 
 SOURCE = "Kennedy and Carpenter, Appl. Numer. Math. 44 (2003) 139-181"
 DIGITS = 25

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from stiffguide.tableau import Tableau, decimals, lines
+from stiffguide.exact import decimals, lines
+from stiffguide.tableau import Tableau
 
 DIGITS = 18
 

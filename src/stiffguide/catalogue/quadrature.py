@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from stiffguide.tableau import Matrix, Row
+from stiffguide.exact import Matrix, Row
 
 UNKNOWN = "?"
 

@@ -12,16 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction as F
 
-from stiffguide.tableau import (
-    Matrix,
-    RosenbrockTableau,
-    Row,
-    decimals,
-    invert_lower,
-    matmul,
-    sqrt,
-    square,
-)
+from stiffguide.exact import Matrix, Row, decimals, invert_lower, matmul, sqrt, square
+from stiffguide.tableau import RosenbrockTableau
 
 
 def powers_of_theta(b: Row, h: Sequence[Row]) -> Matrix:

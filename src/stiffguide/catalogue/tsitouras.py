@@ -5,7 +5,8 @@ from __future__ import annotations
 from fractions import Fraction as F
 
 from stiffguide.catalogue.quadrature import solve
-from stiffguide.tableau import Matrix, Row, Tableau, decimals, lines
+from stiffguide.exact import Matrix, Row, decimals, lines
+from stiffguide.tableau import Tableau
 
 A = lines("""
     0

@@ -9,7 +9,8 @@ from __future__ import annotations
 from fractions import Fraction as F
 
 from stiffguide.catalogue.quadrature import adjoint_row, quadrature_row
-from stiffguide.tableau import Row, Tableau, decimals, lines, square
+from stiffguide.exact import Row, decimals, lines, square
+from stiffguide.tableau import Tableau
 
 SOURCE = "Verner, Numer. Algorithms 53 (2010) 383-396"
 

@@ -17,8 +17,9 @@ from stiffguide import linear, newton
 from stiffguide.continuous import continuous_extension
 from stiffguide.contracts import Field, Step, Tolerance, Work, stage_times
 from stiffguide.errors import TableauError
+from stiffguide.exact import floats
 from stiffguide.stability import is_a_stable
-from stiffguide.tableau import Tableau, floats
+from stiffguide.tableau import Tableau
 from stiffguide.tensors import combine, rows, select, tangles
 
 KEEP_RATE = 0.05  # a contraction slower than this costs more than a new Jacobian does

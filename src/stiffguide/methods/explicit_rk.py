@@ -10,7 +10,8 @@ from torch import Tensor
 from stiffguide.continuous import continuous_extension
 from stiffguide.contracts import Field, State, Step, Tolerance, Work, stage_times
 from stiffguide.errors import TableauError
-from stiffguide.tableau import Tableau, floats
+from stiffguide.exact import floats
+from stiffguide.tableau import Tableau
 from stiffguide.tensors import combine, rows
 
 

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from stiffguide import linear
 from stiffguide.contracts import Field, State, Step, Tolerance, Work, stage_times
+from stiffguide.exact import floats
 from stiffguide.interpolate import hermite
-from stiffguide.tableau import RosenbrockTableau, floats
+from stiffguide.tableau import RosenbrockTableau
 from stiffguide.tensors import combine, rows
 
 
