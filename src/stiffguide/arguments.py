@@ -28,7 +28,8 @@ def times(t0: Any, t1: Any, layout: Layout) -> tuple[Tensor, Tensor]:
         if t.ndim > 1 or (t.ndim == 1 and (not layout.batched or t.shape[0] != layout.rows)):
             expected = f"a scalar or ({layout.rows},)" if layout.batched else "a scalar"
             raise InputError(f"{name} has shape {tuple(t.shape)}; give {expected}")
-        if not bool(torch.isfinite(t).all()):
+        endless = name == "t1" and not bool(torch.isnan(t).any())  # something else has to stop it
+        if not endless and not bool(torch.isfinite(t).all()):
             raise InputError(f"{name} must be finite, not {value}")
         ends.append(t.expand(layout.rows).clone())
     return ends[0], ends[1]
@@ -87,8 +88,10 @@ def stops(tstops: Any, t0: Tensor, t1: Tensor, layout: Layout) -> Tensor:
     ahead = stops.expand(layout.rows, -1) * sign
     # stops that are not inside the interval are met at its end: harmless, and no row is ragged
     outside = (ahead <= t0.unsqueeze(1) * sign) | (ahead >= t1.unsqueeze(1) * sign)
-    ahead = torch.where(outside, t1.unsqueeze(1) * sign, ahead)
-    return torch.cat((ahead.sort(dim=1).values * sign, t1.unsqueeze(1)), 1)
+    ahead = torch.where(outside, t1.unsqueeze(1) * sign, ahead).sort(dim=1).values
+    twice = torch.nn.functional.pad(ahead.diff(dim=1) == 0, (1, 0))
+    ahead = torch.where(twice, t1.unsqueeze(1) * sign, ahead).sort(dim=1).values
+    return torch.cat((ahead * sign, t1.unsqueeze(1)), 1)
 
 
 def length(value: float | None, name: str) -> float | None:

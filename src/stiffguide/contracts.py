@@ -67,7 +67,10 @@ class Step(NamedTuple):
     state: State
     work: Work
     stages: Tensor  # (S, B, F), whatever the method's interpolant is made of
-    f1: Tensor | None = None  # only if it came free
+    f1: Tensor | None = None  # f(t1, y1), only if it came free
+    f_low: Tensor | None = None  # f(t1, y1 - error), likewise
+    f: Field | None = None  # kept where the interpolant evaluates it,
+    dense_nfe: int = 0  # and how often
 
 
 class Method(Protocol):
@@ -98,7 +101,7 @@ class Method(Protocol):
         state: State,
         tolerance: Tolerance,
     ) -> Step:
-        """Attempt one step in every row; the tolerance is for nonlinear solvers only."""
+        """Attempt one step in every row; the tolerance gives Newton and estimates their units."""
         ...
 
     def retry(self, before: State, tried: State) -> State:
@@ -152,23 +155,43 @@ class Moment(NamedTuple):
 
 
 class Guidance(Protocol):
-    """Moves the result of an accepted step along what its error tells."""
+    """Moves the result of an accepted step along what its error tells.
 
-    needs_f1: bool
+    Asked after the verdict, so that it can never buy acceptance. A rule without `needs_f1` moves
+    y1 and f1 is evaluated there; a rule with it is given f1 at the unmoved y1 and returns what to
+    add to it. With `needs_f_low` the step carries f(t1, y1 - error), evaluated if it did not come
+    free.
+    """
+
+    @property
+    def needs_f1(self) -> bool:
+        """Whether `delta` wants f at the unmoved y1."""
+        ...
+
+    @property
+    def needs_f_low(self) -> bool:
+        """Whether `delta` wants f at the embedded solution."""
+        ...
+
+    def bind(self, method: Method) -> Guidance:
+        """The rule for this method; raises UnsupportedError, saying why, where it is unsound."""
+        ...
 
     def init(self, t0: Tensor, y0: Tensor) -> State:
         """The state before the first step."""
         ...
 
-    def delta(
-        self, step: Step, f1: Tensor | None, state: State
-    ) -> tuple[Tensor | None, Tensor | None, State]:
-        """How far to move y1 and (if known) f1, both (B, F).
-
-        A rule without `needs_f1` is asked first and f1 is evaluated at the moved y1; a rule with
-        it is given f1 at the unmoved y1 and returns what to add to it.
-        """
+    def delta(self, step: Step, f1: Tensor | None, state: State) -> Move:
+        """How far to move y1, and f1 where that is known."""
         ...
+
+
+class Move(NamedTuple):
+    """What a rule adds to the end of a step; `f1` None: evaluate f at the moved y1."""
+
+    y1: Tensor  # (B, F)
+    f1: Tensor | None  # (B, F)
+    state: State
 
 
 class Output(Protocol):
@@ -205,12 +228,15 @@ class Tolerance:
     def ratio(self, step: Step) -> Tensor:
         """Scaled norm of the error per row (B,); acceptable up to 1, nan when not finite."""
         assert step.error is not None, "a controller that judges needs a method with an error"
+        return self.measure(step.error, step.y0, step.y1)
+
+    def measure(self, x: Tensor, *states: Tensor) -> Tensor:
+        """Norm per row (B,) of x (B, F) over the scale of the states, without a gradient."""
         with torch.no_grad():
-            scale = self.scale(step.y0, step.y1)
             # 0/0 where atol = 0 meets a zero state: no error, no complaint
-            quotient = torch.where(step.error == 0, 0.0, step.error.abs() / scale)
-            ratio: Tensor = self.norm(quotient)
-            return ratio
+            quotient = torch.where(x == 0, 0.0, x.abs() / self.scale(*states))
+            size: Tensor = self.norm(quotient)
+            return size
 
     def take(self, mask: Tensor) -> Tolerance:
         """The tolerance of some rows."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from stiffguide.contracts import Step
 from stiffguide.errors import Status
-from stiffguide.loop import Live, Problem
+from stiffguide.loop import Live, Problem, aim
 from stiffguide.stability import negative_real_stability_limit
 from stiffguide.tableau import Tableau
 
@@ -25,10 +25,12 @@ class Finding(NamedTuple):
 def examine(p: Problem, s: Live) -> Finding:
     """Repeat the last attempt: the state of a failed row is the one that it failed from."""
     with torch.no_grad():
-        step = p.method.step(p.f, s.t, s.dt, s.y, s.f0, s.method, p.tolerance)
+        clip = aim(p, s, s.status != int(Status.SUCCESS))
+        step = p.method.step(p.f, clip.t0, clip.dt, s.y, s.f0, s.method, p.tolerance)
         dy = step.y1 - step.y0 if step.error is None else step.error
-        f1 = p.f(step.t0 + step.dt, step.y1)
-        df = f1 - p.f(step.t0 + step.dt, step.y1 - dy)
+        t1 = torch.where(clip.last, clip.target, clip.t0 + clip.dt)
+        f1 = p.f(t1, step.y1)
+        df = f1 - p.f(t1, step.y1 - dy)
         size = torch.linalg.vector_norm(dy, dim=-1)
         stiffness = torch.linalg.vector_norm(df, dim=-1) / size * step.dt.abs()
         return Finding(_worst(p, step), stiffness, torch.isfinite(f1).all(-1))

@@ -33,8 +33,10 @@ def initial_dt(
         )
         # f blew up one Euler step away: start far below it
         h1 = torch.where(torch.isfinite(d2), h1, h0 * 1e-3)
-        best = torch.minimum(torch.minimum(100 * h0, h1), span.abs())
-        return torch.sign(span) * best
+        # where t0 is large, a step that does not move t is no step
+        shortest = 10 * (torch.nextafter(t0, t1) - t0).abs()
+        best = torch.maximum(torch.minimum(100 * h0, h1), shortest)
+        return torch.sign(span) * torch.minimum(best, span.abs())
 
 
 def _size(tolerance: Tolerance, x: Tensor, scale: Tensor) -> Tensor:

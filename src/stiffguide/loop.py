@@ -32,6 +32,7 @@ from stiffguide.tensors import constant, finite, select
 ATTEMPTS_BETWEEN_CHECKS = 16  # on an accelerator, where asking "any row live?" stops the queue
 ROUNDING = 1e-9  # a stop this close (relative to dt) is reached by this step
 SHRINK = 0.25  # after an attempt that met values that are not finite
+IDLE = 1e-6  # of a step: how far a finished row moves, so that it stays where f is defined
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Arrival(NamedTuple):
 
 def attempt(p: Problem, s: Live) -> Live:
     """Try one step in every row and commit it where it is accepted."""
-    clip = _clip(p, s)
+    clip = aim(p, s, s.status == int(Status.RUNNING))
     step = p.method.step(p.f, clip.t0, clip.dt, s.y, s.f0, s.method, p.tolerance)
     verdict = p.controller.judge(step, p.tolerance, s.controller)
     end = _arrive(p, s, step, clip)
@@ -131,9 +132,8 @@ def attempt(p: Problem, s: Live) -> Live:
         cut = accept & clip.last & (dt_next.abs() < s.dt.abs())
         dt_next = _limit(torch.where(cut, s.dt, dt_next), p.max_step)
 
-    final = p.stops.shape[1] - 1
     reached = accept & clip.last
-    arrived = reached & (s.stop == final)
+    arrived = reached & (clip.target == p.stops[:, -1])
     t = torch.where(accept, end.t1, s.t)
     attempts = s.attempts + clip.live
     status = torch.where(
@@ -147,7 +147,8 @@ def attempt(p: Problem, s: Live) -> Live:
         status = torch.where(clip.live & ~usable, int(Status.NOT_CONVERGED), status)
         status = torch.where(clip.live & ~sound, int(Status.NON_FINITE), status)
     status = torch.where(arrived, int(Status.SUCCESS), status)
-    stopped = _record(p, s, step, end, accept)
+    piece = Piece(p, s, step, end)
+    stopped = _record(p, Moment(s.t, end.t1, s.y, end.y1, end.f1, accept, piece))
     if stopped is not None:
         status = torch.where(stopped & clip.live & ~arrived, int(Status.EVENT), status)
 
@@ -155,15 +156,15 @@ def attempt(p: Problem, s: Live) -> Live:
         t=t,
         y=select(accept, end.y1, s.y),
         f0=select(accept, end.f1, s.f0),
-        dt=torch.where(clip.live & ~arrived, dt_next, s.dt),
+        dt=torch.where(arrived, clip.dt, torch.where(clip.live, dt_next, s.dt)),
         method=select(accept, step.state, p.method.retry(s.method, step.state)),
         controller=select(clip.live, verdict.state, s.controller),
         guidance=select(accept, end.guidance, s.guidance),
         status=status,
-        stop=torch.clamp(s.stop + reached, max=final),
+        stop=torch.clamp(s.stop + reached, max=p.stops.shape[1] - 1),
         attempts=attempts,
         accepted=s.accepted + accept,
-        work=s.work + clip.live * _spent(step.work, end.nfe, t),
+        work=s.work + clip.live * _spent(step.work, end.nfe + piece.nfe, t),
     )
 
 
@@ -185,14 +186,18 @@ def solve(p: Problem, s: Live, after: Callable[[Live], Tensor | None] | None = N
     return s
 
 
-def _clip(p: Problem, s: Live) -> Clip:
-    live = s.status == int(Status.RUNNING)
+def aim(p: Problem, s: Live, live: Tensor) -> Clip:
+    """The next attempt of the rows `live` (B,): up to the next stop at most.
+
+    The others are computed, too. They idle inside their interval: forwards, or backwards at t1.
+    """
     target = p.stops.gather(1, s.stop.unsqueeze(1)).squeeze(1)
     left = target - s.t
     last = s.dt.abs() * (1 + ROUNDING) >= left.abs()
-    # a finished row is computed too: step it inside its own interval, over the way it came
-    dt = torch.where(live, torch.where(last, left, s.dt), s.dt)
-    t0 = torch.where(live, s.t, s.t - s.dt)
+    at_end = left == 0
+    dt = torch.where(last & ~at_end, left, s.dt)
+    dt = torch.where(live, dt, IDLE * dt)
+    t0 = torch.where(at_end, s.t - dt, s.t)
     return Clip(live, last, target, t0, dt)
 
 
@@ -204,24 +209,38 @@ def _arrive(p: Problem, s: Live, step: Step, clip: Clip) -> Arrival:
         if f1 is None:
             f1, nfe = p.f(t1, y1), 1
         return Arrival(t1, y1, f1, (), nfe)
+    if rule.needs_f_low and step.f_low is None and step.error is not None:
+        step, nfe = step._replace(f_low=p.f(t1, y1 - step.error)), nfe + 1
     if rule.needs_f1 and f1 is None:
         f1, nfe = p.f(t1, y1), nfe + 1
-    move, turn, guidance = rule.delta(step, f1 if rule.needs_f1 else None, s.guidance)
-    if move is not None:
-        y1 = y1 + move
-        f1 = f1 + turn if rule.needs_f1 and f1 is not None and turn is not None else None
-    if f1 is None:
-        f1, nfe = p.f(t1, y1), nfe + 1
-    return Arrival(t1, y1, f1, guidance, nfe)
+    move = rule.delta(step, f1, s.guidance)
+    y1 = y1 + move.y1
+    if move.f1 is None or f1 is None:
+        return Arrival(t1, y1, p.f(t1, y1), move.state, nfe + 1)
+    return Arrival(t1, y1, f1 + move.f1, move.state, nfe)
 
 
-def _record(p: Problem, s: Live, step: Step, end: Arrival, accept: Tensor) -> Tensor | None:
-    def interpolant() -> Tensor:
-        if p.guidance is not None:  # the stages know nothing of where guidance moved y1
-            return hermite(end.t1 - s.t, s.y, s.f0, end.y1, end.f1)
-        return p.method.interpolant(step, end.f1)
+class Piece:
+    """The interpolant of an attempt: made when asked for, once, and what that cost."""
 
-    moment = Moment(s.t, end.t1, s.y, end.y1, end.f1, accept, interpolant)
+    def __init__(self, p: Problem, s: Live, step: Step, end: Arrival) -> None:
+        self._of = p, s, step, end
+        self._made: Tensor | None = None
+        self.nfe = 0
+
+    def __call__(self) -> Tensor:
+        """Coefficients (D, B, F)."""
+        if self._made is None:
+            p, s, step, end = self._of
+            if p.guidance is not None:  # the stages know nothing of where guidance moved y1
+                self._made = hermite(end.t1 - s.t, s.y, s.f0, end.y1, end.f1)
+            else:
+                self._made = p.method.interpolant(step, end.f1)
+                self.nfe = step.dense_nfe
+        return self._made
+
+
+def _record(p: Problem, moment: Moment) -> Tensor | None:
     stopped = None
     for output in p.outputs:
         stop = output.record(moment)

@@ -177,24 +177,40 @@ class Trajectory(NamedTuple):
 
     def at(self, t: Tensor) -> Tensor:
         """States (B, M, F) at the times t (B, M); nan outside of what a row covered."""
-        batch = t.shape[0]
+        first, last = self._ends()
+        ahead = t * self.sign.unsqueeze(1)
+        inside = (ahead >= first) & (ahead <= last)
+        return torch.where(inside.unsqueeze(-1), self.extended(t), float("nan"))
+
+    def extended(self, t: Tensor) -> Tensor:
+        """States (B, M, F) at any times t (B, M): the pieces at the ends go on beyond them."""
         key = (self.after * self.sign).T.contiguous()
-        wanted = (t * self.sign.unsqueeze(1)).contiguous()
-        attempt = torch.searchsorted(key, wanted)  # the first piece that ends at t or later
-        inside = attempt < key.shape[1]
+        first, last = self._ends()
+        # clipped, so that the piece found has a length wherever a row has one that has
+        after_first = torch.nextafter(first, torch.full_like(first, float("inf")))
+        wanted = torch.minimum(torch.maximum(t * self.sign.unsqueeze(1), after_first), last)
+        attempt = torch.searchsorted(key, wanted.contiguous())  # the first to end there or later
         attempt = torch.clamp(attempt, max=key.shape[1] - 1)
-        row = torch.arange(batch, device=t.device).unsqueeze(1).expand_as(t)
+        row = torch.arange(t.shape[0], device=t.device).unsqueeze(1).expand_as(t)
         begin, end = self.before[attempt, row], self.after[attempt, row]
-        length = torch.where(end == begin, 1.0, end - begin)
+        length = torch.where(end == begin, float("inf"), end - begin)
         theta = (t - begin) / length
-        inside = inside & (theta >= 0)
         flat = (attempt.reshape(-1), row.reshape(-1))
         pieces = self.coefficients.movedim(1, -1)[flat].movedim(-1, 0)
         value = evaluate(pieces, theta.reshape(-1), self.y0[flat], self.y1[flat])
-        # at the start of a piece, and in one of no length, nothing is interpolated
+        # at the start of a piece, and all over one of no length, nothing is interpolated
         value = torch.where((theta.reshape(-1) == 0).unsqueeze(-1), self.y0[flat], value)
-        value = value.reshape(*t.shape, -1)
-        return torch.where(inside.unsqueeze(-1), value, float("nan"))
+        return value.reshape(*t.shape, -1)
+
+    def piece(self, i: int) -> Trajectory:
+        """The trajectory of attempt i alone."""
+        parts = [x[i : i + 1] for x in self[:-1]]
+        return Trajectory(parts[0], parts[1], parts[2], parts[3], parts[4], self.sign)
+
+    def _ends(self) -> tuple[Tensor, Tensor]:
+        """Where each row started and how far it came (B, 1), counted in its own direction."""
+        sign = self.sign.unsqueeze(1)
+        return self.before[0].unsqueeze(1) * sign, self.after[-1].unsqueeze(1) * sign
 
 
 def _slots(start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,6 +25,7 @@ from stiffguide.tensors import real_dtype
 # where dt hardly changes.
 TUNING: dict[str, PID] = {
     "explicit RK": PID(pcoeff=0.4, icoeff=0.3, max_factor=10.0),
+    "secant": PID(icoeff=1.0),
     "Rosenbrock": PID(icoeff=1.0, max_factor=6.0),
     "ESDIRK": PID(pcoeff=0.3, icoeff=0.4, hold=(1.0, 1.2)),
     "SDIRK": PID(pcoeff=0.3, icoeff=0.4, hold=(1.0, 1.2)),
@@ -91,7 +92,7 @@ def solve(
         f=wrapped,
         method=stepper,
         controller=_controller(controller, stepper),
-        guidance=guidance,
+        guidance=None if guidance is None else guidance.bind(stepper),
         outputs=_outputs(save_at, dense, layout),
         tolerance=tolerance,
         stops=arguments.stops(tstops, start, end, layout),
@@ -149,6 +150,9 @@ def _flat_field(f: Callable[..., Any], args: tuple[Any, ...], layout: Layout) ->
         raise InputError(f"f must be callable, not {type(f).__name__}")
     if not isinstance(args, tuple):
         raise InputError(f"args must be a tuple such as args=(k,), not {type(args).__name__}")
+    for i, value in enumerate(args):
+        if isinstance(value, Tensor) and value.ndim and value.device != layout.device:
+            raise InputError(f"args[{i}] is on {value.device}, y0 on {layout.device}: move one")
     dtype = real_dtype(layout.dtype)
     what = "the value of f"
 

@@ -24,7 +24,8 @@ class Tableau:
     `a` (S, S) may be given with short rows; `b_error` = b - b_hat with b_hat of order
     `error_order`; `dense[i][d]` is the coefficient of theta^(d+1) in the weight b_i(theta) of the
     continuous extension y(t0 + theta dt) = y0 + dt sum_i b_i(theta) k_i, of order `dense_order`;
-    where a method is not FSAL, a row for f1 may follow the S rows of the stages.
+    where a method is not FSAL, a row for f1 may follow the S rows of the stages. `lower` is the
+    same method with another embedded solution, of lower order, whose error damps the first one.
     Raises TableauError, naming the violated condition.
     """
 
@@ -39,6 +40,7 @@ class Tableau:
     dense: Matrix | None = None
     dense_order: int | None = None
     digits: int = EXACT_DIGITS
+    lower: Tableau | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "a", square(self.a))
@@ -139,8 +141,21 @@ class Tableau:
 
     @property
     def estimate_order(self) -> int | None:
-        """The error estimate is O(dt^(estimate_order + 1)): the lower order of the pair."""
-        return None if self.error_order is None else min(self.order, self.error_order)
+        """The error estimate is O(dt^(estimate_order + 1)): the lower order of the pair.
+
+        With `lower` the estimate is error^2/|(error, lower error)|.
+        """
+        if self.error_order is None:
+            return None
+        if self.lower is not None and self.lower.error_order is not None:
+            return 2 * self.error_order - self.lower.error_order
+        return min(self.order, self.error_order)
+
+    @cached_property
+    def companion_stage(self) -> int | None:
+        """The stage that evaluates f at the embedded solution, as the second one of Heun's."""
+        found = (j for j in range(self.stages) if self.a[j] == self.b_hat and self.c[j] == 1)
+        return next(found, None)
 
     @property
     def b_hat(self) -> Row | None:

@@ -1,13 +1,13 @@
 """Explicit Runge-Kutta methods, from Euler's to the pair of orders 8(7) of Prince and Dormand.
 
-`ALL` gathers what this file and `verner`, `tsitouras` and `prince` define.
+`ALL` gathers what this file and `verner`, `tsitouras`, `prince` and `dop853` define.
 """
 
 from __future__ import annotations
 
 from fractions import Fraction as F
 
-from stiffguide.catalogue import prince, tsitouras, verner
+from stiffguide.catalogue import dop853, prince, tsitouras, verner
 from stiffguide.exact import Row, decimals, lines
 from stiffguide.tableau import Tableau
 
@@ -184,4 +184,5 @@ ALL = (
     *tsitouras.ALL,
     *verner.ALL,
     *prince.ALL,
+    *dop853.ALL,
 )

@@ -11,14 +11,16 @@ from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.methods.esdirk import Esdirk
 from stiffguide.methods.explicit_rk import ExplicitRK
 from stiffguide.methods.rosenbrock import Rosenbrock
+from stiffguide.methods.secant_heun import SecantHeun
 from stiffguide.tableau import RosenbrockTableau, Tableau
 
 AUTO = "rodas5p"
+OTHERS: dict[str, Method] = {"secant_heun": SecantHeun()}  # methods that are no tableau
 
 
 def names() -> list[str]:
     """The methods that `solve` can step with."""
-    return [name for name, tableau in TABLEAUX.items() if _steppable(tableau)]
+    return [name for name, tableau in TABLEAUX.items() if _steppable(tableau)] + list(OTHERS)
 
 
 def _steppable(tableau: Tableau | RosenbrockTableau) -> bool:
@@ -47,8 +49,10 @@ def get(name: str) -> Method:
     name = name.lower()
     if name == "auto":
         name = AUTO
+    if name in OTHERS:
+        return OTHERS[name]
     if name not in TABLEAUX:
-        near = difflib.get_close_matches(name, TABLEAUX, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(name, [*TABLEAUX, *OTHERS], n=3, cutoff=0.5)
         hint = (
             f"did you mean {' or '.join(map(repr, near))}?" if near else "see `stiffguide methods`"
         )

@@ -196,7 +196,7 @@ class Esdirk:
             y = base + z
             k.append(z / h_gamma)
         stages = torch.stack(k)
-        accurate = self.tableau.stiffly_accurate
+        accurate, companion = self.tableau.stiffly_accurate, self.tableau.companion_stage
         y1 = y if accurate else torch.addcmul(y0, h, combine(self._b, stages))
         error = None
         if self._b_error is not None:
@@ -216,6 +216,7 @@ class Esdirk:
             work=Work(nfe=nfe),
             stages=stages,
             f1=k[-1] if self.tableau.fsal else None,
+            f_low=None if companion is None or self._filter else k[companion],
         )
 
     def _attach(self, f: Field, t: Tensor, base: Tensor, z: Tensor, h_gamma: Tensor) -> Tensor:

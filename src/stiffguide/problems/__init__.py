@@ -8,6 +8,7 @@ torch.Size([8])
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 
 from stiffguide.errors import InputError
@@ -93,5 +94,7 @@ def names() -> tuple[str, ...]:
 def get(name: str) -> Problem:
     """The problem of that name with its default parameters; its constructor takes others."""
     if name not in _REGISTRY:
-        raise InputError(f'no problem named "{name}"; there are {", ".join(names())}')
+        near = difflib.get_close_matches(name.lower(), names(), n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(map(repr, near))}? There" if near else "there"
+        raise InputError(f'no problem named "{name}"; {hint} are {", ".join(names())}')
     return _REGISTRY[name]()

@@ -1,0 +1,118 @@
+"""Whose arrays a front speaks: numpy's or torch's. What comes in decides what goes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from stiffguide.errors import InputError
+
+Function = Callable[[Any, Any], Any]  # of (t, y), in the user's arrays
+Field = Callable[[Tensor, Tensor], Tensor]
+
+
+class Arrays(Protocol):
+    """Translates one kind of array to tensors and back."""
+
+    def state(self, y0: Any) -> Tensor:
+        """A vector (n,) of floating-point numbers."""
+        ...
+
+    def field(self, fun: Function, vectorized: bool) -> Field:
+        """fun(t, y) on tensors; `vectorized`: it takes and gives columns (n, 1)."""
+        ...
+
+    def jacobian(self, jac: Any) -> Any:
+        """A function on tensors, or the constant matrix, as a tensor."""
+        ...
+
+    def give(self, x: Tensor) -> Any:
+        """The user's kind of array."""
+        ...
+
+
+def arrays_of(y0: Any) -> Arrays:
+    """Torch's for a tensor, numpy's for everything else."""
+    return TorchArrays() if isinstance(y0, Tensor) else NumpyArrays()
+
+
+class NumpyArrays:
+    """Functions of numpy arrays, which autograd cannot see through."""
+
+    def state(self, y0: Any) -> Tensor:
+        """A vector (n,), float64 or complex128; it shares no memory with y0."""
+        y = np.asarray(y0)
+        kind = np.complex128 if np.iscomplexobj(y) else np.float64
+        return torch.from_numpy(np.array(y, dtype=kind))
+
+    def field(self, fun: Function, vectorized: bool) -> Field:
+        """fun(t, y) on tensors; its value may be a list, or a buffer that it uses again."""
+
+        def field(t: Tensor, y: Tensor) -> Tensor:
+            state = y.detach().numpy()
+            value = np.asarray(
+                fun(_scalar(t), state[:, None] if vectorized else state), dtype=state.dtype
+            )
+            out = np.empty_like(state)
+            out[...] = value.ravel() if vectorized else value
+            return torch.from_numpy(out)
+
+        return field
+
+    def jacobian(self, jac: Any) -> Any:
+        """A function on tensors, or the constant matrix; sparse matrices are filled."""
+        if callable(jac):
+            return lambda t, y: _matrix(jac(_scalar(t), y.detach().numpy()))
+        return None if jac is None else _matrix(jac)
+
+    def give(self, x: Tensor) -> Any:
+        """A numpy array."""
+        return x.detach().numpy()
+
+
+class TorchArrays:
+    """Functions of tensors; gradients flow through them."""
+
+    def state(self, y0: Any) -> Tensor:
+        """A vector (n,), in its own precision; integers become float64."""
+        y: Tensor = y0
+        return y if y.is_floating_point() or y.is_complex() else y.to(torch.float64)
+
+    def field(self, fun: Function, vectorized: bool) -> Field:
+        """fun(t, y) on tensors; its value may be a list of numbers or scalar tensors."""
+
+        def field(t: Tensor, y: Tensor) -> Tensor:
+            value = fun(t, y.unsqueeze(1) if vectorized else y)
+            if not isinstance(value, Tensor):
+                value = torch.stack([torch.as_tensor(v, dtype=y.dtype) for v in value])
+            return value.reshape(-1) if vectorized else value
+
+        return field
+
+    def jacobian(self, jac: Any) -> Any:
+        """Nothing to translate but numpy matrices."""
+        return _matrix(jac) if isinstance(jac, np.ndarray) or hasattr(jac, "toarray") else jac
+
+    def give(self, x: Tensor) -> Any:
+        """The tensor itself."""
+        return x
+
+
+def _scalar(t: Tensor) -> Any:
+    """A numpy number, which overflows to inf where a Python float raises."""
+    if forward_ad.unpack_dual(t).tangent is not None:
+        raise NotImplementedError("a function of numpy numbers drops the tangent of t")
+    return np.float64(t.item())
+
+
+def _matrix(jac: Any) -> Tensor:
+    """A dense matrix from an array or a scipy sparse matrix."""
+    dense = np.asarray(jac.toarray() if hasattr(jac, "toarray") else jac)
+    if dense.ndim != 2:
+        raise InputError(f"`jac` must be a matrix (n, n), not an array of shape {dense.shape}")
+    return torch.from_numpy(np.array(dense, dtype=np.float64))

@@ -1,0 +1,229 @@
+"""`solve_ivp` with the signature, the result and the habits of scipy.integrate.solve_ivp.
+
+numpy arrays in, numpy arrays out; tensors in, tensors out, gradients included.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import OptimizeResult
+from torch import Tensor
+
+from stiffguide import methods
+from stiffguide.contracts import Controller, Method
+from stiffguide.controllers import PID
+from stiffguide.errors import InputError, Status, UnsupportedError
+from stiffguide.fronts.arrays import Arrays, arrays_of
+from stiffguide.fronts.ode_solution import OdeSolution, standstill
+from stiffguide.output import End, EveryStep, Trajectory
+from stiffguide.solution import Solution
+from stiffguide.solve import solve
+from stiffguide.tableau import RosenbrockTableau, Tableau
+
+Numbers = NDArray[np.float64]
+
+NAMES = {"RK23": "bosh3", "RK45": "dopri5", "DOP853": "dop853"}
+ELSEWHERE = ("Radau", "BDF", "LSODA")
+FINISHED = "The solver successfully reached the end of the integration interval."
+TOO_SMALL = "Required step size is less than spacing between numbers"
+SMALLEST_RTOL = float(100 * np.finfo(float).eps)
+
+
+def solve_ivp(
+    fun: Callable[..., Any],
+    t_span: Any,
+    y0: Any,
+    method: Any = "RK45",
+    t_eval: Any = None,
+    dense_output: bool = False,
+    events: Any = None,
+    vectorized: bool = False,
+    args: Any = None,
+    **options: Any,
+) -> OptimizeResult:
+    """Solve dy/dt = fun(t, y, *args) as scipy.integrate.solve_ivp does.
+
+    `method` is RK23, RK45 or DOP853, with scipy's steps, or any method of stiffguide (`rodas5p` for
+    stiff problems), which may use `jac`. A failure is returned with status -1, never raised.
+    Raises ValueError for arguments that cannot be used, TypeError for `args` that is no tuple.
+    """
+    stepper, controller = _method(method)
+    if events is not None:
+        raise UnsupportedError("`events` are not offered yet; `monitor` of stiffguide.solve stops")
+    t0, t1 = map(float, t_span)
+    arrays = arrays_of(y0)
+    start = _checked(arrays.state(y0))
+    times = None if t_eval is None else _times(t_eval, t0, t1)
+    chosen = _settings(options, stepper, start, abs(t1 - t0))
+    if stepper.implicit:
+        chosen["jac"] = arrays.jacobian(_bind(options.get("jac"), args))
+    field = arrays.field(_bind(fun, args), vectorized)
+    if start.numel() == 0 or t0 == t1:
+        field(torch.tensor(t0, dtype=torch.float64), start)  # once, as scipy does
+        return _stand(start, (t0, t1), times, dense_output, arrays)
+    kept = {"save_at": _output(times), "dense": dense_output}
+    chosen |= {"method": stepper, "controller": controller, "max_attempts": sys.maxsize}
+    solution = solve(field, start, t0, t1, **kept, **chosen)
+    return _result(solution, arrays, times)
+
+
+def _method(method: Any) -> tuple[Method, Controller | None]:
+    """The stepper, and scipy's control of dt where scipy's method is asked for."""
+    name = method.__name__ if inspect.isclass(method) else method
+    if isinstance(name, str):
+        if name in ELSEWHERE:
+            raise UnsupportedError(
+                f"`method`: {name} is not offered; use method='rodas5p' for a stiff problem"
+            )
+        return methods.get(NAMES.get(name, name)), PID() if name in NAMES else None
+    if isinstance(name, (Tableau, RosenbrockTableau)):
+        return methods.from_tableau(name), None
+    if not hasattr(name, "step"):
+        raise InputError(f"`method` must be one of {(*NAMES, 'rodas5p')} or a method's name")
+    return name, None
+
+
+def _bind(fun: Any, args: Any) -> Any:
+    """`fun` with the additional arguments; what is not callable stays what it is."""
+    if args is None:
+        return fun
+    try:
+        more = tuple(args)
+    except TypeError as error:
+        raise TypeError(
+            "Supplied 'args' cannot be unpacked. Please supply `args` as a tuple "
+            f"(e.g. `args=({args},)`)"
+        ) from error
+    return (lambda t, y: fun(t, y, *more)) if callable(fun) else fun
+
+
+def _checked(y0: Tensor) -> Tensor:
+    if y0.ndim != 1:
+        raise InputError(f"`y0` must be 1-dimensional, not of shape {tuple(y0.shape)}.")
+    if not bool(torch.isfinite(y0).all()):
+        raise InputError("All components of the initial state `y0` must be finite.")
+    return y0
+
+
+def _times(t_eval: Any, t0: float, t1: float) -> Numbers:
+    times = _numbers(t_eval)
+    if times.ndim != 1:
+        raise InputError("`t_eval` must be 1-dimensional.")
+    if not ((times >= min(t0, t1)) & (times <= max(t0, t1))).all():
+        raise InputError("Values in `t_eval` are not within `t_span`.")
+    ahead = times if t1 >= t0 else times[::-1]
+    if t0 != t1 and (ahead[1:] <= ahead[:-1]).any():
+        raise InputError("Values in `t_eval` are not properly sorted.")
+    return times
+
+
+def _settings(
+    options: dict[str, Any], stepper: Method, y0: Tensor, length: float
+) -> dict[str, Any]:
+    """The arguments of `solve` that scipy calls options, checked as scipy checks them."""
+    known = {"first_step", "max_step", "rtol", "atol"} | ({"jac"} if stepper.implicit else set())
+    foreign = [f"`{name}`" for name in options if name not in known]
+    if foreign:
+        what = "The following arguments have no effect for a chosen solver"
+        warnings.warn(f"{what}: {', '.join(foreign)}.", stacklevel=3)
+    max_step, first_step = options.get("max_step", np.inf), options.get("first_step")
+    if max_step <= 0:
+        raise InputError("`max_step` must be positive.")
+    if first_step is not None and first_step <= 0:
+        raise InputError("`first_step` must be positive.")
+    if first_step is not None and first_step > length:
+        raise InputError("`first_step` exceeds bounds.")
+    rtol, atol = _tolerances(options, tuple(y0.shape))
+    return {
+        "jac": "differences",  # explicit methods never ask
+        "rtol": torch.tensor(rtol),
+        "atol": torch.tensor(atol),
+        "max_step": float(max_step),
+        "first_step": first_step,
+    }
+
+
+def _tolerances(options: dict[str, Any], shape: tuple[int, ...]) -> tuple[Numbers, Numbers]:
+    rtol, atol = _numbers(options.get("rtol", 1e-3)), _numbers(options.get("atol", 1e-6))
+    if (rtol < SMALLEST_RTOL).any():
+        warnings.warn(
+            "At least one element of `rtol` is too small. "
+            f"Setting `rtol = np.maximum(rtol, {SMALLEST_RTOL})`.",
+            stacklevel=4,
+        )
+        rtol = np.maximum(rtol, SMALLEST_RTOL)
+    if atol.ndim > 0 and atol.shape != shape:
+        raise InputError("`atol` has wrong shape.")
+    if (atol < 0).any():
+        raise InputError("`atol` must be positive.")
+    return np.broadcast_to(rtol, shape) if rtol.ndim else rtol, atol
+
+
+def _numbers(values: Any) -> Numbers:
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+    return np.asarray(values, dtype=np.float64)
+
+
+def _output(times: Numbers | None) -> Any:
+    if times is None:
+        return EveryStep()
+    return torch.tensor(times) if times.size else End()
+
+
+def _stand(
+    y0: Tensor,
+    span: tuple[float, float],
+    times: Numbers | None,
+    dense: bool,
+    arrays: Arrays,
+) -> OptimizeResult:
+    """The result where there is nothing to integrate: no component, or no interval."""
+    t = torch.tensor(span if times is None else times, dtype=torch.float64, device=y0.device)
+    counts = {"nfev": 1, "njev": 0, "nlu": 0, "status": 0, "message": FINISHED}
+    trajectory = standstill(y0, *span) if dense else None
+    return _filled(t, y0.unsqueeze(1).expand(-1, len(t)), trajectory, arrays, counts)
+
+
+def _result(solution: Solution, arrays: Arrays, times: Numbers | None) -> OptimizeResult:
+    status = Status(int(solution.status))
+    if status is Status.INTERRUPTED:
+        raise KeyboardInterrupt  # scipy lets it pass
+    code, message = (0, FINISHED) if status is Status.SUCCESS else (-1, solution.message)
+    if status in (Status.DT_TOO_SMALL, Status.NON_FINITE):
+        message = f"{TOO_SMALL}: {message}"
+    stats = solution.stats
+    counts = {
+        "nfev": int(stats.nfe),
+        "njev": int(stats.njac),
+        "nlu": int(stats.nlu),
+        "status": code,
+        "message": message,
+    }
+    kept = ~torch.isnan(solution.y).any(1)  # not reached
+    if times is not None and not times.size:
+        kept = torch.zeros_like(kept)
+    t, y = solution.t[kept], solution.y[kept].T
+    return _filled(t, y, solution.trajectory, arrays, counts)
+
+
+def _filled(
+    t: Tensor, y: Tensor, trajectory: Trajectory | None, arrays: Arrays, counts: dict[str, Any]
+) -> OptimizeResult:
+    return OptimizeResult(
+        t=arrays.give(t),
+        y=arrays.give(y),
+        sol=None if trajectory is None else OdeSolution(trajectory, arrays),
+        t_events=None,
+        y_events=None,
+        success=counts["status"] >= 0,
+        **counts,
+    )
