@@ -17,6 +17,8 @@ UNPAIRED = [n for n in NAMES if n not in PAIRED]
 STIFF = [n for n in IMPLICIT if n in PAIRED]
 SOLVERS = ["tsit5", "rodas5p", "kvaerno5", "sdirk2"]  # one of each family
 
+TABLEAU = {n: m.tableau for n, m in METHODS.items() if hasattr(m, "tableau")}
+
 every_method = pytest.mark.parametrize("name", NAMES)
 every_paired = pytest.mark.parametrize("name", PAIRED)
 every_family = pytest.mark.parametrize("name", SOLVERS)

@@ -14,21 +14,22 @@ PUBLIC = "__init__"  # the public names: all floors below, none above
 
 # ground floor first; the names on one line are neighbours
 FLOORS = (
-    ("errors", "tensors", "trees"),
+    ("errors", "exact", "tensors", "trees"),
     ("tableau",),
-    ("catalogue", "conditions"),
-    ("continuous", "stability"),
-    ("order",),
-    ("interpolate", "linear", "newton"),
+    ("catalogue", "order"),
+    ("continuous", "stability", "tableau_file"),
+    ("estimators", "interpolate", "linear", "newton"),
     ("contracts", "layout", "problems"),
     ("arguments", "controllers", "events", "field", "guidance", "initial_dt", "methods", "output"),
     ("loop", "solution"),
     ("diagnosis", "progress"),
     ("gradient", "kernels"),
     ("solve",),
+    ("verification",),
     (PUBLIC,),
     ("adapters", "fronts"),
     ("cli",),
+    ("__main__",),
 )
 HEIGHT = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 
@@ -74,9 +75,9 @@ def violations(files: dict[str, str]) -> list[str]:
             there = module.split(".")[0]
             if there == here:
                 continue
-            if HEIGHT[there] > HEIGHT[here]:
+            if HEIGHT.get(there, len(FLOORS)) > HEIGHT[here]:
                 found.append(f"{path} imports {module}, which is above it")
-            elif HEIGHT[there] == HEIGHT[here]:
+            elif HEIGHT.get(there) == HEIGHT[here]:
                 found.append(f"{path} imports its neighbour {module}")
             if name.startswith("_") and not name.startswith("__"):
                 found.append(f"{path} imports the private {module}.{name}")
@@ -86,7 +87,7 @@ def violations(files: dict[str, str]) -> list[str]:
 
 
 def test_every_file_has_a_floor() -> None:
-    assert {noun(path) for path in sources()} <= set(HEIGHT)
+    assert {noun(path) for path in sources()} - set(HEIGHT) == set()
     assert len(HEIGHT) == sum(map(len, FLOORS))
 
 
@@ -146,9 +147,8 @@ def test_files_of_methods_do_not_know_each_other() -> None:
 
 
 def test_a_rule_never_names_a_method() -> None:
-    from stiffguide.catalogue import TABLEAUX
-
+    names = set(stiffguide.methods.names())
     for path, text in files_of("guidance").items():
         strings = {n.value for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Constant)}
-        assert not strings & set(TABLEAUX), path
-        assert not {m for m, _ in imports(text)} & {"tableau", "catalogue"}, path
+        assert not strings & names, path
+        assert not [module for module, _ in imports(text) if module.startswith("catalogue")], path

@@ -17,10 +17,7 @@ def times(t0: Any, t1: Any, layout: Layout) -> tuple[Tensor, Tensor]:
     """t0 and t1 as (B,) float64 each; raises InputError."""
     ends = []
     for name, value in (("t0", t0), ("t1", t1)):
-        try:
-            t = torch.as_tensor(value, dtype=torch.float64, device=layout.device)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise InputError(f"{name} is not a number: {value!r}") from error
+        t = _numbers(value, name, "a number").to(layout.device)
         if t.requires_grad:
             raise UnsupportedError(
                 f"{name} requires grad, which is not supported: detach it (dy/dt1 is f(t1, y1))"
@@ -52,7 +49,7 @@ def _per_entry(given: Any, name: str, layout: Layout) -> Tensor | float:
         return float(given)
     if not layout.single and not isinstance(given, Tensor):
         given = Layout(given, batched=False).flatten(given, name).reshape(-1)
-    value = torch.as_tensor(given, dtype=torch.float64).detach()
+    value = _numbers(given, name, "a number or a tensor").detach()
     value = value.to(device=layout.device, dtype=real_dtype(layout.dtype))
     b, n, shape = layout.rows, layout.features, tuple(value.shape)
     if value.ndim == 0:
@@ -79,7 +76,7 @@ def stops(tstops: Any, t0: Tensor, t1: Tensor, layout: Layout) -> Tensor:
     """The times (B, K) to step on exactly, in order, t1 last."""
     if tstops is None:
         return t1.unsqueeze(1)
-    stops = torch.atleast_2d(torch.as_tensor(tstops, dtype=torch.float64, device=layout.device))
+    stops = torch.atleast_2d(_numbers(tstops, "tstops", "a list of times")).to(layout.device)
     if stops.ndim != 2 or stops.shape[0] not in (1, layout.rows):
         raise InputError(f"tstops has shape {tuple(stops.shape)}; give (K,) or ({layout.rows}, K)")
     if not bool(torch.isfinite(stops).all()):
@@ -98,13 +95,23 @@ def length(value: float | None, name: str) -> float | None:
     """A positive length of time, or None."""
     if value is None:
         return None
-    if not float(value) > 0:
+    number = _numbers(value, name, "a number")
+    if number.ndim > 0 or not bool(number > 0):
         raise InputError(f"{name} must be positive, not {value}")
-    return float(value)
+    return float(number)
 
 
 def attempts(value: int) -> int:
     """A positive number of attempts."""
-    if int(value) < 1:
+    number = _numbers(value, "max_attempts", "a number")
+    if number.ndim > 0 or not bool(number >= 1):
         raise InputError(f"max_attempts must be at least 1, not {value}")
-    return int(value)
+    return int(min(float(number), float(2**62)))
+
+
+def _numbers(value: Any, name: str, what: str) -> Tensor:
+    """A float64 tensor, or an InputError that says what `name` should have been."""
+    try:
+        return torch.as_tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{name} is not {what}: {value!r}") from error

@@ -53,6 +53,14 @@ class Work(NamedTuple):
     nlu: Tensor | int = 0
 
 
+class Secant(NamedTuple):
+    """Two states and what f says at both: a difference that knows the Jacobian along itself."""
+
+    dx: Tensor  # (B, F)
+    df: Tensor  # (B, F)
+    dt: Tensor  # (B,), the step whose length and sign go with it
+
+
 class Step(NamedTuple):
     """What an attempt found out; rows with `ok` False are never read."""
 
@@ -69,6 +77,7 @@ class Step(NamedTuple):
     stages: Tensor  # (S, B, F), whatever the method's interpolant is made of
     f1: Tensor | None = None  # f(t1, y1), only if it came free
     f_low: Tensor | None = None  # f(t1, y1 - error), likewise
+    pair: Secant | None = None  # where the method has one of its own, not the last error's
     f: Field | None = None  # kept where the interpolant evaluates it,
     dense_nfe: int = 0  # and how often
 

@@ -11,6 +11,9 @@ from torch import Tensor
 from stiffguide.errors import InputError
 
 
+NUMBERS = (int, float, complex)  # these are states of one entry, too
+
+
 class Layout:
     """How a state is laid out; made from y0, it checks whatever else claims to be a state."""
 
@@ -62,13 +65,13 @@ class Layout:
         if self._tree is None and isinstance(state, Tensor):
             return self._flat_leaf(state, 0, what)
         if _shape_of(state) != self._tree:
-            raise InputError(
-                f"{what} is {_describe(state)}, y0 is {'a tensor' if self.single else self._tree}"
-            )
+            raise InputError(f"{what} is {_outline(_shape_of(state))}, y0 is {_outline(self._tree)}")
         parts = [self._flat_leaf(leaf, i, what) for i, (_, leaf) in enumerate(_leaves(state, what))]
         return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
     def _flat_leaf(self, leaf: Any, i: int, what: str) -> Tensor:
+        if type(leaf) in NUMBERS:
+            leaf = torch.tensor(leaf, dtype=self.dtype, device=self.device)
         if not isinstance(leaf, Tensor):
             raise InputError(f"{what} is {_describe(leaf)} where y0 has a tensor")
         expected = (self.rows, *self._shapes[i]) if self.batched else tuple(self._shapes[i])
@@ -112,10 +115,11 @@ class Layout:
 
 
 def _real_tensor(leaf: Any, path: str) -> Tensor:
-    if isinstance(leaf, (int, float, complex)) and not isinstance(leaf, bool):
-        leaf = torch.tensor(leaf, dtype=torch.float64 if not isinstance(leaf, complex) else None)
+    if type(leaf) in NUMBERS:
+        wide = torch.complex128 if isinstance(leaf, complex) else torch.float64
+        leaf = torch.tensor(leaf, dtype=wide)
     if not isinstance(leaf, Tensor):
-        raise InputError(f"{path} is {_describe(leaf)}: states are torch tensors")
+        raise InputError(f"{path} is {_describe(leaf)}: give a tensor, see torch.as_tensor")
     if not (leaf.dtype.is_floating_point or leaf.dtype.is_complex):
         raise InputError(
             f"{path} has dtype {leaf.dtype}: a state needs a floating-point dtype, "
@@ -158,6 +162,14 @@ def _build(tree: Any, leaves: Any) -> Any:
     if kind == "list":
         return values
     return tuple(values) if kind == "tuple" else kind(*values)
+
+
+def _outline(tree: Any) -> str:
+    if tree is None:
+        return "a tensor"
+    kind, keys, children = tree
+    name = kind if isinstance(kind, str) else kind.__name__
+    return f"a {name} with keys {keys}" if kind == "dict" else f"a {name} of {len(children)}"
 
 
 def _describe(value: Any) -> str:

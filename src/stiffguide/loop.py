@@ -196,7 +196,8 @@ def aim(p: Problem, s: Live, live: Tensor) -> Clip:
     last = s.dt.abs() * (1 + ROUNDING) >= left.abs()
     at_end = left == 0
     dt = torch.where(last & ~at_end, left, s.dt)
-    dt = torch.where(live, dt, IDLE * dt)
+    # s.t + dt is rounded: where t is large, the step must be as long as t really moves
+    dt = torch.where(live, (s.t + dt) - s.t, IDLE * dt)
     t0 = torch.where(at_end, s.t - dt, s.t)
     return Clip(live, last, target, t0, dt)
 

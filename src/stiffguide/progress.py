@@ -61,7 +61,10 @@ class Progress:
         verdict = self._monitor(t, self._layout.unflatten(s.y))
         if verdict is None:
             return None
-        stop = torch.as_tensor(verdict, dtype=torch.bool, device=s.t.device)
+        try:
+            stop = torch.as_tensor(verdict, dtype=torch.bool, device=s.t.device)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"monitor returned {verdict!r}; give a truth value") from error
         if stop.ndim > 1 or (stop.ndim == 1 and stop.shape[0] != s.t.shape[0]):
             raise InputError(
                 f"monitor returned shape {tuple(stop.shape)}; give one value, or one a row"

@@ -85,6 +85,7 @@ def solve(
     tolerance = arguments.tolerance(rtol, atol, layout)
     flat0 = layout.flatten(y0, "y0")
     flat = _flat_field(f, args, layout)
+    f0 = _evaluate_first(flat, start, flat0)
     wrapped = field.wrap(
         flat, _flat_jacobian(jac, args, layout), lambda: _probe(flat, start, flat0)
     )
@@ -101,14 +102,13 @@ def solve(
     )
     first = arguments.length(first_step, "first_step")
     watch = Progress(progress, monitor, layout, start, end)
-    ended, problem = _run(problem, start, flat0, first, watch)
+    ended, problem = _run(problem, start, flat0, f0, first, watch)
     return _solution(problem, ended, layout)
 
 
 def _run(
-    p: loop.Problem, t0: Tensor, y0: Tensor, first: float | None, watch: Progress
+    p: loop.Problem, t0: Tensor, y0: Tensor, f0: Tensor, first: float | None, watch: Progress
 ) -> tuple[loop.Live, loop.Problem]:
-    f0 = _evaluate_first(p, t0, y0)
     if gradient.wanted(y0, f0):
         return gradient.direct(
             p, t0, y0, lambda q: _start(q, t0, y0.detach(), f0.detach(), first), watch
@@ -132,9 +132,9 @@ def _start(p: loop.Problem, t0: Tensor, y0: Tensor, f0: Tensor, first: float | N
     return loop.begin(p, t0, y0, f0, dt, nfe)
 
 
-def _evaluate_first(p: loop.Problem, t0: Tensor, y0: Tensor) -> Tensor:
+def _evaluate_first(flat: field.Flat, t0: Tensor, y0: Tensor) -> Tensor:
     before = y0._version
-    f0 = p.f(t0, y0)
+    f0 = flat(t0, y0)
     if y0._version != before:
         raise InputError("f changes y in place; return a new tensor instead (y.clone() first)")
     return f0
@@ -181,7 +181,7 @@ def _flat_jacobian(
         value = jac(t.to(dtype) if layout.batched else t[0].to(dtype), layout.unflatten(y), *args)
         if not isinstance(value, Tensor):
             raise InputError(f"jac returned a {type(value).__name__}, not a tensor")
-        if value.numel() not in (n * n, b * n * n):
+        if value.numel() not in (n * n, b * n * n) or (n > 1 and value.shape[-2:] != (n, n)):
             raise InputError(
                 f"jac returned shape {tuple(value.shape)}; y0 has {n} components"
                 + (f" in {b} rows: return ({b}, {n}, {n})" if layout.batched else f": ({n}, {n})")

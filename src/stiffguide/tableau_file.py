@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from stiffguide.errors import TableauError
+from stiffguide.exact import EXACT_DIGITS, Matrix, Row
 from stiffguide.order import prove
-from stiffguide.tableau import EXACT_DIGITS, Matrix, Row, Tableau
+from stiffguide.tableau import Tableau
 
 REQUIRED = ("name", "a", "b", "c", "order")
 OPTIONAL = ("b_error", "b_hat", "error_order", "source", "dense", "dense_order", "digits")

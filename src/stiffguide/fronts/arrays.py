@@ -28,11 +28,15 @@ class Arrays(Protocol):
         ...
 
     def jacobian(self, jac: Any) -> Any:
-        """A function on tensors, or the constant matrix, as a tensor."""
+        """What `solve` takes as `jac`."""
         ...
 
     def give(self, x: Tensor) -> Any:
         """The user's kind of array."""
+        ...
+
+    def points(self, t: Tensor, y: Tensor) -> tuple[Any, Any]:
+        """The times (T,) and the states (n, T) of a result."""
         ...
 
 
@@ -65,14 +69,18 @@ class NumpyArrays:
         return field
 
     def jacobian(self, jac: Any) -> Any:
-        """A function on tensors, or the constant matrix; sparse matrices are filled."""
+        """A function on tensors, the constant matrix (sparse ones are filled), or differences."""
         if callable(jac):
             return lambda t, y: _matrix(jac(_scalar(t), y.detach().numpy()))
-        return None if jac is None else _matrix(jac)
+        return "differences" if jac is None else _matrix(jac)
 
     def give(self, x: Tensor) -> Any:
         """A numpy array."""
         return x.detach().numpy()
+
+    def points(self, t: Tensor, y: Tensor) -> tuple[Any, Any]:
+        """Two arrays; two lists where there is no point, as in scipy."""
+        return (self.give(t), self.give(y)) if len(t) else ([], [])
 
 
 class TorchArrays:
@@ -101,6 +109,10 @@ class TorchArrays:
     def give(self, x: Tensor) -> Any:
         """The tensor itself."""
         return x
+
+    def points(self, t: Tensor, y: Tensor) -> tuple[Any, Any]:
+        """The tensors themselves."""
+        return t, y
 
 
 def _scalar(t: Tensor) -> Any:

@@ -67,7 +67,7 @@ def solve_ivp(
         chosen["jac"] = arrays.jacobian(_bind(options.get("jac"), args))
     field = arrays.field(_bind(fun, args), vectorized)
     if start.numel() == 0 or t0 == t1:
-        field(torch.tensor(t0, dtype=torch.float64), start)  # once, as scipy does
+        field(start.new_tensor(t0, dtype=torch.float64), start)  # once, as scipy does
         return _stand(start, (t0, t1), times, dense_output, arrays)
     kept = {"save_at": _output(times), "dense": dense_output}
     chosen |= {"method": stepper, "controller": controller, "max_attempts": sys.maxsize}
@@ -190,7 +190,7 @@ def _stand(
     t = torch.tensor(span if times is None else times, dtype=torch.float64, device=y0.device)
     counts = {"nfev": 1, "njev": 0, "nlu": 0, "status": 0, "message": FINISHED}
     trajectory = standstill(y0, *span) if dense else None
-    return _filled(t, y0.unsqueeze(1).expand(-1, len(t)), trajectory, arrays, counts)
+    return _filled(t, y0.unsqueeze(1).repeat(1, len(t)), trajectory, arrays, counts)
 
 
 def _result(solution: Solution, arrays: Arrays, times: Numbers | None) -> OptimizeResult:
@@ -218,9 +218,10 @@ def _result(solution: Solution, arrays: Arrays, times: Numbers | None) -> Optimi
 def _filled(
     t: Tensor, y: Tensor, trajectory: Trajectory | None, arrays: Arrays, counts: dict[str, Any]
 ) -> OptimizeResult:
+    times, states = arrays.points(t, y)
     return OptimizeResult(
-        t=arrays.give(t),
-        y=arrays.give(y),
+        t=times,
+        y=states,
         sol=None if trajectory is None else OdeSolution(trajectory, arrays),
         t_events=None,
         y_events=None,

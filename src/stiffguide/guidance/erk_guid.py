@@ -74,11 +74,15 @@ class ErkGuid:
         )
 
     def delta(self, step: Step, f1: Tensor | None, state: Pair) -> Move:
-        """Move y1; f is to be evaluated there."""
+        """Move y1, by the method's own pair if it has one; f is to be evaluated there."""
+        w, c = self.w_stiff, self.w_con
+        if step.pair is not None:
+            dx, df, dt = step.pair
+            return Move(erk_guid_displacement(dx, df, step.f0, dt, w, c), None, state)
         assert step.error is not None
         assert step.f_low is not None
         dx, df = step.y0 - state.y_low, step.f0 - state.f_low
-        move = erk_guid_displacement(dx, df, step.f0, step.dt, self.w_stiff, self.w_con)
+        move = erk_guid_displacement(dx, df, step.f0, step.dt, w, c)
         move = select(state.known, move, torch.zeros_like(move))
         pair = Pair(step.y1 - step.error, step.f_low, torch.ones_like(state.known))
         return Move(move, None, pair)

@@ -31,6 +31,8 @@ MODELS = ("digits", "digits_weak")
 class DigitsNet(nn.Module):
     """Residual MLP F(x, c_noise, class) -> (B, 64), `width` wide, modulated by noise and class."""
 
+    waves: Tensor
+
     def __init__(self, width: int, blocks: int) -> None:
         super().__init__()
         self.width, self.blocks = width, blocks
@@ -79,7 +81,8 @@ class DigitsDenoiser:
         scaled = (x.flatten(1) / rows(size, x.flatten(1))).to(weight.dtype)
         raw = self.net(scaled, (sigma.log() / 4).to(weight.dtype), label).to(x.dtype)
         skip, gain = (SIGMA_DATA / size).square(), SIGMA_DATA * sigma / size
-        return rows(skip, x) * x + rows(gain, x) * raw.reshape(x.shape)
+        x0: Tensor = rows(skip, x) * x + rows(gain, x) * raw.reshape(x.shape)
+        return x0
 
     def of_class(self, classes: int | Tensor | None) -> DigitsDenoiser:
         """The same network bound to other classes; None is the unconditional branch of CFG."""

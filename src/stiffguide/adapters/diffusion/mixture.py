@@ -103,13 +103,20 @@ class GaussianMixture:
         self, count: int, generator: torch.Generator | None = None, sigma: float = 0.0
     ) -> Tensor:
         """Draw states (count, F) of the data, or of the data with noise of level sigma."""
-        K, R, F = self.directions.shape
-        like = {"dtype": torch.float64, "device": self.means.device}
-        k = torch.multinomial(self.weights, count, replacement=True, generator=generator)
-        round_part = torch.randn(count, F, generator=generator, **like)
-        axis_part = torch.randn(count, R, generator=generator, **like)
-        stretched = (self.variances[k].sqrt() * axis_part).unsqueeze(1) @ self.directions[k]
-        return self.means[k] + math.hypot(self.s0, sigma) * round_part + stretched.squeeze(1)
+        # drawn where the generator lives
+        device = self.means.device
+        home = device if generator is None else generator.device
+
+        def normal(*shape: int) -> Tensor:
+            drawn = torch.randn(shape, generator=generator, dtype=torch.float64, device=home)
+            return drawn.to(device)
+
+        weights = self.weights.to(home)
+        k = torch.multinomial(weights, count, replacement=True, generator=generator).to(device)
+        wide = self.means[k] + math.hypot(self.s0, sigma) * normal(count, self.size)
+        lengths = self.variances[k].sqrt() * normal(count, self.variances.shape[1])
+        stretched: Tensor = wide + (lengths.unsqueeze(1) @ self.directions[k]).squeeze(1)
+        return stretched
 
     def subset(self, components: Tensor | Sequence[int]) -> GaussianMixture:
         """The mixture of some components only: the data of one class (indices or a mask)."""

@@ -7,18 +7,15 @@ high dimension. All are Gaussian mixtures with equal weights.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from stiffguide.adapters.diffusion.grid import SIGMA_MAX, SIGMA_MIN
 from stiffguide.adapters.diffusion.mixture import GaussianMixture
+from stiffguide.adapters.diffusion.prediction import Denoiser
 from stiffguide.errors import InputError
-
-Denoiser = Callable[[Tensor, Tensor], Tensor]
-
-SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,4 +156,5 @@ def _uniform(random: torch.Generator, *shape: int) -> Tensor:
 
 def _frames(random: torch.Generator, count: int, rank: int, size: int) -> Tensor:
     """Random sets (count, rank, size) of orthonormal directions."""
-    return torch.linalg.qr(_normal(random, count, size, rank)).Q.mT.contiguous()
+    q: Tensor = torch.linalg.qr(_normal(random, count, size, rank)).Q
+    return q.mT.contiguous()

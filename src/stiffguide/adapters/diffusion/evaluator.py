@@ -1,0 +1,115 @@
+"""The denoiser as samplers call it: flat states in, checked answers out, every call counted."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from stiffguide.adapters.diffusion.prediction import Denoiser
+from stiffguide.errors import InputError
+
+
+@runtime_checkable
+class LevelDenoiser(Protocol):
+    """A denoiser that does different work at different levels, and is told by a number of the host.
+
+    A sigma interval can then leave out a network call without waiting for the device.
+    """
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """D(x (B, ...), sigma (B,)) -> x0."""
+        ...
+
+    def at_level(self, level: float) -> Denoiser:
+        """The denoiser for rows that are all at this level."""
+        ...
+
+
+class Kept(NamedTuple):
+    """The known part of an inpainting: x is `image` plus noise wherever mask is 0."""
+
+    image: Tensor  # (B, ...)
+    mask: Tensor  # broadcastable to (B, ...), 1 where something new is wanted
+    noise: Tensor  # (B, ...)
+
+    def surround(self, x: Tensor, level: float) -> Tensor:
+        """The state with its known part as it must be at this level."""
+        return torch.lerp(torch.add(self.image, self.noise, alpha=level), x, self.mask)
+
+    def fill(self, x0: Tensor) -> Tensor:
+        """The estimate with its known part."""
+        return torch.lerp(self.image, x0, self.mask)
+
+
+class Call(NamedTuple):
+    """One evaluation, for the report."""
+
+    index: int  # of the interval
+    level: float
+    peak: Tensor  # (B,) largest absolute value; not finite where something is not
+
+
+class Evaluator:
+    """D(x (B, F), sigma) around a user's denoiser; casts, checks, counts, and remembers."""
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        shape: tuple[int, ...],
+        dtype: torch.dtype | None = None,
+        kept: Kept | None = None,
+    ) -> None:
+        if not callable(denoiser):
+            raise InputError(f"denoiser must be callable, not {type(denoiser).__name__}")
+        self._denoiser, self._shape, self._dtype, self._kept = denoiser, shape, dtype, kept
+        self.calls: list[Call] = []
+        self.index = 0
+
+    def __call__(self, x: Tensor, level: float) -> Tensor:
+        """The estimate of x0 (B, F) at one level."""
+        shaped = x.reshape(self._shape)
+        if self._kept is not None:
+            shaped = self._kept.surround(shaped, level)
+        given = shaped if self._dtype is None else shaped.to(self._dtype)
+        # half precision holds two or three digits of a level: it comes in float32 at least
+        clock = torch.promote_types(given.dtype, torch.float32)
+        sigma = torch.full((len(x),), level, dtype=clock, device=x.device)
+        chosen = self._denoiser
+        if isinstance(chosen, LevelDenoiser):
+            chosen = chosen.at_level(level)
+        x0 = self._checked(chosen(given, sigma), given, x.dtype)
+        if self._kept is not None:
+            x0 = self._kept.fill(x0)
+        x0 = x0.reshape(x.shape)
+        peak = torch.linalg.vector_norm(x0.detach(), ord=math.inf, dim=-1)
+        self.calls.append(Call(self.index, level, peak))
+        return x0
+
+    def _checked(self, x0: Tensor, given: Tensor, dtype: torch.dtype) -> Tensor:
+        if not isinstance(x0, Tensor):
+            raise InputError(f"the denoiser returned {type(x0).__name__}, not a tensor")
+        if x0.shape != given.shape:
+            raise InputError(
+                f"the denoiser was given {tuple(given.shape)} and returned {tuple(x0.shape)}: it "
+                "must return x0 in the shape of x"
+            )
+        if x0.dtype not in (given.dtype, dtype):
+            raise InputError(
+                f"the denoiser was given {given.dtype} and returned {x0.dtype}; pass "
+                f"model_dtype={x0.dtype} if that is what it computes in"
+            )
+        return x0.to(dtype)
+
+    @property
+    def nfe(self) -> int:
+        """Calls so far."""
+        return len(self.calls)
+
+    def first_bad(self) -> Tensor:
+        """The number of the first call with values that are not finite, or -1: (B,)."""
+        peaks = torch.stack([call.peak for call in self.calls])
+        bad = ~torch.isfinite(peaks)
+        return torch.where(bad.any(0), bad.to(torch.int64).argmax(0), -1)

@@ -1,0 +1,240 @@
+"""Grids: the noise levels that a sampler visits, as falling float64 values.
+
+`name(n, sigma_min, sigma_max)` gives n intervals, that is n + 1 levels from sigma_max to sigma_min.
+With `zero=True` the last interval goes to 0: n levels from sigma_max to sigma_min, then 0, as EDM
+and k-diffusion count. In VE form log-SNR is -log sigma, so that `exponential` is uniform in it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stiffguide.adapters.diffusion.schedule import DDPMTable, Schedule
+from stiffguide.errors import InputError
+
+SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
+Array = NDArray[np.float64]
+
+
+def karras(
+    n: int,
+    sigma_min: float = SIGMA_MIN,
+    sigma_max: float = SIGMA_MAX,
+    *,
+    rho: float = 7.0,
+    zero: bool = False,
+) -> Tensor:
+    """Uniform in sigma^(1/rho) (Karras et al., arXiv 2206.00364)."""
+    _check(n, sigma_min, sigma_max)
+    if not rho > 0:
+        raise InputError(f"karras: rho must be positive, not {rho}")
+    high, low = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
+    return _levels(lambda u: (high + u * (low - high)) ** rho, n, (sigma_max, sigma_min), zero)
+
+
+def exponential(
+    n: int, sigma_min: float = SIGMA_MIN, sigma_max: float = SIGMA_MAX, *, zero: bool = False
+) -> Tensor:
+    """Uniform in log sigma: every step has the same ratio."""
+    _check(n, sigma_min, sigma_max)
+    ratio = math.log(sigma_min / sigma_max)
+    return _levels(lambda u: sigma_max * np.exp(u * ratio), n, (sigma_max, sigma_min), zero)
+
+
+def linear(
+    n: int, sigma_min: float = SIGMA_MIN, sigma_max: float = SIGMA_MAX, *, zero: bool = False
+) -> Tensor:
+    """Uniform in sigma."""
+    return karras(n, sigma_min, sigma_max, rho=1.0, zero=zero)
+
+
+def quadratic(
+    n: int, sigma_min: float = SIGMA_MIN, sigma_max: float = SIGMA_MAX, *, zero: bool = False
+) -> Tensor:
+    """Uniform in sqrt(sigma)."""
+    return karras(n, sigma_min, sigma_max, rho=2.0, zero=zero)
+
+
+log_snr = exponential
+
+
+def scheduled(
+    n: int,
+    schedule: Schedule,
+    sigma_min: float = SIGMA_MIN,
+    sigma_max: float = SIGMA_MAX,
+    *,
+    power: float = 1.0,
+    zero: bool = False,
+) -> Tensor:
+    """Uniform in t^(1/power) of a schedule, its shift included; the levels are sigma/alpha."""
+    _check(n, sigma_min, sigma_max)
+    if not power > 0:
+        raise InputError(f"scheduled: power must be positive, not {power}")
+    low, high = (float(schedule.time(s)) ** (1 / power) for s in (sigma_min, sigma_max))
+
+    def level(u: Array) -> Array:
+        t = torch.from_numpy((high + u * (low - high)) ** power)
+        found: Array = schedule.level(t).numpy()
+        return found
+
+    return _levels(level, n, (sigma_max, sigma_min), zero)
+
+
+def ddpm(n: int, table: DDPMTable, *, spacing: str = "linspace", zero: bool = False) -> Tensor:
+    """Entries of a discrete schedule: "linspace", "leading" or "trailing" timesteps.
+
+    "linspace" interpolates between entries where its timesteps are not whole.
+    """
+    count = n if zero else n + 1
+    last = len(table.betas) - 1
+    _whole(n)
+    if count > last + 1:
+        raise InputError(f"ddpm: {count} levels of a table with {last + 1} entries")
+    if spacing == "linspace":
+        t = np.linspace(last, 0.0, count)
+    elif spacing == "leading":
+        t = (np.arange(count) * ((last + 1) // count))[::-1].astype(np.float64)
+    elif spacing == "trailing":
+        t = np.round(np.arange(last + 1, 0, -(last + 1) / count)[:count]) - 1.0
+    else:
+        raise InputError(f"spacing is 'linspace', 'leading' or 'trailing', not {spacing!r}")
+    return _ended(table.level(torch.from_numpy(np.ascontiguousarray(t))), zero)
+
+
+def mix(
+    n: int,
+    sigma_min: float = SIGMA_MIN,
+    sigma_max: float = SIGMA_MAX,
+    *,
+    sigma_data: float = 0.5,
+    zero: bool = False,
+) -> Tensor:
+    """A grid for multistep methods that needs no calibration.
+
+    Nodes at equal quantiles of 0.3 of a bump in log sigma around sigma_data/2, where the data
+    takes shape, and 0.7 of a density that grows slowly with sigma.
+    """
+    _check(n, sigma_min, sigma_max)
+    if not sigma_data > 0:
+        raise InputError(f"mix: sigma_data must be positive, not {sigma_data}")
+    low, high = math.log(sigma_min), math.log(sigma_max)
+    centre = math.log(sigma_data / 2)
+
+    def rises(l: Array) -> tuple[Array, Array]:
+        return 2 * np.arctan(np.tanh((l - centre) / 2)), np.exp(l / 20)
+
+    ends = rises(np.array([low, high]))
+
+    def share(l: Array) -> Array:
+        bump, slow = ((v - e[0]) / (e[1] - e[0]) for v, e in zip(rises(l), ends, strict=True))
+        return 0.3 * bump + 0.7 * slow
+
+    def level(u: Array) -> Array:
+        a, b = np.full_like(u, low), np.full_like(u, high)
+        for _ in range(60):  # bisection down to the resolution of float64
+            middle = (a + b) / 2
+            below = share(middle) < 1 - u
+            a, b = np.where(below, middle, a), np.where(below, b, middle)
+        return np.exp((a + b) / 2)
+
+    return _levels(level, n, (sigma_max, sigma_min), zero)
+
+
+def own(values: Sequence[float] | Tensor, *, zero: bool = False) -> Tensor:
+    """The user's own levels, checked; with `zero`, 0 is appended if it is not there."""
+    found = torch.as_tensor(values, dtype=torch.float64)
+    return falling(_ended(found, zero and not (found.numel() and float(found[-1]) == 0)))
+
+
+def falling(sigmas: Any) -> Tensor:
+    """Levels as a float64 tensor on the CPU; InputError unless they fall strictly to 0 or above."""
+    levels = _line(sigmas)
+    if float(levels[-1]) < 0:
+        raise InputError(f"sigmas end in {float(levels[-1]):g}: they must end in 0 or above it")
+    climbs = torch.nonzero(levels[1:] >= levels[:-1]).flatten()
+    if len(climbs):
+        i = int(climbs[0])
+        way_out = "reverse them" if len(climbs) == len(levels) - 1 else "sort them"
+        raise InputError(
+            f"sigmas must fall, but sigmas[{i + 1}] = {float(levels[i + 1]):g} does not lie below "
+            f"sigmas[{i}] = {float(levels[i]):g}; {way_out}, or use `invert` to go from data to "
+            "noise"
+        )
+    return levels
+
+
+def rising(sigmas: Any) -> Tensor:
+    """Levels for an inversion; InputError unless they rise strictly from above 0."""
+    levels = _line(sigmas)
+    if not bool((levels[1:] > levels[:-1]).all()):
+        raise InputError("invert goes from data to noise: its sigmas must rise")
+    if float(levels[0]) <= 0:
+        raise InputError(
+            "invert starts above sigma = 0, where the flow has no direction yet; start at 0.002, "
+            "say"
+        )
+    return levels
+
+
+def _line(sigmas: Any) -> Tensor:
+    try:
+        levels = torch.as_tensor(sigmas, dtype=torch.float64).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"sigmas are not numbers: {sigmas!r}") from error
+    if levels.ndim != 1 or len(levels) < 2:
+        raise InputError(
+            f"sigmas must be (N + 1,) with N >= 1 intervals, not {tuple(levels.shape)}"
+        )
+    if not bool(torch.isfinite(levels).all()):
+        raise InputError("sigmas must be finite")
+    return levels
+
+
+def _levels(
+    level: Callable[[Array], Array], n: int, ends: tuple[float, float], zero: bool
+) -> Tensor:
+    """level(u) at u from 0 to 1, with exact ends."""
+    count = n if zero else n + 1
+    nodes = level(np.linspace(0.0, 1.0, count)) if count > 1 else np.array([ends[0]])
+    nodes[0] = ends[0]
+    if count > 1:
+        nodes[-1] = ends[1]
+    return _ended(torch.from_numpy(np.ascontiguousarray(nodes, dtype=np.float64)), zero)
+
+
+def _ended(levels: Tensor, zero: bool) -> Tensor:
+    return torch.cat((levels, levels.new_zeros(1))) if zero else levels
+
+
+def _whole(n: int) -> None:
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise InputError(f"n is the number of intervals, a whole number from 1 on, not {n!r}")
+
+
+def _check(n: int, sigma_min: float, sigma_max: float) -> None:
+    _whole(n)
+    if not (0 < sigma_min < math.inf and 0 < sigma_max < math.inf):
+        raise InputError(
+            f"sigma_min = {sigma_min} and sigma_max = {sigma_max} must be positive and finite; for "
+            "a grid that ends in 0 use zero=True"
+        )
+    if not sigma_min < sigma_max:
+        raise InputError(f"sigma_min = {sigma_min:g} must lie below sigma_max = {sigma_max:g}")
+
+
+GRIDS: dict[str, Callable[..., Tensor]] = {
+    "karras": karras,
+    "exponential": exponential,
+    "log_snr": log_snr,
+    "linear": linear,
+    "quadratic": quadratic,
+    "mix": mix,
+}

@@ -1,0 +1,116 @@
+"""What a sampler is: the records and the protocol that samplers and `sample` exchange.
+
+States are flat, (B, F); noise levels are numbers of the host, so that coefficients cost nothing on
+the device. With f = (x - D)/sigma, sigma falling, t = sigma and dt < 0 in the core's records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from stiffguide.contracts import Guidance, Secant, State, Step, Work
+from stiffguide.errors import UnsupportedError
+
+Denoise = Callable[[Tensor, float], Tensor]  # D(x (B, F), sigma) -> x0 (B, F)
+
+
+class Interval(NamedTuple):
+    """One step of a grid."""
+
+    start: float
+    end: float
+    past: tuple[float, ...]  # the levels before `start`, newest first
+    left: int  # intervals from this one to the end, this one included
+
+
+class Advance(NamedTuple):
+    """What one step found."""
+
+    x: Tensor  # (B, F) at the end of the interval
+    start: Tensor  # (B, F) the state it left from, moved by corrector and guidance
+    denoised: Tensor  # (B, F) there
+    state: State
+
+
+class Sampler(Protocol):
+    """A way from one level to the next; frozen, with all that changes in its state."""
+
+    @property
+    def name(self) -> str:
+        """The name that `sample` knows it by."""
+        ...
+
+    @property
+    def order(self) -> int:
+        """Order of convergence with exact starting values."""
+        ...
+
+    @property
+    def error_order(self) -> int | None:
+        """Order of the embedded companion; None without one."""
+        ...
+
+    @property
+    def memory(self) -> bool:
+        """Whether it uses steps before the last: no noise may be added between them."""
+        ...
+
+    @property
+    def reversible(self) -> bool:
+        """Whether it also runs along rising levels."""
+        ...
+
+    def bind(self, rule: Guidance) -> Sampler:
+        """This sampler with a rule; raises UnsupportedError where the two do not fit."""
+        ...
+
+    def init(self, x: Tensor, steps: int) -> State:
+        """The state before the first of so many steps."""
+        ...
+
+    def step(self, denoise: Denoise, interval: Interval, x: Tensor, state: State) -> Advance:
+        """From interval.start to interval.end; a step to 0 is Euler's."""
+        ...
+
+
+def level(value: float, x: Tensor) -> Tensor:
+    """A noise level as the time of every row (B,)."""
+    return torch.full((len(x),), value, dtype=torch.float64, device=x.device)
+
+
+def slope(x: Tensor, denoised: Tensor, sigma: float) -> Tensor:
+    """f = (x - D)/sigma."""
+    return (x - denoised) / sigma
+
+
+def pair_step(interval: Interval, x: Tensor, f: Tensor, x1: Tensor, pair: Secant) -> Step:
+    """The record of a step whose pair is not its error; its error is against Euler's step."""
+    h = interval.end - interval.start
+    return Step(
+        t0=level(interval.start, x),
+        dt=level(h, x),
+        y0=x,
+        f0=f,
+        y1=x1,
+        error=x1 - torch.add(x, f, alpha=h),
+        error_order=1,
+        ok=None,
+        state=(),
+        work=Work(nfe=1),
+        stages=f.unsqueeze(0),
+        pair=pair,
+    )
+
+
+def bind_pair_rule(rule: Guidance, sampler: Sampler) -> Guidance:
+    """Bind a rule to a sampler that has a pair but no second evaluation at the end of a step."""
+    if rule.needs_f1:
+        raise UnsupportedError(
+            f"{type(rule).__name__} reads the slope at both ends of an embedded error, which "
+            f"{sampler.name} does not have; use method='heun', or ErkGuid"
+        )
+    return rule.bind(sampler)  # type: ignore[arg-type]  # it reads name and error_order only

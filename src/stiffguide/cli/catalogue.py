@@ -1,0 +1,89 @@
+"""`stiffguide methods` and `stiffguide problems`: what there is to choose from."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import click
+
+from stiffguide import methods as steppers
+from stiffguide import problems as test_set
+from stiffguide import stability
+from stiffguide.catalogue import TABLEAUX
+from stiffguide.cli.tables import Table, console
+from stiffguide.errors import InputError
+from stiffguide.order import AnyTableau
+
+IMPLICIT = "implicit RK (tableau only)"
+
+
+@click.command()
+@click.option("--family", help="only this family, such as Rosenbrock or ESDIRK")
+def methods(family: str | None) -> None:
+    """List the methods, with what their coefficients prove."""
+    method_table(family).show(console())
+
+
+def method_table(family: str | None = None) -> Table:
+    """Every method and every tableau: orders, stages, stability, source."""
+    columns = ("name", "family", "order", "embedded", "stages", "stability", "dense", "source")
+    table = Table("Methods", columns, left=("name", "family", "stability", "source"))
+    families = {name: family_of(name) for name in dict.fromkeys((*TABLEAUX, *steppers.names()))}
+    if family is not None:
+        families = _only(family, families)
+    for name, own in families.items():
+        table.add(name, own, *_facts(name))
+    return table
+
+
+def family_of(name: str) -> str:
+    """The family of a method; a tableau that nothing steps with is marked."""
+    if name not in steppers.names():
+        return IMPLICIT
+    return steppers.get(name).family
+
+
+def _only(family: str, families: dict[str, str]) -> dict[str, str]:
+    there = sorted(set(families.values()))
+    wanted = family.lower()
+    # "dirk" would find three families: a name that is one of them means that one
+    exact = [f for f in there if f.lower() == wanted]
+    found = exact or [f for f in there if f.lower().startswith(wanted)]
+    if not found:
+        near = difflib.get_close_matches(wanted, [f.lower() for f in there], n=1)
+        hint = f"did you mean {near[0]!r}? There" if near else "there"
+        raise InputError(f"no family named {family!r}; {hint} are {', '.join(there)}")
+    return {name: own for name, own in families.items() if own in found}
+
+
+def _facts(name: str) -> tuple[Any, ...]:
+    tableau = TABLEAUX.get(name)
+    method = steppers.get(name) if name in steppers.names() else None
+    dense = "-" if method is None else method.dense_order
+    if tableau is None:
+        assert method is not None
+        embedded = "-" if method.error_order is None else method.error_order
+        return method.order, embedded, "-", "-", dense, "no tableau: a rule of this package"
+    embedded = "-" if tableau.error_order is None else tableau.error_order
+    return tableau.order, embedded, tableau.stages, stability_of(tableau), dense, tableau.source
+
+
+def stability_of(tableau: AnyTableau) -> str:
+    """L-stable, A-stable, or how far the negative real axis is stable: all computed."""
+    if stability.is_a_stable(tableau):
+        return "L-stable" if stability.r_infinity(tableau) == 0 else "A-stable"
+    return f"to -{stability.negative_real_stability_limit(tableau):.3g}"
+
+
+@click.command()
+def problems() -> None:
+    """List the problems of the test set."""
+    columns = ("name", "equations", "interval", "stiff", "digits", "source")
+    table = Table("Problems", columns, left=("name", "interval", "stiff", "source"))
+    for name in test_set.names():
+        p = test_set.get(name)
+        digits = p.digits if p.reference is not None else "-"
+        stiff = "yes" if p.stiff else "no"
+        table.add(name, p.size, f"{p.t0:g} to {p.t1:g}", stiff, digits, p.source)
+    table.show(console())

@@ -1,0 +1,128 @@
+"""`stiffguide solve`: one problem of the test set, or a batch of perturbed ones."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import numpy as np
+
+from stiffguide import problems
+from stiffguide.cli import figures, runs
+from stiffguide.cli.runs import Run
+from stiffguide.cli.tables import Table, console
+
+TIMES = 400  # at which pictures and files hold the solution
+
+positive = click.FloatRange(min=0, min_open=True)
+
+
+@click.command()
+@click.argument("problem")
+@click.option("--method", "-m", default="auto", show_default=True, help="see `stiffguide methods`")
+@click.option(
+    "--rtol",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=1e-6,
+    show_default=True,
+    help="relative tolerance",
+)
+@click.option("--atol", type=positive, help="absolute tolerance  [default: the problem's own]")
+@click.option("--t1", type=float, help="end of the interval  [default: the problem's own]")
+@click.option("--batch", "rows", type=click.IntRange(min=1), help="solve this many perturbed rows")
+@click.option("--seed", type=int, default=0, show_default=True, help="of the perturbations")
+@click.option("--max-attempts", type=click.IntRange(min=1), default=100_000, show_default=True)
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="picture to write")
+@click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="npz to write")
+@click.option("--progress/--no-progress", default=None, help="show how far the solve is")
+def solve(
+    problem: str,
+    method: str,
+    rtol: float,
+    atol: float | None,
+    t1: float | None,
+    rows: int | None,
+    seed: int,
+    max_attempts: int,
+    plot: Path | None,
+    save: Path | None,
+    progress: bool | None,
+) -> None:
+    """Solve PROBLEM and say how it went; exit code 1 if a row failed."""
+    chosen = problems.get(problem)
+    if t1 is not None:
+        chosen = runs.until(chosen, t1)
+    if rows is not None:
+        chosen = runs.perturbed(chosen, rows, seed)
+    result = runs.run(
+        chosen,
+        method,
+        rtol,
+        atol=atol,
+        max_attempts=max_attempts,
+        save_at=runs.times(chosen, TIMES) if plot or save else None,
+        progress=sys.stderr.isatty() if progress is None else progress,
+    )
+    out = console()
+    _table(result).show(out)
+    out.print(result.solution.message, style=None if result.ok else "red", markup=False)
+    for path, write in ((save, _save), (plot, _plot)):
+        if path is not None:
+            write(result, path)
+            out.print(f"wrote {path}", markup=False)
+    if not result.ok:
+        sys.exit(1)
+
+
+def _table(result: Run) -> Table:
+    """The statistics: one number each, or least, median and most of the rows."""
+    problem, solution = result.problem, result.solution
+    batched = solution.layout.batched
+    columns = ("least", "median", "most", "total") if batched else ("value",)
+    title = f"{problem.title}, {solution.method}, rtol = {result.rtol:g}"
+    table = Table(title, ("", *columns), left=("",))
+    counts = {"attempts": solution.stats.accepted + solution.stats.rejected}
+    for name, count in (counts | asdict(solution.stats)).items():
+        if batched:
+            spread = (count.min(), count.median(), count.max(), count.sum())
+            table.add(name, *(f"{int(n):,}" for n in spread))
+        else:
+            table.add(name, f"{int(count):,}")
+    blank = ("",) * (len(columns) - 1)
+    if batched:
+        good = int(solution.success.sum())
+        table.add("rows that reached t1", *blank, f"{good:,} of {solution.layout.rows:,}")
+        table.add("rows per second", *blank, f"{solution.layout.rows / result.seconds:,.0f}")
+    table.add("time", *blank, f"{result.seconds:.3g} s")
+    which = "correct digits, row 0" if batched else "correct digits"
+    known = "no reference" if problem.reference is None else "-"
+    table.add(which, *blank, known if result.digits is None else f"{result.digits:.1f}")
+    return table
+
+
+def _save(result: Run, path: Path) -> None:
+    solution = result.solution
+    stats = {name: count.numpy() for name, count in asdict(solution.stats).items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:  # savez would add an ending to the name
+        np.savez(
+            file,
+            t=solution.t.numpy(),
+            y=solution.y.numpy(),
+            status=solution.status.numpy(),
+            stats=np.stack(list(stats.values()), -1),
+            stats_names=np.array(list(stats)),
+        )
+
+
+def _plot(result: Run, path: Path) -> None:
+    solution, problem = result.solution, result.problem
+    if solution.layout.batched:
+        steps = solution.stats.accepted + solution.stats.rejected
+        made = figures.batch(problem, solution.t[0], solution.y, steps)
+    else:
+        title = f"{problem.title} ({solution.method})"
+        made = figures.solutions([figures.Panel(problem, title, solution.t, solution.y)])
+    figures.save(made, path)

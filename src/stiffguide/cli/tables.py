@@ -1,0 +1,76 @@
+"""Tables that a terminal shows and that files keep, and the console they are printed on."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+PIPED_WIDTH = 140  # columns where nobody tells how wide the output is
+LEAST_WIDTH = 12  # of the column that wraps
+
+
+def console() -> Console:
+    """Where the commands print; wide enough for the tables when piped into a file."""
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if known else PIPED_WIDTH, highlight=False)
+
+
+@dataclass
+class Table:
+    """A title, columns and rows of text; columns named in `left` are not right-justified."""
+
+    title: str
+    columns: Sequence[str]
+    rows: list[Sequence[str]] = field(default_factory=list)
+    left: Sequence[str] = ()
+
+    def add(self, *cells: object) -> None:
+        """Append a row."""
+        self.rows.append(tuple(map(str, cells)))
+
+    def show(self, page: Console) -> None:
+        """Print it: only the last column may wrap."""
+        table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+        for name in self.columns:
+            last = name == self.columns[-1] and name in self.left
+            table.add_column(
+                name,
+                justify="left" if name in self.left else "right",
+                no_wrap=not last,
+                min_width=LEAST_WIDTH if last else None,
+                overflow="fold",
+            )
+        for row in self.rows:
+            table.add_row(*(Text(cell) for cell in row))
+        page.print(Text(self.title, style="bold"))
+        page.print(table)
+
+    def markdown(self) -> str:
+        """For a document."""
+        rule = [":---" if name in self.left else "---:" for name in self.columns]
+        lines = (self.columns, rule, *self.rows)
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def write(tables: Iterable[Table], folder: Path, name: str) -> list[Path]:
+    """The tables as `name`.txt and .md, and the first of them as .csv; returns the files."""
+    tables = list(tables)
+    text, document, data = (folder / f"{name}{end}" for end in (".txt", ".md", ".csv"))
+    with text.open("w", encoding="utf-8") as file:
+        page = Console(file=file, width=PIPED_WIDTH)
+        for table in tables:
+            table.show(page)
+    pages = (f"### {table.title}\n\n{table.markdown()}" for table in tables)
+    document.write_text("\n".join(pages), encoding="utf-8")
+    with data.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([tables[0].columns, *tables[0].rows])
+    return [text, document, data]
