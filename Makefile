@@ -10,7 +10,7 @@ INSTALL := $(PY) -m pip install --disable-pip-version-check --quiet --constraint
 RECIPE := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format bench docs clean
+.PHONY: help demo test test-fast lint format bench docs clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -40,11 +40,11 @@ demo: $(VENV)/demo.stamp  ## solve, plot and compare; results in out/
 	$(PY) -m stiffguide demo --out $(OUT)
 
 # One thread per worker: the problems are small, and workers would fight over the cores.
-test: $(VENV)/test.stamp  ## the tests, without the slow ones
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto -m "not slow" $(PYTEST_ARGS)
-
-test-all: $(VENV)/test.stamp  ## every test
+test: $(VENV)/test.stamp  ## every test
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto $(PYTEST_ARGS)
+
+test-fast: $(VENV)/test.stamp  ## the tests, without the slow ones
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto -m "not slow" $(PYTEST_ARGS)
 
 lint: $(VENV)/test.stamp  ## ruff and mypy
 	$(PY) -m ruff check .

@@ -64,6 +64,7 @@ def train(recipe: Recipe, seed: int) -> DigitsNet:
     images, labels = digits_data()
     images = images.reshape(-1, PIXELS)
     net = DigitsNet(recipe.width, recipe.blocks)
+    net.mean.copy_(images.mean(0))
     kept = DigitsNet(recipe.width, recipe.blocks).requires_grad_(False)
     kept.load_state_dict(net.state_dict())
     optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.rate, weight_decay=0.01)

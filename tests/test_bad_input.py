@@ -153,7 +153,10 @@ FIELDS = {
 }
 
 METHODS = {
-    "method unknown": ({"method": "rodas5"}, "method: 'rodas5' is unknown; did you mean '.*rodas5p"),
+    "method unknown": (
+        {"method": "rodas5"},
+        "method: 'rodas5' is unknown; did you mean '.*rodas5p",
+    ),
     "method far": ({"method": "zzz"}, "method: 'zzz' is unknown"),
     "method none": ({"method": None}, "method: .*not NoneType"),
     "method class": ({"method": int}, "method: .*not type"),

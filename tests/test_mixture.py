@@ -83,11 +83,11 @@ def test_denoiser_is_the_posterior_mean_by_integration_on_a_line(sigma: float) -
 
 def test_denoiser_is_the_posterior_mean_by_integration_in_the_plane() -> None:
     problem = problems.aniso2d(4)
-    mixture, sigma = problem.denoiser, 0.2
+    mixture, sigma = problem.mixture, 0.2
     line = torch.linspace(-2.5, 2.5, 1251, dtype=torch.float64)
     grid = torch.cartesian_prod(line, line)
     prior = mixture.log_density(grid, torch.zeros(len(grid)))
-    for x in problem.denoiser.sample(3, random(5), sigma):
+    for x in problem.mixture.sample(3, random(5), sigma):
         log_w = prior - (grid - x).square().sum(-1) / (2 * sigma**2)
         mean = log_w.softmax(0) @ grid
         torch.testing.assert_close(mixture(x[None], levels(sigma))[0], mean, rtol=0, atol=1e-7)
@@ -95,7 +95,7 @@ def test_denoiser_is_the_posterior_mean_by_integration_in_the_plane() -> None:
 
 @pytest.mark.parametrize("name", [n for n in problems.NAMES if n != "lr3072"])
 def test_tweedie(name: str) -> None:
-    mixture = problems.get(name, 3).denoiser
+    mixture = problems.get(name, 3).mixture
     sigma = torch.logspace(-2, 1.5, 12, dtype=torch.float64)
     x = (mixture.sample(12, random(1)) + sigma.unsqueeze(-1) * normal(12, mixture.size)).clone()
     x.requires_grad_(True)
@@ -110,7 +110,7 @@ def test_folded_trajectories_keep_their_lengths(name: str) -> None:
     problem = problems.get(name, 1)
     noise = problem.noise(2, count=6)
     mixture, folded = problem.folded(noise)
-    end = problems.reference_end(problem.denoiser, noise, 5.0, 0.05, steps=6)
+    end = problems.reference_end(problem.mixture, noise, 5.0, 0.05, steps=6)
     short = problems.reference_end(mixture, folded, 5.0, 0.05, steps=6)
     assert short.shape[1] <= end.shape[1]
     for a, b in ((noise, folded), (end, short)):
@@ -192,7 +192,7 @@ def test_a_subset_is_the_mixture_of_these_components() -> None:
 
 @pytest.mark.parametrize("name", problems.NAMES)
 def test_the_seed_decides_the_problem(name: str) -> None:
-    a, b, c = (problems.get(name, seed).denoiser for seed in (5, 5, 6))
+    a, b, c = (problems.get(name, seed).mixture for seed in (5, 5, 6))
     assert torch.equal(a.means, b.means)
     assert not torch.equal(a.means, c.means)
     count = {"tree2d": 428, "spiral2d": 300, "pts64": 400, "lr64": 40, "lr3072": 20, "aniso2d": 8}

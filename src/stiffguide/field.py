@@ -40,10 +40,15 @@ class GivenJacobian:
 
 
 class AutogradJacobian:
-    """A field whose Jacobian comes from reverse sweeps through the user's own operations."""
+    """A field whose Jacobian comes from reverse sweeps through the user's own operations.
 
-    def __init__(self, f: Flat) -> None:
+    With `clock` f cannot be recorded as a function of t, which it turns into numbers: df/dt is
+    then a difference.
+    """
+
+    def __init__(self, f: Flat, *, clock: bool = False) -> None:
         self._f = f
+        self._clock = clock
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         """f(t (B,), y (B, F)) -> (B, F)."""
@@ -51,6 +56,9 @@ class AutogradJacobian:
 
     def linearise(self, t: Tensor, y: Tensor, *, time: bool) -> Linearisation:
         """The Jacobian at (t, y) and, with `time`, the derivative by t."""
+        if time and self._clock:
+            jac, _, nfe = self.linearise(t, y, time=False)
+            return Linearisation(jac, _difference_in_time(self._f, t, y, self._f(t, y)), nfe + 2)
         keep = torch.is_grad_enabled()  # someone differentiates through this step
         batch, n = y.shape
         with torch.enable_grad():
@@ -90,7 +98,7 @@ class AutogradJacobian:
                 by_t = None
                 if time:
                     by_t = t.new_zeros(n, batch) if swept[1] is None else swept[1]
-        slope = None if by_t is None else by_t.movedim(0, -1)
+        slope = None if by_t is None else by_t.movedim(0, -1).to(y.dtype)
         return Linearisation(by_y.movedim(0, 1), slope, 1)
 
 
@@ -135,7 +143,7 @@ def time_derivative(f: Flat, t: Tensor, y: Tensor) -> Tensor:
 def _difference_in_time(f: Flat, t: Tensor, y: Tensor, base: Tensor) -> Tensor:
     eps = torch.finfo(real_dtype(y.dtype)).eps  # f sees t in the precision of the state
     later = t + torch.sqrt(eps * torch.clamp(t.abs(), min=1e-5))
-    return (f(later, y) - base) / (later - t).unsqueeze(-1)
+    return (f(later, y) - base) / (later - t).unsqueeze(-1).to(y.dtype)
 
 
 def _unit_vectors(n: int, like: Tensor) -> Tensor:
@@ -151,13 +159,26 @@ def _gather(sweeps: list[Tensor | None], like: Tensor) -> Tensor:
 
 
 def wrap(
-    f: Flat, jac: Flat | str | None, probe: Callable[[], Tensor]
+    f: Flat, jac: Flat | str | None, t0: Tensor, y0: Tensor
 ) -> GivenJacobian | AutogradJacobian | DifferenceJacobian:
-    """Choose how the Jacobian is made; `probe` evaluates f with y recorded by autograd."""
+    """Choose how the Jacobian is made; f is known to work at (t0, y0)."""
     if jac is None or jac == "autograd":
-        return AutogradJacobian(f) if probe().requires_grad else DifferenceJacobian(f)
+        y = y0.detach().requires_grad_()
+        seen = _recorded(f, t0, y)
+        if seen is None or not seen.requires_grad:
+            return DifferenceJacobian(f)
+        return AutogradJacobian(f, clock=_recorded(f, t0.detach().requires_grad_(), y) is None)
     if jac == "differences":
         return DifferenceJacobian(f)
     if isinstance(jac, str):
         raise InputError(f"jac: {jac!r} is unknown; give a function, 'autograd' or 'differences'")
     return GivenJacobian(f, jac)
+
+
+def _recorded(f: Flat, t: Tensor, y: Tensor) -> Tensor | None:
+    """The value of f with autograd recording, or None where f does not allow that."""
+    try:
+        with torch.enable_grad():
+            return f(t, y)
+    except RuntimeError:
+        return None

@@ -86,9 +86,9 @@ def solve(
     flat0 = layout.flatten(y0, "y0")
     flat = _flat_field(f, args, layout)
     f0 = _evaluate_first(flat, start, flat0)
-    wrapped = field.wrap(
-        flat, _flat_jacobian(jac, args, layout), lambda: _probe(flat, start, flat0)
-    )
+    if not stepper.implicit:
+        jac = jac or "differences"  # nobody will ask for it: no need to try what autograd can do
+    wrapped = field.wrap(flat, _flat_jacobian(jac, args, layout), start, flat0)
     problem = loop.Problem(
         f=wrapped,
         method=stepper,
@@ -138,11 +138,6 @@ def _evaluate_first(flat: field.Flat, t0: Tensor, y0: Tensor) -> Tensor:
     if y0._version != before:
         raise InputError("f changes y in place; return a new tensor instead (y.clone() first)")
     return f0
-
-
-def _probe(flat: field.Flat, t0: Tensor, y0: Tensor) -> Tensor:
-    with torch.enable_grad():
-        return flat(t0, y0.detach().requires_grad_())
 
 
 def _flat_field(f: Callable[..., Any], args: tuple[Any, ...], layout: Layout) -> field.Flat:

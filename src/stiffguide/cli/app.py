@@ -8,8 +8,10 @@ import click
 
 from stiffguide import __version__
 from stiffguide.cli.catalogue import methods, problems
+from stiffguide.cli.curves import curves
 from stiffguide.cli.demo import demo
 from stiffguide.cli.info import info
+from stiffguide.cli.sample import sample
 from stiffguide.cli.solve import solve
 from stiffguide.cli.verify import verify
 from stiffguide.cli.work_precision import work_precision
@@ -33,5 +35,5 @@ def app() -> None:
     """Adaptive stiff ODE solvers in PyTorch: solve, list, prove and measure."""
 
 
-for command in (solve, methods, problems, verify, work_precision, info, demo):
+for command in (solve, methods, problems, verify, work_precision, sample, curves, info, demo):
     app.add_command(command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,8 @@ from stiffguide.problems import Problem
 
 MOST_CURVES = 6  # in one panel; more cannot be told apart
 FAR_APART = 50.0  # sizes that differ by more than this are brought to 1 in the legend
-PANEL = (4.6, 3.1)  # inches
+MOST_BINS = 30  # of a histogram
+PANEL = (4.6, 3.3)  # inches
 INK: Any = {
     "axes.grid": True,
     "grid.alpha": 0.25,
@@ -28,43 +29,52 @@ INK: Any = {
 
 @dataclass(frozen=True)
 class Look:
-    """How a problem is shown: which components, in which units, on which axis."""
+    """How a problem is shown: which components, under which names, on which axes."""
 
     components: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
     time: str = "t"
     value: str = "y"
-    log_y: bool = False
+    log_time: bool = False
+    floor: float | None = None  # values on a logarithmic axis, from here on
     plane: bool = False  # the second component against the first
 
 
 CONCENTRATION = "concentration"
+PPM = f"{CONCENTRATION} (ppm)"
+SPECIES = ("y1", "y2", "y4")
 LOOKS = {
     "robertson": Look(time="t (s)", value=CONCENTRATION),
-    "van_der_pol": Look(components=(0,)),
-    "van_der_pol_scaled": Look(components=(0,), time="t / mu"),
+    "van_der_pol": Look(components=(0,), value="y1"),
+    "van_der_pol_scaled": Look(components=(0,), time="t / mu", value="y1"),
     "hires": Look(components=(0, 1, 3, 4, 5, 6), value=CONCENTRATION),
-    "orego": Look(names=("x", "y", "z"), value=CONCENTRATION, log_y=True),
-    "e5": Look(components=(0, 1, 3), time="t (s)", value=CONCENTRATION, log_y=True),
-    "e5_reduced": Look(names=("y1", "y2", "y4"), time="t (s)", value=CONCENTRATION, log_y=True),
-    "pollu": Look(components=(0, 1, 3, 6, 13, 18), time="t (min)", value=CONCENTRATION + " (ppm)"),
+    "orego": Look(names=("x", "y", "z"), value=CONCENTRATION, floor=1e-2),
+    "e5": Look((0, 1, 3), SPECIES, time="t (s)", value=CONCENTRATION, floor=1e-26),
+    "e5_reduced": Look(names=SPECIES, time="t (s)", value=CONCENTRATION, floor=1e-26),
+    "pollu": Look(components=(0, 1, 3, 6, 13, 18), time="t (min)", value=PPM),
     "brusselator": Look(names=("u", "v"), value=CONCENTRATION),
-    "brusselator_1d": Look(
-        components=(0, 50, 99), names=("u(0.01)", "u(0.26)", "v(0.50)"), value=CONCENTRATION
-    ),
+    "brusselator_1d": Look((0, 50, 99), ("u(0.01)", "u(0.26)", "v(0.50)"), value=CONCENTRATION),
     "brusselator_2d": Look(value=CONCENTRATION),
     "lotka_volterra": Look(names=("prey", "predator"), value="population"),
     "arenstorf": Look(time="x", value="y", plane=True),
 }
 
 
-class Panel(NamedTuple):
-    """One problem's solution: times (T,) and states (T, F), nan where it was not reached."""
+def look(problem: Problem) -> Look:
+    """How this problem is shown: at most a few components, and the time axis that fits."""
+    known = LOOKS.get(problem.name, Look())
+    components = known.components or _spread(problem.size)
+    names = known.names or tuple(f"y{i + 1}" for i in components)
+    return replace(known, components=components, names=names, log_time=runs.logarithmic(problem))
 
-    problem: Problem
+
+class Panel(NamedTuple):
+    """One picture of times (T,) and values (T, F), nan where a solve did not arrive."""
+
     title: str
     t: Tensor
     y: Tensor
+    look: Look
 
 
 class Point(NamedTuple):
@@ -112,31 +122,49 @@ def solutions(panels: Sequence[Panel], columns: int = 3) -> Any:
 
 
 def _solution(axes: Any, panel: Panel) -> None:
-    look = LOOKS.get(panel.problem.name, Look())
+    own = panel.look
     axes.set_title(panel.title, fontsize="medium")
-    axes.set_xlabel(look.time)
-    axes.set_ylabel(look.value)
+    axes.set_xlabel(own.time)
+    axes.set_ylabel(own.value)
     t, y = panel.t.numpy(), panel.y.detach().cpu()
-    if look.plane:
+    if own.plane:
         axes.plot(y[:, 0], y[:, 1], lw=1.4)
         axes.set_aspect("equal", adjustable="datalim")
         return
-    chosen = look.components or _spread(panel.problem.size)
-    sizes = y[:, list(chosen)].abs().nan_to_num().amax(0)
-    apart = not look.log_y and float(sizes.max()) > FAR_APART * float(sizes.min())
-    for i, (component, size) in enumerate(zip(chosen, sizes.tolist(), strict=True)):
-        name = look.names[i] if i < len(look.names) else f"y{component + 1}"
-        scale = size if apart and size > 0 else 1.0
-        label = name if scale == 1.0 else f"{name} / {scale:.1e}"
-        axes.plot(t, y[:, component] / scale, lw=1.4, label=label)
-    if apart:
-        axes.set_ylabel(f"{look.value}, scaled")
-    if runs.logarithmic(panel.problem):
+    scales = _scales(y[:, list(own.components)], own)
+    for component, name, scale in zip(own.components, own.names, scales, strict=True):
+        axes.plot(t, y[:, component] / scale, lw=1.4, label=_label(name, scale))
+    _finish(axes, own, scaled=any(scale != 1.0 for scale in scales))
+
+
+def _scales(y: Tensor, own: Look) -> list[float]:
+    """What each component (..., C) is divided by: its size, where the sizes are far apart."""
+    sizes = y.abs().nan_to_num().flatten(0, -2).amax(0)
+    if own.floor is not None or float(sizes.max()) <= FAR_APART * float(sizes.min()):
+        return [1.0] * len(sizes)
+    return [1.0 if 0.5 < size < 2 or size == 0 else size for size in sizes.tolist()]
+
+
+def _label(name: str, scale: float) -> str:
+    return name if scale == 1.0 else f"{name} / {scale:.1e}"
+
+
+def _finish(axes: Any, own: Look, *, scaled: bool) -> None:
+    """Axes and legend; the legend stands below, where no curve is."""
+    axes.set_ylabel(f"{own.value}, scaled" if scaled else own.value)
+    if own.log_time:
         axes.set_xscale("log")
-    if look.log_y:
+    if own.floor is not None:
         axes.set_yscale("log")
-    if len(chosen) > 1:
-        axes.legend(fontsize="x-small", framealpha=0.6)
+        axes.set_ylim(bottom=own.floor)
+    if len(own.components) > 1:
+        axes.legend(
+            fontsize="x-small",
+            ncol=3,
+            frameon=False,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.2),
+        )
 
 
 def _spread(size: int) -> tuple[int, ...]:
@@ -164,27 +192,23 @@ def work_precision(points: Sequence[Point], title: str) -> Any:
 
 def batch(problem: Problem, t: Tensor, y: Tensor, steps: Tensor) -> Any:
     """Rows of a batch: how many steps each of them took, and the band that they fill."""
-    made, axes = figure(1, 2, (5.2, 3.8))
+    made, axes = figure(1, 2, (5.2, 3.9))
     left, right = axes[0]
-    counts = steps.tolist()
-    left.hist(counts, bins=range(min(counts), max(counts) + 2), color="C0", align="left")
+    low, high = int(steps.min()), int(steps.max())
+    width = math.ceil((high - low + 1) / MOST_BINS)
+    left.hist(steps.tolist(), bins=range(low, high + width + 1, width), align="left")
     left.set_xlabel("attempted steps of a row")
-    left.set_ylabel(f"rows (of {len(counts)})")
+    left.set_ylabel(f"rows (of {steps.shape[0]:,})")
     left.set_title(f"{problem.title}: every row has its own steps", fontsize="medium")
-    look = LOOKS.get(problem.name, Look())
-    for component in look.components or range(min(problem.size, 3)):
-        value = y[:, :, component].detach().cpu()
-        size = float(value.abs().nan_to_num().max())
-        low, middle, high = torch.nanquantile(
-            value / size, torch.tensor([0.05, 0.5, 0.95], dtype=value.dtype), 0
-        )
-        label = f"y{component + 1} / {size:.1e}"
-        (line,) = right.plot(t, middle, lw=1.4, label=label)
-        right.fill_between(t, low, high, color=line.get_color(), alpha=0.25, lw=0)
-    if runs.logarithmic(problem):
-        right.set_xscale("log")
-    right.set_xlabel(look.time)
-    right.set_ylabel(f"{look.value}, scaled")
+    own = look(problem)
+    values = y[:, :, list(own.components)].detach().cpu()
+    scales = _scales(values, own)
+    levels = torch.tensor([0.05, 0.5, 0.95], dtype=values.dtype)
+    for i, (name, scale) in enumerate(zip(own.names, scales, strict=True)):
+        bottom, middle, top = torch.nanquantile(values[:, :, i] / scale, levels, 0)
+        (line,) = right.plot(t, middle, lw=1.4, label=_label(name, scale))
+        right.fill_between(t, bottom, top, color=line.get_color(), alpha=0.25, lw=0)
+    right.set_xlabel(own.time)
     right.set_title("median of the rows, and where 90 % of them are", fontsize="medium")
-    right.legend(fontsize="small")
+    _finish(right, own, scaled=any(scale != 1.0 for scale in scales))
     return made

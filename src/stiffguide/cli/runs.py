@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from stiffguide import problems
+from stiffguide.contracts import Output
 from stiffguide.errors import InputError
 from stiffguide.problems import Problem
 from stiffguide.solution import Solution
@@ -21,6 +23,7 @@ SPREAD = 0.1  # of the parameters of a perturbed batch: a factor exp(0.1 z), z n
 NUDGE = 0.01  # of the initial values where a problem has no parameters per row
 LONG = 1e4  # intervals beyond this are looked at in logarithmic time
 FIRST = 1e-5  # the earliest time there
+EARLY = {"hires": 1e-3, "pollu": 1e-3}  # shorter ones whose first moments matter, too
 TIGHTEST = 1e-16  # an error that float64 cannot tell from zero
 MOST_ATTEMPTS = 100_000
 
@@ -68,6 +71,17 @@ class Run:
         return y[0, -1] if self.solution.layout.batched else y[-1]
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Small problems run fastest, and are timed most fairly, on one core."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def run(
     problem: Problem,
     method: str,
@@ -75,7 +89,7 @@ def run(
     *,
     atol: float | None = None,
     max_attempts: int = MOST_ATTEMPTS,
-    save_at: Tensor | None = None,
+    save_at: Tensor | Output | None = None,
     progress: bool = False,
 ) -> Run:
     """Solve a problem; its y0 may hold rows. `atol` defaults to what the problem asks for."""
@@ -108,7 +122,7 @@ def relative_error(problem: Problem, y1: Tensor) -> float | None:
     return float(((known - reference).abs() / reference.abs())[away].max())
 
 
-def perturbed(problem: Problem, rows: int, seed: int) -> Problem:
+def perturbed(problem: Problem, rows: int, seed: int, spread: float = SPREAD) -> Problem:
     """`rows` variants of a problem as one batch; row 0 is the problem itself."""
     random = torch.Generator().manual_seed(seed)
 
@@ -121,7 +135,7 @@ def perturbed(problem: Problem, rows: int, seed: int) -> Problem:
     if problem.name not in FIELDS:
         return replace(problem, y0=y0 * factors(problem.size, NUDGE))
     field, jac, name, values = FIELDS[problem.name]
-    made = torch.tensor(values, dtype=torch.float64) * factors(len(values), SPREAD)
+    made = torch.tensor(values, dtype=torch.float64) * factors(len(values), spread)
     bound = {name: made if len(values) > 1 else made[:, 0]}
     return replace(problem, y0=y0.clone(), f=partial(field, **bound), jac=partial(jac, **bound))
 
@@ -138,14 +152,15 @@ def until(problem: Problem, t1: float) -> Problem:
 
 
 def logarithmic(problem: Problem) -> bool:
-    """Whether the interval is so long that only logarithmic time shows what happens."""
-    return problem.t0 == 0 and problem.t1 > LONG
+    """Whether only logarithmic time shows what happens."""
+    return problem.t0 == 0 and (problem.t1 > LONG or problem.name in EARLY) and problem.t1 > 0
 
 
 def times(problem: Problem, count: int) -> Tensor:
     """Times (count,) at which a picture looks at the solution; the last one is t1."""
-    if logarithmic(problem):
-        ends = math.log10(FIRST), math.log10(problem.t1)
+    first = EARLY.get(problem.name, FIRST)
+    if logarithmic(problem) and first < problem.t1:
+        ends = math.log10(first), math.log10(problem.t1)
         t = torch.logspace(*ends, count, dtype=torch.float64)
     else:
         t = torch.linspace(problem.t0, problem.t1, count, dtype=torch.float64)

@@ -124,5 +124,6 @@ def _plot(result: Run, path: Path) -> None:
         made = figures.batch(problem, solution.t[0], solution.y, steps)
     else:
         title = f"{problem.title} ({solution.method})"
-        made = figures.solutions([figures.Panel(problem, title, solution.t, solution.y)])
+        panel = figures.Panel(title, solution.t, solution.y, figures.look(problem))
+        made = figures.solutions([panel])
     figures.save(made, path)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from rich import box
 from rich.console import Console
@@ -15,7 +16,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 PIPED_WIDTH = 140  # columns where nobody tells how wide the output is
-LEAST_WIDTH = 12  # of the column that wraps
+PROSE = 24  # a wider column may wrap
 
 
 def console() -> Console:
@@ -38,21 +39,22 @@ class Table:
         self.rows.append(tuple(map(str, cells)))
 
     def show(self, page: Console) -> None:
-        """Print it: only the last column may wrap."""
+        """Print it; where a last column of prose does not fit, it follows line by line."""
+        widths = [max(map(len, column)) for column in zip(self.columns, *self.rows, strict=True)]
+        room = page.width - sum(widths[:-1]) - 3 * len(widths)
+        apart = widths[-1] > PROSE and room < PROSE
         table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-        for name in self.columns:
-            last = name == self.columns[-1] and name in self.left
-            table.add_column(
-                name,
-                justify="left" if name in self.left else "right",
-                no_wrap=not last,
-                min_width=LEAST_WIDTH if last else None,
-                overflow="fold",
-            )
+        for i, name in enumerate(self.columns[:-1] if apart else self.columns):
+            prose = widths[i] > PROSE
+            justify: Literal["left", "right"] = "left" if name in self.left else "right"
+            table.add_column(name, justify=justify, no_wrap=not prose, overflow="fold")
         for row in self.rows:
-            table.add_row(*(Text(cell) for cell in row))
+            table.add_row(*map(Text, row[:-1] if apart else row))
         page.print(Text(self.title, style="bold"))
         page.print(table)
+        if apart:
+            for row in self.rows:
+                page.print(Text(f"{row[0]}: {row[-1]}"))
 
     def markdown(self) -> str:
         """For a document."""

@@ -99,7 +99,10 @@ def measure(
     failures: list[str] = []
     pairs = [(name, rtol) for name in names for rtol in rtols]
     for name, rtol in tqdm(pairs, disable=not show, leave=False, unit="point"):
-        made = [runs.run(problem, name, rtol, max_attempts=max_attempts) for _ in range(BEST_OF)]
+        with runs.one_thread():
+            made = [
+                runs.run(problem, name, rtol, max_attempts=max_attempts) for _ in range(BEST_OF)
+            ]
         best = min(made, key=lambda run: run.seconds)
         if best.error is None:
             failures.append(f"{name} at rtol = {rtol:g}: {best.solution.message}")

@@ -76,6 +76,10 @@ def prepare(t: Any, y: Any, p: Any) -> tuple[Any, Any, Operations]:
     return np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64), NumpyOperations()
 
 
+def _sign(x: Any) -> Any:
+    return np.greater(x, 0) * 1.0 - np.less(x, 0)
+
+
 def _where(condition: Any, a: Any, b: Any) -> Any:
     return np.where(np.asarray(condition) != 0, a, b)
 
@@ -84,7 +88,7 @@ NUMPY: dict[str, Function] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative,
     "pow": np.float_power, "fmod": np.fmod, "atan2": np.arctan2,
     "sqrt": np.sqrt, "exp": np.exp, "expm1": np.expm1, "log": np.log, "log1p": np.log1p,
-    "abs": np.abs, "sign": np.sign,
+    "abs": np.abs, "sign": _sign,
     "sin": np.sin, "cos": np.cos, "tan": np.tan,
     "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan,
     "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh,
@@ -102,7 +106,7 @@ TORCH: dict[str, Function] = {
     "pow": torch.pow, "fmod": torch.fmod, "atan2": torch.atan2,
     "sqrt": torch.sqrt, "exp": torch.exp, "expm1": torch.expm1,
     "log": torch.log, "log1p": torch.log1p,
-    "abs": torch.abs, "sign": lambda x: torch.where(x.isnan(), x, torch.sign(x)),
+    "abs": torch.abs, "sign": torch.sign,
     "sin": torch.sin, "cos": torch.cos, "tan": torch.tan,
     "asin": torch.asin, "acos": torch.acos, "atan": torch.atan,
     "sinh": torch.sinh, "cosh": torch.cosh, "tanh": torch.tanh,

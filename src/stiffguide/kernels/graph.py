@@ -6,7 +6,7 @@ simplified, so that a Jacobian derived from a graph has the sparsity of the fiel
 
 Arithmetic is IEEE float64. A simplification may flip the sign of a zero, and it may take 0 x for 0
 and x - x for 0, where an infinite or nan x would have given nan; it changes no other result.
-`min` and `max` give nan where an argument is nan, as torch's do, and `sign` keeps it; comparisons
+`min` and `max` give nan where an argument is nan and `sign` gives 0, as torch's do; comparisons
 with nan are false, except `ne`. `fmod` has the sign of its first argument, `round` takes ties to
 even. A condition is false at 0 and true elsewhere; comparisons, `and`, `or`, `not` give 0 or 1.
 """

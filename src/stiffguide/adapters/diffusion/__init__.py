@@ -1,0 +1,61 @@
+"""Diffusion and flow models on this package's solvers: `sample(denoiser, noise, sigmas)`.
+
+Everything works in variance-exploding form, x = x0 + sigma eps, on a denoiser(x, sigma) -> x0;
+`as_denoiser` makes one of any network. Grids of noise levels are in `grid`.
+"""
+
+from stiffguide.adapters.diffusion import grid
+from stiffguide.adapters.diffusion.calibrate import CalibratedGrid, calibrate_grid
+from stiffguide.adapters.diffusion.dpm2 import Dpm2
+from stiffguide.adapters.diffusion.emg import Emg
+from stiffguide.adapters.diffusion.exponential import Multistep
+from stiffguide.adapters.diffusion.field import denoiser_field
+from stiffguide.adapters.diffusion.heun import Heun
+from stiffguide.adapters.diffusion.mixture import GaussianMixture
+from stiffguide.adapters.diffusion.model_guidance import (
+    autoguidance,
+    classifier_free,
+    classifier_free_batched,
+)
+from stiffguide.adapters.diffusion.noise import noise_like
+from stiffguide.adapters.diffusion.prediction import as_denoiser, as_network
+from stiffguide.adapters.diffusion.result import Sample
+from stiffguide.adapters.diffusion.sample import SAMPLERS, invert, sample
+from stiffguide.adapters.diffusion.schedule import (
+    VE,
+    DDPMTable,
+    RectifiedFlow,
+    Schedule,
+    VPCosine,
+    VPLinear,
+    VPScaledLinear,
+)
+
+__all__ = [
+    "SAMPLERS",
+    "VE",
+    "CalibratedGrid",
+    "DDPMTable",
+    "Dpm2",
+    "Emg",
+    "GaussianMixture",
+    "Heun",
+    "Multistep",
+    "RectifiedFlow",
+    "Sample",
+    "Schedule",
+    "VPCosine",
+    "VPLinear",
+    "VPScaledLinear",
+    "as_denoiser",
+    "as_network",
+    "autoguidance",
+    "calibrate_grid",
+    "classifier_free",
+    "classifier_free_batched",
+    "denoiser_field",
+    "grid",
+    "invert",
+    "noise_like",
+    "sample",
+]

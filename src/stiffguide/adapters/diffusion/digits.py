@@ -1,8 +1,8 @@
 """A small trained denoiser in the box: 8 x 8 digits, by class or unconditional.
 
-The network is an EDM-preconditioned MLP (Karras et al., 2022, table 1) with sigma_data = 0.5,
-trained by `examples/train_digits.py` on scikit-learn's digits. Images are (8, 8) with values from
--1 (paper) to 1 (ink).
+The network is an EDM-preconditioned MLP (Karras et al., 2022, table 1) with sigma_data = 0.5, for
+deviations from the mean image, trained by `examples/train_digits.py` on scikit-learn's digits.
+Images are (8, 8) with values from -1 (paper) to 1 (ink).
 """
 
 from __future__ import annotations
@@ -32,11 +32,13 @@ class DigitsNet(nn.Module):
     """Residual MLP F(x, c_noise, class) -> (B, 64), `width` wide, modulated by noise and class."""
 
     waves: Tensor
+    mean: Tensor  # (64,), of the data
 
     def __init__(self, width: int, blocks: int) -> None:
         super().__init__()
         self.width, self.blocks = width, blocks
         self.register_buffer("waves", torch.linspace(0.25, 4.0, FREQUENCIES), persistent=False)
+        self.register_buffer("mean", torch.zeros(PIXELS))
         self.label = nn.Embedding(CLASSES + 1, width)
         self.noise = nn.Sequential(nn.Linear(2 * FREQUENCIES, width), nn.SiLU())
         self.mix = nn.Linear(width, width)
@@ -46,7 +48,7 @@ class DigitsNet(nn.Module):
         self.leave = nn.Linear(width, PIXELS)
 
     def forward(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
-        """The raw network output for scaled pixels x (B, 64), level (B,) and labels (B,)."""
+        """The raw output (B, 64) for scaled pixels x (B, 64), level (B,) and label (B,)."""
         angle = torch.pi * level.unsqueeze(-1) * self.waves
         told = self.noise(torch.cat((angle.cos(), angle.sin()), -1)) + self.label(label)
         told = F.silu(self.mix(told))
@@ -78,11 +80,13 @@ class DigitsDenoiser:
             raise InputError(f"{len(label)} classes were bound, the batch has {len(x)} rows")
         sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(len(x))
         size = (SIGMA_DATA**2 + sigma.square()).sqrt()
-        scaled = (x.flatten(1) / rows(size, x.flatten(1))).to(weight.dtype)
+        mean = self.net.mean.to(x.dtype)
+        off = x.flatten(1) - mean
+        scaled = (off / rows(size, off)).to(weight.dtype)
         raw = self.net(scaled, (sigma.log() / 4).to(weight.dtype), label).to(x.dtype)
         skip, gain = (SIGMA_DATA / size).square(), SIGMA_DATA * sigma / size
-        x0: Tensor = rows(skip, x) * x + rows(gain, x) * raw.reshape(x.shape)
-        return x0
+        x0: Tensor = mean + rows(skip, off) * off + rows(gain, off) * raw
+        return x0.reshape(x.shape)
 
     def of_class(self, classes: int | Tensor | None) -> DigitsDenoiser:
         """The same network bound to other classes; None is the unconditional branch of CFG."""

@@ -1,19 +1,25 @@
 """EMG: a multistep exponential integrator that reads the Jacobian along its own correction.
 
 In a direction in which the data is Gaussian of variance C, the denoiser output along the flow is
-linear in g(sigma) = (1 + sigma^2/C)^(-1/2). EMG predicts in g, with one C per sample that
-it estimates from what it has evaluated, corrects each state with the evaluation just made, and
-moves that evaluation along the correction by the slope mu that C implies: the guided part. One
-evaluation a step, nothing to tune.
+linear in g(sigma) = (1 + sigma^2/C)^(-1/2). EMG predicts in g, with one C per sample that it
+estimates from what it has evaluated, corrects each state with the evaluation just made, and moves
+that evaluation along the correction by the slope that C implies: the guided part. One evaluation a
+step, nothing to tune.
 
-Letters: the step goes from a to b; p, q, r are the levels before a. Scalars are (B,) in float64,
-vectors (B, F) in the dtype of the state. Nothing waits for the device.
+Letters: a step goes from a to b; p and q are the levels before a. With s(x) = sqrt(C + x^2), the
+differences and integrals of g have forms without cancellation:
+
+    g(x) - g(y)               = sqrt(C) (y^2 - x^2)/(s_x s_y (s_x + s_y))
+    b int (g - g_a) d(1/x)    = sqrt(C) (a - b)^2/(s_a (s_a s_b + C + a b))
+
+Scalars are (B,) in float64, vectors (B, F) in the dtype of the state. Nothing waits for the device.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -24,35 +30,46 @@ from stiffguide.contracts import Guidance
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.tensors import constant
 
-FEW = 8  # evaluations up to which second order does better
+FEW = 8  # steps up to which two points do better than three
 LOW, HIGH = 1e-4, 1e4  # C lies between LOW a^2 and HIGH p^2
-BITS = 7  # of log C, found twice: as 14 bisections
+CUTS = 2**14  # of the bracket of log C: 14 bisections
 TINY = 1e-300
 PART = 0.5  # of the slope C/(C + a^2) by which the evaluation follows the correction
 
 
+class Guess(NamedTuple):
+    """What two and three points say of the next evaluation, to be judged by it."""
+
+    line: Tensor  # (B, F)
+    bend: Tensor  # (B, F), the difference of the two
+
+
 class EmgState(NamedTuple):
-    """What EMG remembers of the steps before."""
+    """What EMG remembers; D is the evaluation, as moved by the guided part."""
 
-    third: bool  # whether third differences are used at all
+    third: bool  # whether three points are used at all
     x: Tensor | None  # (B, F) the corrected state at p
-    data: tuple[Tensor, ...]  # D at p, q, r, moved
-    variance: Tensor | None  # C (B,)
+    d: Tensor | None  # (B, F) D at p
+    rise: Tensor | None  # (B, F) D at p minus D at q
+    guess: Guess | None
 
 
-class Differences(NamedTuple):
-    """The newest evaluation against the older ones."""
+class Shape(NamedTuple):
+    """What C makes of the levels: weights of the differences of D, all (B,)."""
 
-    d: Tensor  # at a
-    first: Tensor  # D_a - D_p
-    second: Tensor | None  # D_p - D_q
+    near: Tensor  # predictor, of D_a - D_p
+    follow: Tensor  # corrector, of D_a - D_p
+    bend: Tensor | None  # predictor, of the second divided difference
+    bend_back: Tensor | None  # corrector, of the same
+    inverse: tuple[Tensor, ...]  # 1/(g_x - g_y) of the pairs ba, bp, ap, aq, pq
+    slope: Tensor  # C/(C + a^2)
 
 
 @dataclass(frozen=True)
 class Emg:
-    """The guided exponential multistep sampler; `points` 2, 3, or chosen by the number of steps.
+    """The guided exponential multistep sampler; `points` 2, 3, or None: by the number of steps.
 
-    Three points need more than 8 steps to pay. Order 3 with three points, order 2 with two.
+    Three points, of order 3, pay from 9 steps on. A step to 0 uses two.
     """
 
     points: int | None = None
@@ -63,7 +80,7 @@ class Emg:
 
     def __post_init__(self) -> None:
         if self.points not in (None, 2, 3):
-            raise InputError(f"Emg: points is 2, 3 or None (by the number of steps), not {self.points}")
+            raise InputError(f"Emg: points is 2, 3 or None, not {self.points}")
 
     @property
     def order(self) -> int:
@@ -80,174 +97,182 @@ class Emg:
     def init(self, x: Tensor, steps: int) -> EmgState:
         """Nothing evaluated yet."""
         third = steps > FEW if self.points is None else self.points == 3
-        return EmgState(third, None, (), None)
+        return EmgState(third, None, None, None, None)
 
     def step(self, denoise: Denoise, interval: Interval, x: Tensor, state: EmgState) -> Advance:
-        """One evaluation, with which the state that it was made at is corrected first."""
+        """One evaluation, by which the state that it was made at is corrected first."""
         a, b = interval.start, interval.end
         d = denoise(x, a)
-        if state.x is None:
-            after = EmgState(state.third, x, (d,), None)
-            return Advance(torch.lerp(d, x, b / a), x, d, after)
-        levels = (a, *interval.past)
-        second = state.data[0] - state.data[1] if len(state.data) > 1 else None
-        found = Differences(d, d - state.data[0], second)
-        weight = _hindsight(levels, found, state) if b > 0 else None
-        variance = _variance(levels, found, x, state)
-        x, d = _correct(levels, found, x, state, variance)
-        data = (d, *state.data)[:3]
-        x1 = _predict(b, levels, x, data, variance, weight)
-        return Advance(x1, x, d, EmgState(state.third, x, data, variance))
+        if state.x is None or state.d is None:
+            first = EmgState(state.third, x, d, None, None)
+            return Advance(torch.lerp(d, x, b / a), x, d, first)
+        rise = d - state.d
+        variance = _variance((a, *interval.past), rise, x - d, state.rise)
+        levels = (b, a, *interval.past)[: 4 if state.third and state.rise is not None else 3]
+        shape = _shape(levels, variance)
+        weight = _hindsight(d, state.guess) if b > 0 else None
+        x, d = _correct((a, interval.past[0]), shape, x, d, rise, state)
+        x1, kept = _predict(interval, shape, x, d, weight, state)
+        return Advance(x1, x, d, kept)
 
 
 def _dot(x: Tensor, y: Tensor) -> Tensor:
     """<x, y> per sample, in float64 (B,)."""
-    product: Tensor = torch.linalg.vecdot(x, y)
-    return product.to(torch.float64)
+    return (x * y).sum(-1).to(torch.float64)
 
 
-def _column(values: Tensor, x: Tensor) -> tuple[Tensor, ...]:
-    """Scalars (M, B) as M columns (B, 1) in the dtype of x."""
-    return values.to(x.dtype).unsqueeze(-1).unbind(0)
+def _columns(x: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
+    """Scalars (B,) as columns (B, 1) in the dtype of x."""
+    return torch.stack(values).to(x.dtype).unsqueeze(-1).unbind(0)
 
 
-def _shapes(levels: tuple[float, ...], variance: Tensor) -> tuple[Tensor, Tensor]:
-    """1/g and g (M, B) at M levels."""
-    squares = constant(tuple((s * s,) for s in levels), torch.float64, variance.device)
-    inverse = torch.sqrt(1 + squares / variance)
-    return inverse, inverse.reciprocal()
-
-
-def _integrals(
-    a: float, b: float, roots: tuple[Tensor, Tensor], variance: Tensor
-) -> tuple[float, Tensor, Tensor]:
-    """b * integral of g^k by 1/sigma from a to b, k = 0, 1, 2; roots are 1/g at a and b."""
-    zeroth = 1 - b / a
-    first = roots[1] - (b / a) * roots[0]
-    c = torch.sqrt(variance)
-    # atan(c/b) - atan(c/a) as one angle, which holds at b = 0 too
-    angle = torch.atan(c * (a - b) / (variance + a * b))
-    return zeroth, first, zeroth - b / c * angle
-
-
-def _falls(g: Tensor, h: Tensor, s: float, t: float, variance: Tensor) -> Tensor:
-    """g(s) - g(t) without cancellation, g and h their values."""
-    return (g * h) ** 2 * ((t - s) * (t + s)) / (variance * (g + h))
-
-
-def _hindsight(levels: tuple[float, ...], found: Differences, state: EmgState) -> Tensor | None:
-    """How much of the third difference would have been right for the last step (B,)."""
-    if not state.third or len(state.data) < 3 or found.second is None:
+def _hindsight(d: Tensor, guess: Guess | None) -> Tensor | None:
+    """How much of the bend would have been right for the last step (B,)."""
+    if guess is None:
         return None
-    assert state.variance is not None
-    a, p, q, r = levels[:4]
-    _, (ga, gp, gq, gr) = _shapes((a, p, q, r), state.variance)
-    c = state.variance
-    ap, aq, pq = _falls(ga, gp, a, p, c), _falls(ga, gq, a, q, c), _falls(gp, gq, p, q, c)
-    qr, pr = _falls(gq, gr, q, r, c), _falls(gp, gr, p, r, c)
-    ratio, near, far = _column(
-        torch.stack((ap / pq, ap * aq / (pr * pq), ap * aq / (pr * qr))), found.d
-    )
-    e = near * found.second - far * (state.data[1] - state.data[2])
-    missing = found.first - ratio * found.second
-    return torch.clamp(_dot(missing, e) / torch.clamp(_dot(e, e), min=TINY), 0.0, 1.0)
+    size = torch.clamp(_dot(guess.bend, guess.bend), min=TINY)
+    return torch.clamp(_dot(d - guess.line, guess.bend) / size, 0.0, 1.0)
 
 
-def _variance(levels: tuple[float, ...], found: Differences, x: Tensor, state: EmgState) -> Tensor:
-    """C (B,): from how D moved against the noise left, and against how it moved before."""
+def _variance(
+    levels: tuple[float, ...], rise: Tensor, left: Tensor, before: Tensor | None
+) -> Tensor:
+    """C (B,): from how D rose against the noise left, x - D, and against its rise before."""
     a, p = levels[:2]
-    size = _dot(found.first, found.first)
-    left = _dot(found.first, x - found.d)
-    t = size / left
-    ratio = (t * a * a + torch.sqrt((t * a * a) ** 2 + (1 + t) * (2 * a * p) ** 2)) / (2 * p * p)
-    c1 = t * a * a / (1 - ratio)
-    sound = (left > 0) & (ratio < 1) & (c1 < math.inf)
-    c1 = torch.clamp(torch.where(sound, c1, HIGH * p * p), LOW * a * a, HIGH * p * p)
-    if found.second is None:
+    size, gain = _dot(rise, rise), _dot(rise, left)
+    t = size / gain
+    u = t * ((a / p) ** 2 / 2)
+    c1 = t * (a * a) / (1 - u - torch.sqrt(u * u + (1 + t) * (a / p) ** 2))
+    low, high = LOW * a * a, HIGH * p * p
+    c1 = torch.where((gain > 0) & (c1 >= 0), torch.clamp(c1, low, high), high)
+    if before is None:
         return c1
-    before = torch.clamp(_dot(found.second, found.second), min=TINY)
-    c3 = _ratio_variance(torch.sqrt(size / before), a, p, levels[2])
-    return torch.exp((2 * torch.log(c1) + c3) / 3)
+    ratio = torch.sqrt(size / torch.clamp(_dot(before, before), min=TINY))
+    log_c3 = _log_c3(ratio, (a, p, levels[2]))
+    return torch.exp(torch.add(log_c3, torch.log(c1), alpha=2) / 3)
 
 
-def _ratio_variance(ratio: Tensor, a: float, p: float, q: float) -> Tensor:
+def _log_c3(ratio: Tensor, levels: tuple[float, ...]) -> Tensor:
     """log C (B,) at which (g_a - g_p)/(g_p - g_q) equals the ratio (B,).
 
-    The left side falls with C. Two rounds, each of 2^7 - 1 trial points at once, end where 14
-    bisections of log C would.
+    The left side falls with C, and depends on nothing but the levels: 14 bisections of log C in
+    [LOW a^2, HIGH q^2] are one search in the table of all they could try.
     """
-    # with s = sqrt(C + sigma^2) it is (p^2 - a^2)/(q^2 - p^2) s_q (s_p + s_q)/(s_a (s_a + s_p))
-    target = (ratio * (((q - p) * (q + p)) / ((p - a) * (p + a)))).unsqueeze(-1)
-    low, high = math.log(LOW * a * a), math.log(HIGH * q * q)
-    parts = 2**BITS
-    trials = tuple(i / parts for i in range(1, parts))
-    steps = constant(trials, torch.float64, ratio.device)
+    low, span = _bracket(levels)
+    found = torch.searchsorted(_falling(levels, ratio.device), -ratio)
+    return (found + 0.5) * (span / CUTS) + low
 
-    def above(log_c: Tensor) -> Tensor:
-        c = torch.exp(log_c)
-        sa, sp, sq = torch.sqrt(c + a * a), torch.sqrt(c + p * p), torch.sqrt(c + q * q)
-        return (sq * (sp + sq) / (sa * (sa + sp)) > target).sum(-1)
 
-    coarse = above(low + steps * (high - low)) / parts
-    fine = above(low + (coarse.unsqueeze(-1) + steps / parts) * (high - low))
-    return low + (coarse + (fine + 0.5) / parts**2) * (high - low)
+def _bracket(levels: tuple[float, ...]) -> tuple[float, float]:
+    a, _, q = levels
+    low = math.log(LOW * a * a)
+    return low, math.log(HIGH * q * q) - low
+
+
+@lru_cache(maxsize=256)
+def _falling(levels: tuple[float, ...], device: torch.device) -> Tensor:
+    """(g_a - g_p)/(g_p - g_q), negated so that it rises, at the inner points of the cut bracket."""
+    a, p, q = levels
+    low, span = _bracket(levels)
+    with torch.inference_mode(False), torch.no_grad():
+        c = torch.exp(torch.arange(1, CUTS, dtype=torch.float64) * (span / CUTS) + low)
+        sa, sp, sq = (torch.sqrt(c + x * x) for x in levels)
+        factor = ((p - a) * (p + a)) / ((q - p) * (q + p))
+        return (sq * (sp + sq) / (sa * (sa + sp)) * -factor).to(device)
+
+
+@lru_cache(maxsize=1024)
+def _factors(levels: tuple[float, ...]) -> tuple[tuple[tuple[float, ...], ...], ...]:
+    """Numbers of the host, for the predictor a -> b and the corrector p -> a."""
+    b, a, p = levels[:3]
+    ways = ((a, b), (p, a))
+    rows = (
+        [x * y for x, y in ways],
+        [(a - b) ** 2 / ((p - a) * (p + a)), (p - a) / (p + a)],
+        [x - y for x, y in ways],
+        [y for _, y in ways],
+        [y / x for x, y in ways],
+        [1 - y / x for x, y in ways],
+    )
+    return tuple(tuple((value,) for value in row) for row in rows)
+
+
+@lru_cache(maxsize=1024)
+def _gaps(levels: tuple[float, ...]) -> tuple[tuple[float], ...]:
+    """y^2 - x^2 of the pairs ba, bp, ap, aq, pq."""
+    b, a, p, q = levels
+    pairs = ((b, a), (b, p), (a, p), (a, q), (p, q))
+    return tuple(((y - x) * (y + x),) for x, y in pairs)
+
+
+def _shape(levels: tuple[float, ...], variance: Tensor) -> Shape:
+    """The weights of the levels b, a, p and, for third differences, q."""
+    device, kind = variance.device, torch.float64
+    squares = constant(tuple((x * x,) for x in levels), kind, device)
+    s = torch.sqrt(squares + variance)
+    product, gain, span, end, ratio, zeroth = constant(_factors(levels), kind, device).unbind(0)
+    ends, starts = s[0:2], s[1:3]
+    both = starts.sum(0)
+    base = product + variance
+    line = both * starts.flip(0) * gain / torch.addcmul(base, starts, ends)
+    near, follow = line.unbind(0)
+    slope = variance / (starts[0] * starts[0])
+    if len(levels) < 4:
+        return Shape(near, follow, None, None, (), slope)
+    c = torch.sqrt(variance)
+    turn = torch.atan2(c * span, base) * end / c
+    rest = zeroth * variance - both * torch.addcmul(ends, ratio, starts, value=-1)
+    second = zeroth - turn + rest / (starts[0] * starts[1])
+    x = s.index_select(0, constant((0, 0, 1, 1, 2), torch.int64, device))
+    y = s.index_select(0, constant((1, 2, 2, 3, 3), torch.int64, device))
+    inverse = (x * y * (x + y) / (constant(_gaps(levels), kind, device) * c)).unbind(0)
+    bend, bend_back = (second * inverse[3]).unbind(0)
+    return Shape(near, follow, bend, bend_back, inverse, slope)
 
 
 def _correct(
-    levels: tuple[float, ...], found: Differences, x: Tensor, state: EmgState, variance: Tensor
+    levels: tuple[float, float], shape: Shape, x: Tensor, d: Tensor, rise: Tensor, state: EmgState
 ) -> tuple[Tensor, Tensor]:
     """The state and the evaluation at a, moved to where the corrector of p -> a says."""
     assert state.x is not None
-    a, p = levels[:2]
-    third = state.third and found.second is not None
-    inverse, g = _shapes(levels[: 3 if third else 2], variance)
-    zeroth, first, second = _integrals(p, a, (inverse[1], inverse[0]), variance)
-    ap = _falls(g[0], g[1], a, p, variance)
-    follow = (first - g[1] * zeroth) / ap
-    newest, older = follow, torch.zeros_like(follow)
-    if third:
-        aq = _falls(g[0], g[2], a, levels[2], variance)
-        pq = _falls(g[1], g[2], p, levels[2], variance)
-        bend = (second - (g[0] + g[1]) * first + g[0] * g[1] * zeroth) / aq
-        newest, older = follow + bend / ap, bend / pq
-    h = math.log(p / a)
-    mu = PART / (1 + (h / 2) ** 2) * variance / (variance + a * a)
-    scale = 1 / (1 - newest * mu)
-    n, o, s, m = _column(torch.stack((newest, older, scale, scale * mu)), x)
-    base = torch.add(state.data[0] * zeroth - x, state.x, alpha=a / p)
-    away = torch.addcmul(base, n, found.first)
-    if third:
-        assert found.second is not None
-        away = torch.addcmul(away, o, found.second, value=-1)
-    return torch.addcmul(x, s, away), torch.addcmul(found.d, m, away)
+    assert state.d is not None
+    a, p = levels
+    mu = shape.slope * (PART / (1 + (math.log(p / a) / 2) ** 2))
+    away = torch.add(state.d * (1 - a / p) - x, state.x, alpha=a / p)
+    follow = shape.follow
+    if shape.bend_back is None:
+        part = 1 / (1 - follow * mu)
+        f, s, m = _columns(x, follow, part, part * mu)
+    else:
+        assert state.rise is not None
+        follow = torch.addcmul(follow, shape.bend_back, shape.inverse[2])
+        part = 1 / (1 - follow * mu)
+        older = shape.bend_back * shape.inverse[4]
+        f, s, m, o = _columns(x, follow, part, part * mu, older)
+        away = torch.addcmul(away, o, state.rise, value=-1)
+    away = torch.addcmul(away, f, rise)
+    return torch.addcmul(x, s, away), torch.addcmul(d, m, away)
 
 
 def _predict(
-    b: float,
-    levels: tuple[float, ...],
-    x: Tensor,
-    data: tuple[Tensor, ...],
-    variance: Tensor,
-    weight: Tensor | None,
-) -> Tensor:
-    """The state at b by the polynomial in g through D at a, p and, in part, q."""
-    a, p = levels[:2]
-    third = weight is not None
-    inverse, g = _shapes((b, *levels[: 3 if third else 2]), variance)
-    zeroth, first, second = _integrals(a, b, (inverse[1], inverse[0]), variance)
-    ga, gp = g[1], g[2]
-    near = (first - ga * zeroth) / _falls(ga, gp, a, p, variance)
-    far = None
-    if weight is not None:
-        gq, q = g[3], levels[2]
-        h = math.log(a / b)
-        bend = (second - (ga + gp) * first + ga * gp * zeroth) / _falls(ga, gq, a, q, variance)
-        bend = weight / (1 + h**4) * bend
-        near, far = near + bend / _falls(ga, gp, a, p, variance), bend / _falls(gp, gq, p, q, variance)
-    x1 = torch.add(x * (b / a), data[0], alpha=zeroth)
-    if far is None:
-        (n,) = _column(near.unsqueeze(0), x)
-        return torch.addcmul(x1, n, data[0] - data[1])
-    n, f = _column(torch.stack((near, far)), x)
-    x1 = torch.addcmul(x1, n, data[0] - data[1])
-    return torch.addcmul(x1, f, data[1] - data[2], value=-1)
+    interval: Interval, shape: Shape, x: Tensor, d: Tensor, weight: Tensor | None, state: EmgState
+) -> tuple[Tensor, EmgState]:
+    """The state at b, and what the next step needs."""
+    assert state.d is not None
+    a, b = interval.start, interval.end
+    rise = d - state.d
+    x1 = torch.add(x * (b / a), d, alpha=1 - b / a)
+    if shape.bend is None or b == 0:
+        (near,) = _columns(x, shape.near)
+        x1 = torch.addcmul(x1, near, rise)
+        return x1, EmgState(state.third, x, d, rise, None)
+    assert state.rise is not None
+    ba, bp, ap, aq, pq = shape.inverse
+    if weight is None:
+        weight = torch.zeros_like(ap)
+    part = weight * shape.bend / (1 + math.log(a / b) ** 4)
+    near, part, on, up, u, v = _columns(x, shape.near, part, ap / ba, aq / (ba * bp), ap, pq)
+    bend = torch.addcmul(u * rise, v, state.rise, value=-1)
+    x1 = torch.addcmul(torch.addcmul(x1, near, rise), part, bend)
+    guess = Guess(torch.addcmul(d, on, rise), up * bend)
+    return x1, EmgState(state.third, x, d, rise, guess)

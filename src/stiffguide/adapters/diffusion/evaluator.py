@@ -47,7 +47,7 @@ class Kept(NamedTuple):
 class Call(NamedTuple):
     """One evaluation, for the report."""
 
-    index: int  # of the interval
+    step: int
     level: float
     peak: Tensor  # (B,) largest absolute value; not finite where something is not
 
@@ -66,7 +66,7 @@ class Evaluator:
             raise InputError(f"denoiser must be callable, not {type(denoiser).__name__}")
         self._denoiser, self._shape, self._dtype, self._kept = denoiser, shape, dtype, kept
         self.calls: list[Call] = []
-        self.index = 0
+        self.step = 0
 
     def __call__(self, x: Tensor, level: float) -> Tensor:
         """The estimate of x0 (B, F) at one level."""
@@ -85,7 +85,7 @@ class Evaluator:
             x0 = self._kept.fill(x0)
         x0 = x0.reshape(x.shape)
         peak = torch.linalg.vector_norm(x0.detach(), ord=math.inf, dim=-1)
-        self.calls.append(Call(self.index, level, peak))
+        self.calls.append(Call(self.step, level, peak))
         return x0
 
     def _checked(self, x0: Tensor, given: Tensor, dtype: torch.dtype) -> Tensor:

@@ -135,7 +135,8 @@ def mix(
 
     def share(l: Array) -> Array:
         bump, slow = ((v - e[0]) / (e[1] - e[0]) for v, e in zip(rises(l), ends, strict=True))
-        return 0.3 * bump + 0.7 * slow
+        total: Array = 0.3 * bump + 0.7 * slow
+        return total
 
     def level(u: Array) -> Array:
         a, b = np.full_like(u, low), np.full_like(u, high)
@@ -150,8 +151,8 @@ def mix(
 
 def own(values: Sequence[float] | Tensor, *, zero: bool = False) -> Tensor:
     """The user's own levels, checked; with `zero`, 0 is appended if it is not there."""
-    found = torch.as_tensor(values, dtype=torch.float64)
-    return falling(_ended(found, zero and not (found.numel() and float(found[-1]) == 0)))
+    levels = falling(values)
+    return _ended(levels, zero and float(levels[-1]) > 0)
 
 
 def falling(sigmas: Any) -> Tensor:

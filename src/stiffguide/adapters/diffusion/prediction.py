@@ -121,4 +121,3 @@ def as_network(
         return (x0 - rows(c.x, x).to(x.dtype) * x) / rows(c.out, x).to(x.dtype)
 
     return net
-

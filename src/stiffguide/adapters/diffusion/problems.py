@@ -23,18 +23,18 @@ class AnalyticProblem:
     """Data with a closed-form denoiser, and the number of start states it is measured with."""
 
     name: str
-    denoiser: GaussianMixture
+    mixture: GaussianMixture
     samples: int = 256
 
     def noise(self, seed: int = 0, count: int | None = None) -> Tensor:
         """Unit-variance start states (count, F)."""
         random = torch.Generator().manual_seed(seed)
-        shape = (count or self.samples, self.denoiser.size)
+        shape = (count or self.samples, self.mixture.size)
         return torch.randn(shape, generator=random, dtype=torch.float64)
 
     def folded(self, noise: Tensor) -> tuple[GaussianMixture, Tensor]:
         """The same trajectories in the span of the mixture: its denoiser there, and the noise."""
-        folding = self.denoiser.folded()
+        folding = self.mixture.folded()
         return folding.mixture, folding.fold(noise)
 
 

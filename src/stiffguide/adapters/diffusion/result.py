@@ -68,6 +68,6 @@ def verdict(calls: Evaluator, x: Tensor) -> tuple[Tensor, str]:
         return status, f"row {row}: the state outgrew its dtype{others}"
     call = calls.calls[number]
     return status, (
-        f"row {row}: the denoiser returned values that are not finite in step {call.index} "
+        f"row {row}: the denoiser returned values that are not finite in step {call.step} "
         f"(sigma = {call.level:.6g}, evaluation {number + 1}){others}"
     )

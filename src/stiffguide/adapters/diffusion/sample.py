@@ -124,7 +124,7 @@ def _run(
     state = sampler.init(x, steps)
     with watch.over(steps):
         for i in range(steps):
-            calls.index = i
+            calls.step = i
             sigma, end = visited[i], visited[i + 1]
             start, up = random.raised(sigma, steps) if random.s_churn > 0 else sigma, 0.0
             if start > sigma:

@@ -130,7 +130,7 @@ class VariancePreserving(Schedule):
 
     def d_sigma(self, t: Tensor | float) -> Tensor:
         """-alpha^2/sigma d(log alpha)/dt; infinite at sigma = 0."""
-        return -self.alpha(t) ** 2 / self.sigma(t) * self.d_log_alpha(_double(t))
+        return -(self.alpha(t) ** 2) / self.sigma(t) * self.d_log_alpha(_double(t))
 
     def level(self, t: Tensor | float) -> Tensor:
         """sigma/alpha."""
@@ -164,7 +164,7 @@ class VPLinear(VariancePreserving):
 
 @dataclass(frozen=True)
 class VPScaledLinear(VariancePreserving):
-    """sqrt(beta(t)) linear in t: the schedule of latent diffusion (arXiv 2112.10752), per unit t."""
+    """sqrt(beta(t)) linear in t: the schedule of latent diffusion (arXiv 2112.10752)."""
 
     beta_min: float = 0.85
     beta_max: float = 12.0

@@ -1,0 +1,1 @@
+"""Adapters: other worlds' problems as this package's."""

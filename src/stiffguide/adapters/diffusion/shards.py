@@ -1,0 +1,149 @@
+"""Many samples in chunks: shared out over processes, kept as they are done, resumed after a kill.
+
+A chunk is a fixed run of seeds and one batch for the network, whoever computes it: so the samples
+are bitwise the same for any number of processes. A finished chunk is a file that appears under its
+name only when it is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stiffguide.errors import InputError
+
+MANIFEST = "settings.json"
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Chunks of `size` seeds each, kept in a folder that belongs to one set of settings."""
+
+    folder: Path
+    seeds: Sequence[int]
+    size: int
+    settings: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise InputError(f"a chunk needs at least one seed, not {self.size}")
+        if not self.seeds:
+            raise InputError("no seeds: there is nothing to sample")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise InputError("a seed is given twice: it would give the same sample twice")
+
+    @property
+    def count(self) -> int:
+        """Number of chunks."""
+        return -(-len(self.seeds) // self.size)
+
+    def chunk(self, index: int) -> list[int]:
+        """The positions in `seeds` of a chunk."""
+        return list(range(index * self.size, min(len(self.seeds), (index + 1) * self.size)))
+
+    def open(self) -> None:
+        """Make the folder, or refuse one that holds samples of other settings."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(self._identity(), indent=1, sort_keys=True)
+        known = self.folder / MANIFEST
+        if known.exists() and known.read_text(encoding="utf-8") != text:
+            raise InputError(
+                f"{self.folder} holds samples that were made with other settings: choose another "
+                "output, or remove that folder"
+            )
+        _write(known, lambda file: file.write(text.encode()))
+
+    def mine(self, rank: int, world: int) -> Iterator[int]:
+        """The chunks of this process that are not done yet."""
+        for index in range(rank, self.count, world):
+            if not self.done(index):
+                yield index
+
+    def done(self, index: int) -> bool:
+        """Whether a chunk is there, whole and of the right length."""
+        path = self._path(index)
+        if not path.exists():
+            return False
+        try:
+            with path.open("rb") as raw, np.load(raw) as file:
+                good: bool = file["x"].shape[0] == len(self.chunk(index))
+                return good
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            return False  # written by a disk that was full: done again
+
+    def keep(self, index: int, x: Tensor, status: Tensor, nfe: int) -> None:
+        """Write a finished chunk."""
+        arrays = {"x": x.cpu().numpy(), "status": status.cpu().numpy(), "nfe": np.array(nfe)}
+        _write(self._path(index), lambda file: np.savez(file, **arrays))
+
+    def gather(self) -> dict[str, np.ndarray[Any, Any]]:
+        """All samples in the order of the seeds: x, status, nfe, seeds."""
+        missing = [i for i in range(self.count) if not self.done(i)]
+        if missing:
+            raise InputError(f"{len(missing)} of {self.count} chunks are missing in {self.folder}")
+        parts = []
+        for index in range(self.count):
+            with np.load(self._path(index)) as file:
+                parts.append({name: file[name] for name in ("x", "status", "nfe")})
+        return {
+            "x": np.concatenate([p["x"] for p in parts]),
+            "status": np.concatenate([p["status"] for p in parts]),
+            "nfe": parts[0]["nfe"],
+            "seeds": np.asarray(self.seeds),
+        }
+
+    def _identity(self) -> dict[str, Any]:
+        seeds = hashlib.sha256(json.dumps(list(self.seeds)).encode()).hexdigest()
+        return {**self.settings, "chunk": self.size, "seeds": seeds}
+
+    def _path(self, index: int) -> Path:
+        return self.folder / f"chunk-{index:06d}.npz"
+
+
+class Ranks:
+    """The processes of `torchrun`, or this one alone."""
+
+    def __init__(self) -> None:
+        self.rank = int(os.environ.get("RANK", 0))
+        self.world = int(os.environ.get("WORLD_SIZE", 1))
+
+    def __enter__(self) -> Ranks:
+        if self.world > 1:
+            torch.distributed.init_process_group("gloo")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.world > 1:
+            torch.distributed.destroy_process_group()
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.world > 1:
+            torch.distributed.barrier()
+
+    @property
+    def device(self) -> torch.device:
+        """The accelerator of this process, if there are any."""
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+
+
+def _write(path: Path, fill: Callable[[Any], Any]) -> None:
+    """Write under another name, then rename: a file is there whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    with part.open("wb") as file:
+        fill(file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)

@@ -1,0 +1,110 @@
+"""What the sampling commands are asked for, as objects: models, guidance, grids, seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import torch
+from torch import Tensor
+
+from stiffguide.adapters.diffusion import grid, problems
+from stiffguide.adapters.diffusion.calibrate import CalibratedGrid
+from stiffguide.adapters.diffusion.digits import load_digits_denoiser
+from stiffguide.adapters.diffusion.model_guidance import autoguidance, classifier_free
+from stiffguide.adapters.diffusion.prediction import Denoiser
+from stiffguide.contracts import Guidance
+from stiffguide.errors import InputError
+from stiffguide.guidance import ErkGuid, ErrorDirection
+
+GUIDANCE = ("none", "erk-guid", "error-direction", "error-direction-3")
+TWO_CALLS = ("heun", "dpm2")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A denoiser for rows of given classes, and the shape of one sample."""
+
+    name: str
+    shape: tuple[int, ...]
+    denoiser: Callable[[Tensor | None], Denoiser]
+    dtype: torch.dtype
+    image: bool
+
+
+def model(name: str, scale: float, auto: float, device: torch.device) -> Model:
+    """A model by name: "digits", or one of the analytic problems."""
+    if name != "digits":
+        problem = problems.get(name)
+        if scale != 1.0 or auto != 1.0:
+            raise InputError(f"{name} has no classes and no weak model: leave --cfg and --auto out")
+        mixture = problem.mixture.to(device)
+        return Model(name, (mixture.size,), lambda classes: mixture, torch.float64, False)
+
+    def denoiser(classes: Tensor | None) -> Denoiser:
+        strong = load_digits_denoiser(classes).to(device)
+        made: Denoiser = strong
+        if auto != 1.0:
+            weak = load_digits_denoiser(classes, model="digits_weak").to(device)
+            made = autoguidance(made, weak, auto)
+        if scale != 1.0:
+            made = classifier_free(made, strong.of_class(None), scale)
+        return made
+
+    return Model(name, (8, 8), denoiser, torch.float32, True)
+
+
+def guidance(name: str, w_stiff: float, w_con: float) -> Guidance | None:
+    """A rule by name."""
+    return {
+        "none": lambda: None,
+        "erk-guid": lambda: ErkGuid(w_stiff, w_con),
+        "error-direction": lambda: ErrorDirection(),
+        "error-direction-3": lambda: ErrorDirection(order=3),
+    }[name]()
+
+
+def levels(name: str, steps: int, low: float, high: float) -> Tensor:
+    """A grid by name, or from a file that `calibrate_grid` saved."""
+    if name.endswith(".json"):
+        if not Path(name).exists():
+            raise InputError(f"--grid {name}: there is no such file")
+        return CalibratedGrid.load(name)(steps)
+    makers = {
+        "karras": grid.karras,
+        "mix": grid.mix,
+        "exponential": grid.exponential,
+        "linear": grid.linear,
+        "quadratic": grid.quadratic,
+    }
+    if name not in makers:
+        raise InputError(f"--grid {name}: there are {', '.join(makers)}, or a .json file")
+    return makers[name](steps, low, high)
+
+
+def intervals(method: str, nfe: int) -> int:
+    """How many intervals so many evaluations pay for, on a grid that ends above 0."""
+    return max(1, nfe // 2) if method in TWO_CALLS else nfe
+
+
+class SeedRange(click.ParamType):
+    """Seeds such as 0-63, 7 or 1,5,9-12."""
+
+    name = "seeds"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[int]:
+        """A list of whole numbers."""
+        if isinstance(value, list):
+            return value
+        found: list[int] = []
+        try:
+            for part in str(value).split(","):
+                first, _, last = part.strip().partition("-")
+                found += range(int(first), int(last or first) + 1)
+        except ValueError:
+            self.fail(f"{value!r} is not a list of seeds; write 0-63 or 1,5,9-12", param, ctx)
+        return found

@@ -1,0 +1,159 @@
+// The solve: lanes take rows, step them, and take the next row when one is done. What an attempt
+// does is what `stiffguide.loop.attempt` does; the numbers of both come from the same constants.
+
+// the first step (Hairer, Norsett and Wanner I, II.4), as in initial_dt.py
+CALLED V first_dt(Lanes& s) {
+    V d0 = measure(s.y, s.rtol, s.atol, s.y, s.y), d1 = measure(s.f0, s.rtol, s.atol, s.y, s.y);
+    V h0 = sel(lt(d0, 1e-5) | lt(d1, 1e-5), 1e-6, 0.01 * d0 / d1);
+    h0 = v_min(sel(ne(h0, h0), 1e-6, h0), v_abs(s.span));
+    V h = s.sign * h0, there[N], f1[N];
+    for (int i = 0; i < N; i++) there[i] = s.y[i] + h * s.f0[i];
+    field(s.t + h, there, s.p, f1);
+    for (int i = 0; i < N; i++) f1[i] = f1[i] - s.f0[i];
+    V d2 = measure(f1, s.rtol, s.atol, s.y, s.y) / h0;
+    V steep = v_max(d1, d2);
+    V h1 = sel(le(steep, 1e-15), v_max(h0 * 1e-3, 1e-6),
+               v_exp(v_log(0.01 / steep) * (1.0 / (ERROR_ORDER + 1))));
+    h1 = sel(isfinite_(d2), h1, h0 * 1e-3);
+    V best = v_max(v_min(100.0 * h0, h1), s.shortest);
+    return s.sign * v_min(best, v_abs(s.span));
+}
+
+INLINE V limited(V dt, double longest) { return v_max(v_min(dt, longest), -longest); }
+
+CALLED void load(Lanes& s, const Call& c, int l, long row) {
+    s.row[l] = row;
+    lane(s.live, l) = -1;
+    lane(s.done, l) = 0;
+    double t0 = c.t0[row], t1 = c.t1[row];
+    lane(s.t, l) = t0;
+    lane(s.t1, l) = t1;
+    lane(s.span, l) = t1 - t0;
+    lane(s.sign, l) = t1 > t0 ? 1.0 : t1 < t0 ? -1.0 : 0.0;
+    lane(s.shortest, l) = 10 * __builtin_fabs(nextafter(t0, t1) - t0);
+    for (int i = 0; i < N; i++) {
+        lane(s.y[i], l) = c.y0[row * N + i];
+        lane(s.rtol[i], l) = c.rtol[row * c.rtol_row + i * c.rtol_entry];
+        lane(s.atol[i], l) = c.atol[row * c.atol_row + i * c.atol_entry];
+    }
+    for (int i = 0; i < P; i++) lane(s.p[i], l) = c.p[row * c.p_row + i];
+    s.saved[l] = s.kept[l] = 0;
+}
+
+CALLED void begin(Lanes& s, const Call& c, M fresh) {
+    V f0[N];
+    field(s.t, s.y, s.p, f0);
+    for (int i = 0; i < N; i++) s.f0[i] = sel(fresh, f0[i], s.f0[i]);
+    V dt = s.sign * v_min(v_abs(s.span), c.first_step);
+    if (!(c.first_step > 0)) dt = first_dt(s);
+    dt = limited(dt, c.max_step);
+    s.dt = sel(fresh, sel(eq(dt, 0.0), v_max(v_abs(s.t), 1.0) * 1e-12, dt), s.dt);
+    s.last = sel(fresh, 0.0, s.last);
+    s.before = sel(fresh, 0.0, s.before);
+    s.rejected = s.rejected & ~fresh;
+    s.attempts = sel(fresh, 0.0, s.attempts);
+    s.accepted = sel(fresh, 0.0, s.accepted);
+    s.nfe = sel(fresh, c.first_step > 0 ? 1.0 : 2.0, s.nfe);
+    s.late = sel(fresh, 0.0, s.late);
+    M sound = all_finite(s.y, s.f0), nowhere = eq(s.span, 0.0);
+    s.sound = (s.sound & ~fresh) | (sound & fresh);
+    s.lost = (s.lost & ~fresh) | (~sound & fresh);
+    s.reached = (s.reached & ~fresh) | (nowhere & fresh);
+    s.done = s.done | (fresh & (nowhere | ~sound));
+}
+
+
+CALLED void finish(Lanes& s, const Call& c, int l, bool stopped) {
+    long row = s.row[l];
+    c.t[row] = lane(s.t, l);
+    c.dt[row] = lane(s.dt, l);
+    for (int i = 0; i < N; i++) c.y[row * N + i] = lane(s.y[i], l);
+    bool sound = lane(s.sound, l), lost = lane(s.lost, l), none = lane(s.attempts, l) == 0;
+    long status = stopped ? INTERRUPTED : MAX_ATTEMPTS;
+    if (lost) status = sound ? DT_TOO_SMALL : NON_FINITE;
+    if (lane(s.reached, l) && !(none && !sound)) status = SUCCESS;
+    c.status[row] = status;
+    long attempts = (long)lane(s.attempts, l);
+    c.accepted[row] = (long)lane(s.accepted, l);
+    c.attempts[row] = attempts;
+    c.nfe[row] = (long)lane(s.nfe, l) + attempts * NFE + (long)lane(s.late, l) * LATE;
+    c.njac[row] = IMPLICIT ? attempts : 0;
+    c.nlu[row] = IMPLICIT ? attempts : 0;
+}
+
+INLINE void attempt(Lanes& s, const Call& c) {
+    V left = s.t1 - s.t;
+    M last = le(v_abs(left), v_abs(s.dt) * (1 + ROUNDING));
+    V dt = sel(last, left, s.dt);
+    dt = (s.t + dt) - s.t;
+    M ok = method_step(s, dt);
+    V ratio = measure(s.error, s.rtol, s.atol, s.y, s.y1);
+    M judged = le(ratio, 1.0) & ok;
+    V now = v_log(sel(ok, v_max(ratio, 1e-10), __builtin_nan("")));
+    V factor = c.safety * v_exp(c.e_now * now + c.e_last * s.last + c.e_before * s.before);
+    bool same = c.e_now == c.e_shrink && c.e_last == 0 && c.e_before == 0;
+    V shrink = v_min(same ? factor : c.safety * v_exp(c.e_shrink * now), c.safety);
+    factor = sel(judged, factor, shrink);
+    factor = sel(s.rejected & judged, v_min(factor, 1.0), factor);
+    factor = sel(ne(factor, factor), c.min_factor, factor);
+    factor = v_min(v_max(factor, c.min_factor), c.max_factor);
+    if (c.hold_high > c.hold_low)
+        factor = sel(le(c.hold_low, factor) & le(factor, c.hold_high), 1.0, factor);
+
+    s.sound = all_finite(s.y1, s.f1);
+    M usable = s.sound & ok, accept = judged & usable & s.live;
+    V next = sel(judged & ~usable, dt * SHRINK, dt * factor);
+    // a step cut short by the end says little about the next one
+    M cut = accept & last & lt(v_abs(next), v_abs(s.dt));
+    next = limited(sel(cut, s.dt, next), c.max_step);
+    V t1 = sel(last, s.t1, s.t + dt);
+    if (c.times && some(accept & le(s.wait, t1 * s.sign))) save(s, c, accept, t1, dt);
+    if (c.pieces) keep_piece(s, c, accept, t1, dt);
+
+    s.t = sel(accept, t1, s.t);
+    UNROLL for (int i = 0; i < N; i++) {
+        s.y[i] = sel(accept, s.y1[i], s.y[i]);
+        s.f0[i] = sel(accept, s.f1[i], s.f0[i]);
+    }
+    s.attempts = s.attempts + truth(s.live);
+    s.accepted = s.accepted + truth(accept);
+    s.before = sel(judged, s.last, s.before);
+    s.last = sel(judged, now, s.last);
+    s.rejected = ~judged;
+    s.reached = accept & last;
+    s.lost = s.live & le(v_abs(next), v_max(4 * EPS * v_abs(s.t), 1e-300));
+    s.dt = sel(s.reached, dt, next);
+    s.done = s.live & (s.reached | s.lost | le(c.max_attempts, s.attempts));
+}
+
+INLINE long claim(const Call& c) {
+#if CUDA
+    return atomicAdd((unsigned long long*)c.next, 1ULL);
+#else
+    return __atomic_fetch_add(c.next, 1, __ATOMIC_RELAXED);
+#endif
+}
+
+// fill the lanes whose row is done; whether any lane is live afterwards
+CALLED bool refill(Lanes& s, const Call& c) {
+    while (some(s.done)) {
+        M fresh = ~allof();
+        for (int l = 0; l < LANES; l++) {
+            if (!lane(s.done, l)) continue;
+            if (s.row[l] >= 0) finish(s, c, l, false);
+            long row = claim(c);
+            if (row < c.rows) {
+                load(s, c, l, row);
+                lane(fresh, l) = -1;
+                continue;
+            }
+            s.row[l] = -1;
+            lane(s.live, l) = lane(s.done, l) = 0;
+        }
+        if (!some(fresh)) break;
+        begin(s, c, fresh);
+        for (int l = 0; l < LANES; l++)
+            if (lane(fresh, l)) begin_saving(s, c, l);
+    }
+    return some(s.live);
+}

@@ -1,0 +1,67 @@
+// What a call is given, and what a lane carries. The generated part above this file defines
+// N (components), P (parameters), NJ (non-zeros of the Jacobian), NW (entries of its factors),
+// STAGES (stage vectors kept for the interpolant), DEGREE, and the family's constants.
+
+enum { SUCCESS = 0, DT_TOO_SMALL = 1, MAX_ATTEMPTS = 2, NON_FINITE = 3, INTERRUPTED = 5 };
+
+// in the order of `_Call` in run.py
+struct Call {
+    long rows;
+    long* next;          // the next row to be claimed, shared by all threads
+    volatile long* stop; // not 0: give up
+    const double *t0, *t1, *y0, *p, *rtol, *atol;
+    long p_row, rtol_row, rtol_entry, atol_row, atol_entry; // strides; 0 repeats
+    // the controller: exponents of the scaled errors, and the bounds of a factor
+    double e_now, e_last, e_before, e_shrink, safety, min_factor, max_factor, hold_low, hold_high;
+    double max_step, first_step, max_attempts;
+    // where each row ended, and its counts
+    double *t, *y, *dt;
+    long *status, *accepted, *attempts, *nfe, *njac, *nlu;
+    // states at given times: (rows, times, N)
+    long times;
+    const double* time;
+    long time_row;
+    double* saved;
+    // accepted steps: (pieces, rows), (pieces, rows, N), and (pieces, DEGREE, rows, N)
+    long pieces;
+    double *before, *after, *start, *end, *coefficient;
+};
+
+struct Lanes {
+    V t, t1, dt, sign, span, shortest;
+    V y[N], f0[N], p[P + 1], rtol[N], atol[N];
+    V y1[N], error[N], f1[N], k[STAGES + 1][N];
+    V last, before; // logarithms of the scaled errors of the accepted steps
+    V attempts, accepted, nfe, late, wait;
+    M rejected, live, done, reached, sound, lost;
+    long row[LANES], saved[LANES], kept[LANES];
+    bool keep; // whether an interpolant may be asked for
+#if IMPLICIT
+    V jac[NJ + 1], w[NW + 1], shift, scratch[2][N];
+    M rough; // lanes whose matrix is factorised with pivoting
+#if CUDA
+    double dense[N * N];
+    int pivot[N];
+#else
+    double* dense; // (LANES, N, N)
+    int* pivot;    // (LANES, N)
+#endif
+#endif
+};
+
+// |x| over the tolerance, in the root mean square
+INLINE V measure(const V* x, const V* rtol, const V* atol, const V* u, const V* v) {
+    V sum = 0.0;
+    UNROLL for (int i = 0; i < N; i++) {
+        V scale = atol[i] + rtol[i] * v_max(v_abs(u[i]), v_abs(v[i]));
+        V q = sel(eq(x[i], 0.0), 0.0, v_abs(x[i]) / scale);
+        sum = sum + q * q;
+    }
+    return v_sqrt(sum * (1.0 / N));
+}
+
+INLINE M all_finite(const V* x, const V* y) {
+    V zero = 0.0;
+    UNROLL for (int i = 0; i < N; i++) zero = zero + x[i] * 0.0 + y[i] * 0.0;
+    return eq(zero, 0.0);
+}

@@ -1,0 +1,145 @@
+"""The sampling commands: what they write, how they resume, and that sharing out changes nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from stiffguide import InputError
+from stiffguide.adapters.diffusion.shards import Shards
+from stiffguide.cli.app import app
+from stiffguide.cli.pictures import sheet
+
+pytest.importorskip("safetensors")
+
+
+def call(*words: str, code: int = 0) -> str:
+    """Run a command and check how it ended."""
+    threads = torch.get_num_threads()
+    result = CliRunner().invoke(app, list(words))
+    torch.set_num_threads(threads)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_sample_writes_arrays_and_a_picture(tmp_path: Path) -> None:
+    out, png = tmp_path / "a.npz", tmp_path / "a.png"
+    args = ("--seeds", "3,5-7", "--nfe", "6", "--classes", "1,2", "--cfg", "1.5")
+    text = call("sample", *args, "--out", str(out), "--png", str(png))
+    assert "4 samples by emg with 6 evaluations" in text
+    found = np.load(out)
+    assert found["x"].shape == (4, 8, 8)
+    assert found["seeds"].tolist() == [3, 5, 6, 7]
+    assert np.isfinite(found["x"]).all()
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_seed_gives_its_sample_whatever_the_company(tmp_path: Path) -> None:
+    paths = [tmp_path / "many.npz", tmp_path / "one.npz"]
+    for path, seeds in zip(paths, ("0-6", "5"), strict=True):
+        call("sample", "--model", "aniso2d", "--seeds", seeds, "--nfe", "8", "--out", str(path))
+    many, one = (np.load(p)["x"] for p in paths)
+    np.testing.assert_allclose(many[5], one[0], rtol=1e-9)
+
+
+def test_a_killed_run_goes_on_without_redoing_anything(tmp_path: Path) -> None:
+    out = tmp_path / "a.npz"
+    args = ("sample", "--seeds", "0-9", "--chunk", "4", "--nfe", "4", "--out", str(out))
+    call(*args)
+    whole = np.load(out)["x"]
+    chunks = sorted((tmp_path / "a.npz.chunks").glob("*.npz"))
+    assert len(chunks) == 3
+    kept = {path: path.stat().st_mtime_ns for path in chunks[:1]}
+    chunks[1].unlink()  # not there yet
+    chunks[2].write_bytes(chunks[2].read_bytes()[:100])  # cut off
+    out.unlink()
+    call(*args)
+    assert np.array_equal(np.load(out)["x"], whole)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_other_settings_do_not_mix_with_what_is_there(tmp_path: Path) -> None:
+    out = str(tmp_path / "a.npz")
+    call("sample", "--seeds", "0", "--nfe", "4", "--out", out)
+    text = call("sample", "--seeds", "0", "--nfe", "5", "--out", out, code=1)
+    assert "other settings" in text
+
+
+@pytest.mark.slow
+def test_any_number_of_processes_gives_the_same_bits(tmp_path: Path) -> None:
+    args = ["-m", "stiffguide", "sample", "--seeds", "0-10", "--chunk", "3", "--nfe", "6"]
+    alone, shared = tmp_path / "alone.npz", tmp_path / "shared.npz"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    for start, out in (([sys.executable], alone), (launch, shared)):
+        subprocess.run([*start, *args, "--out", str(out)], check=True, capture_output=True)
+    assert np.array_equal(np.load(alone)["x"], np.load(shared)["x"])
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--model", "nobody"), "no analytic problem"),
+        (("--seeds", "a-b"), "not a list of seeds"),
+        (("--grid", "nothing"), "--grid nothing"),
+        (("--grid", "nothing.json"), "no such file"),
+        (("--classes", "x"), "--classes x"),
+        (("--classes", "12"), "digit"),
+        (("--method", "euler", "--guidance", "error-direction"), "which euler does not have"),
+        (("--method", "heun", "--guidance", "erk-guid", "--w-stiff", "-1"), "w_stiff"),
+        (("--sigma-min", "90"), "sigma"),
+        (("--model", "aniso2d", "--cfg", "2"), "no classes"),
+        (("--seeds", "1,1"), "twice"),
+    ],
+)
+def test_bad_input_is_one_sentence(words: tuple[str, ...], sentence: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["sample", "--nfe", "4", "--seeds", "0", *words, "--out", str(tmp_path / "a.npz")]
+    )
+    assert result.exit_code in (1, 2)
+    assert sentence in result.output
+    assert "Traceback" not in result.output
+
+
+def test_curves_prints_a_table_and_draws(tmp_path: Path) -> None:
+    png, page = tmp_path / "c.png", tmp_path / "c.md"
+    names = "heun,heun+error-direction,emg"
+    text = call(
+        *("curves", "--model", "aniso2d", "--samplers", names, "--nfe", "6,12", "--seeds", "0-15"),
+        *("--plot", str(png), "--save", str(page), "--no-progress"),
+    )
+    rows = [line.split("|")[1:-1] for line in page.read_text().splitlines()[2:]]
+    values = {row[0].strip(): [float(v) for v in row[1:]] for row in rows}
+    assert list(values) == names.split(",")
+    assert all(a > b for a, b in values.values())
+    assert "median distance to the flow" in text
+    assert png.exists()
+
+
+def test_curves_refuses_what_it_does_not_know() -> None:
+    assert "no sampler is called 'x'" in call("curves", "--samplers", "x", code=1)
+    assert "no guidance is called 'y'" in call("curves", "--samplers", "heun+y", code=1)
+    wanted = ("--model", "aniso2d", "--metric", "frechet", "--samplers", "heun", "--seeds", "0")
+    assert "use flow" in call("curves", *wanted, code=1)
+
+
+def test_chunks_cover_the_seeds_once(tmp_path: Path) -> None:
+    shards = Shards(tmp_path, list(range(11)), 4, {})
+    places = [p for i in range(shards.count) for p in shards.chunk(i)]
+    assert places == list(range(11))
+    owned = [i for rank in range(3) for i in shards.mine(rank, 3)]
+    assert sorted(owned) == list(range(shards.count))
+    with pytest.raises(InputError, match="missing"):
+        shards.gather()
+
+
+def test_a_sheet_keeps_every_pixel() -> None:
+    images = np.arange(5 * 2 * 2, dtype=float).reshape(5, 2, 2)
+    made = sheet(images)
+    assert made.shape == (5, 8)
+    assert set(images.ravel()) <= set(made.ravel())

@@ -1,0 +1,150 @@
+"""Laws of every grid: it falls between its ends, is float64, and counts as it says."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from flows import F64, THIN, normal
+
+from stiffguide.adapters.diffusion import (
+    CalibratedGrid,
+    DDPMTable,
+    RectifiedFlow,
+    VPLinear,
+    calibrate_grid,
+    grid,
+    sample,
+)
+from stiffguide.errors import InputError
+
+CALIBRATED = CalibratedGrid((80.0, 3.0, 0.1, 0.002), (1.0, 3.0, 2.0))
+
+
+def rebuilt(n: int, low: float, high: float, zero: bool = False):
+    levels = (high, (low * high) ** 0.5, low)
+    return CalibratedGrid(levels, (1.0, 3.0))(n, zero=zero)
+
+
+def in_time(n: int, low: float, high: float, zero: bool = False):
+    return grid.scheduled(n, RectifiedFlow(2.0), low, high, zero=zero)
+
+
+def in_time_squared(n: int, low: float, high: float, zero: bool = False):
+    return grid.scheduled(n, VPLinear(), low, high, power=2.0, zero=zero)
+
+
+MAKERS = {**grid.GRIDS, "calibrated": rebuilt, "flow": in_time, "vp squared": in_time_squared}
+every_grid = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+
+
+@every_grid
+@pytest.mark.parametrize("n", [1, 2, 7, 40])
+@pytest.mark.parametrize("ends", [(0.002, 80.0), (0.3, 0.31), (1e-5, 1e4)])
+def test_n_intervals_from_end_to_end(make, n: int, ends) -> None:
+    low, high = ends
+    levels = make(n, low, high)
+    assert levels.dtype == F64
+    assert levels.shape == (n + 1,)
+    assert (float(levels[0]), float(levels[-1])) == (high, low)
+    assert bool((levels[1:] < levels[:-1]).all())
+    to_zero = make(n, low, high, zero=True)
+    assert to_zero.shape == (n + 1,)
+    assert float(to_zero[-1]) == 0.0
+    if n > 1:
+        torch.testing.assert_close(to_zero[:-1], make(n - 1, low, high), rtol=0, atol=0)
+
+
+def test_known_values() -> None:
+    # Karras et al., 2022: 18 steps
+    edm = grid.karras(18, zero=True)
+    i = torch.arange(18, dtype=F64) / 17
+    expected = (80 ** (1 / 7) + i * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
+    torch.testing.assert_close(edm[:-1], expected, rtol=1e-14, atol=0)
+    mix = [80, 17.865, 3.9146, 1.0584, 0.40783, 0.18438, 0.072644, 0.01708, 0.002]
+    torch.testing.assert_close(grid.mix(8), torch.tensor(mix, dtype=F64), rtol=5e-5, atol=0)
+    steps = grid.exponential(6).log().diff()
+    torch.testing.assert_close(steps, steps[:1].expand(6), rtol=1e-12, atol=0)
+    torch.testing.assert_close(grid.linear(4, 1.0, 5.0), torch.arange(5.0, 0.0, -1.0).double())
+    torch.testing.assert_close(grid.quadratic(2, 1.0, 9.0)[1].item(), 4.0)
+
+
+def test_ddpm_timesteps() -> None:
+    table = DDPMTable.scaled_linear()
+
+    def times(spacing: str, n: int) -> list[float]:
+        return table.time(grid.ddpm(n, table, spacing=spacing, zero=True)[:-1]).round().tolist()
+
+    assert times("leading", 5) == [800, 600, 400, 200, 0]
+    assert times("trailing", 5) == [999, 799, 599, 399, 199]
+    assert times("linspace", 4) == [999, 666, 333, 0]
+    assert len(grid.ddpm(4, table)) == 5
+    with pytest.raises(InputError, match="1001 levels of a table with 1000"):
+        grid.ddpm(1000, table)
+    with pytest.raises(InputError, match="spacing"):
+        grid.ddpm(4, table, spacing="even")
+
+
+def test_shift_spends_its_nodes_at_high_noise() -> None:
+    plain = grid.scheduled(10, RectifiedFlow(), 0.01, 100.0)
+    shifted = grid.scheduled(10, RectifiedFlow(3.0), 0.01, 100.0)
+    assert bool((shifted[1:-1] > plain[1:-1]).all())
+
+
+def test_own_levels() -> None:
+    torch.testing.assert_close(grid.own([3, 1, 0.5]), torch.tensor([3, 1, 0.5], dtype=F64))
+    assert grid.own([3, 1], zero=True).tolist() == [3, 1, 0]
+    assert grid.own([3, 1, 0], zero=True).tolist() == [3, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: grid.karras(8, 80.0, 0.002), "sigma_min = 80 must lie below sigma_max = 0.002"),
+        (lambda: grid.mix(8, 1.0, 1.0), "must lie below"),
+        (lambda: grid.exponential(8, 0.0, 1.0), "use zero=True"),
+        (lambda: grid.karras(0), "from 1 on, not 0"),
+        (lambda: grid.karras(2.5), "a whole number"),
+        (lambda: grid.karras(8, rho=0.0), "rho must be positive"),
+        (lambda: grid.mix(8, sigma_data=0.0), "sigma_data must be positive"),
+        (lambda: grid.scheduled(8, VPLinear(), power=0.0), "power must be positive"),
+        (lambda: grid.own([1, 2, 3]), "sigmas must fall"),
+        (lambda: grid.own([3, 1, 1]), r"sigmas\[2\] = 1 does not lie below sigmas\[1\]"),
+        (lambda: grid.own([3, 1, -1]), "end in -1"),
+        (lambda: grid.own([3.0]), "N >= 1 intervals"),
+        (lambda: grid.own([float("nan"), 1.0]), "finite"),
+        (lambda: grid.own("abc"), "not numbers"),
+        (lambda: CALIBRATED(0), "from 1 on"),
+        (lambda: CalibratedGrid((3.0, 1.0), (1.0, 2.0)), "as many positive densities"),
+        (lambda: CalibratedGrid.from_json("{}"), "not a calibrated grid"),
+        (lambda: CalibratedGrid.from_json("["), "not a calibrated grid"),
+        (lambda: CalibratedGrid.from_json('{"format": "x"}'), "format 'x'"),
+        (lambda: calibrate_grid(THIN, normal(2, 4), steps=2), "at least 3"),
+    ],
+)
+def test_bad_grids_are_refused(make, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_calibration_finds_where_the_data_takes_shape(tmp_path) -> None:
+    made = calibrate_grid(THIN, normal(8, 4, seed=9), steps=16)
+    made.save(tmp_path / "grid.json")
+    again = CalibratedGrid.load(tmp_path / "grid.json")
+    assert again == made
+    assert "16 steps" in repr(again)
+    assert json.loads(made.to_json())["levels"][0] == 80.0
+    noise = normal(16, 4, seed=10)
+    exact = sample(THIN, noise, grid.exponential(400), "unipc2").x
+
+    def error(levels) -> float:
+        found = sample(THIN, noise, levels, "emg").x
+        return float(torch.linalg.vector_norm(found - exact, dim=-1).median())
+
+    assert error(made(12)) < 0.3 * error(grid.karras(12))
+
+
+def test_calibration_reports_a_broken_denoiser() -> None:
+    with pytest.raises(InputError, match="not finite"):
+        calibrate_grid(lambda x, sigma: x * float("nan"), normal(2, 4), steps=4)
