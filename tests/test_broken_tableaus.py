@@ -107,7 +107,7 @@ def rebuilt(tableau, **other):
     )
 
 
-@pytest.mark.parametrize("name", LINEAR)
+@pytest.mark.parametrize("name", [n for n, t in LINEAR.items() if t.error_order])
 def test_broken_rosenbrock_tableaux_are_refused(name):
     tableau = LINEAR[name]
     with refused(rf"{name}: c\[1\] is .*, the row sum that belongs to it is"):

@@ -28,12 +28,18 @@ def call(*words: str, code: int = 0) -> str:
     return result.output
 
 
+def load(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file."""
+    with np.load(path) as file:
+        return dict(file)
+
+
 def test_sample_writes_arrays_and_a_picture(tmp_path: Path) -> None:
     out, png = tmp_path / "a.npz", tmp_path / "a.png"
     args = ("--seeds", "3,5-7", "--nfe", "6", "--classes", "1,2", "--cfg", "1.5")
     text = call("sample", *args, "--out", str(out), "--png", str(png))
     assert "4 samples by emg with 6 evaluations" in text
-    found = np.load(out)
+    found = load(out)
     assert found["x"].shape == (4, 8, 8)
     assert found["seeds"].tolist() == [3, 5, 6, 7]
     assert np.isfinite(found["x"]).all()
@@ -44,7 +50,7 @@ def test_a_seed_gives_its_sample_whatever_the_company(tmp_path: Path) -> None:
     paths = [tmp_path / "many.npz", tmp_path / "one.npz"]
     for path, seeds in zip(paths, ("0-6", "5"), strict=True):
         call("sample", "--model", "aniso2d", "--seeds", seeds, "--nfe", "8", "--out", str(path))
-    many, one = (np.load(p)["x"] for p in paths)
+    many, one = (load(p)["x"] for p in paths)
     np.testing.assert_allclose(many[5], one[0], rtol=1e-9)
 
 
@@ -52,7 +58,7 @@ def test_a_killed_run_goes_on_without_redoing_anything(tmp_path: Path) -> None:
     out = tmp_path / "a.npz"
     args = ("sample", "--seeds", "0-9", "--chunk", "4", "--nfe", "4", "--out", str(out))
     call(*args)
-    whole = np.load(out)["x"]
+    whole = load(out)["x"]
     chunks = sorted((tmp_path / "a.npz.chunks").glob("*.npz"))
     assert len(chunks) == 3
     kept = {path: path.stat().st_mtime_ns for path in chunks[:1]}
@@ -60,7 +66,7 @@ def test_a_killed_run_goes_on_without_redoing_anything(tmp_path: Path) -> None:
     chunks[2].write_bytes(chunks[2].read_bytes()[:100])  # cut off
     out.unlink()
     call(*args)
-    assert np.array_equal(np.load(out)["x"], whole)
+    assert np.array_equal(load(out)["x"], whole)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
@@ -78,7 +84,7 @@ def test_any_number_of_processes_gives_the_same_bits(tmp_path: Path) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
     for start, out in (([sys.executable], alone), (launch, shared)):
         subprocess.run([*start, *args, "--out", str(out)], check=True, capture_output=True)
-    assert np.array_equal(np.load(alone)["x"], np.load(shared)["x"])
+    assert np.array_equal(load(alone)["x"], load(shared)["x"])
 
 
 @pytest.mark.parametrize(

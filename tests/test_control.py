@@ -7,14 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from families import METHODS, close, every_family, every_paired, real, rtol_for
+from families import METHODS, SOLVERS, close, every_family, every_paired, real, rtol_for
 from torch import Tensor
 
 import stiffguide as sg
 from stiffguide import Status
-
-EVERY = {"save_at": sg.EveryStep()}
-
 
 def every() -> sg.EveryStep:
     return sg.EveryStep()
@@ -31,7 +28,7 @@ def ring(t: Tensor, y: Tensor) -> Tensor:
 # stops -------------------------------------------------------------------------------------------
 
 
-@every_family
+@pytest.mark.parametrize("name", [*SOLVERS, "kencarp4", "dopri8"])
 @pytest.mark.parametrize("side", ["jumps after", "jumps at"])
 @pytest.mark.parametrize("where", [0.37, 1.0, 2 / 3])
 def test_a_field_may_jump_at_a_stop(name: str, side: str, where: float) -> None:
@@ -46,8 +43,10 @@ def test_a_field_may_jump_at_a_stop(name: str, side: str, where: float) -> None:
     assert found.success
     assert where in found.t.tolist()
     exact = math.exp(-2) + 5 * (1 - math.exp(where - 2))
-    close(found.y[-1], real(exact), rtol=20 * rtol)
-    assert int(found.stats.rejected) <= 12
+    close(found.y[-1], real(exact), rtol=5 * rtol)
+    # nobody runs into the jump, but kvaerno5, which has a node at 1.23
+    looks_ahead = max(METHODS[name].tableau.c) > 1
+    assert int(found.stats.rejected) <= (25 if looks_ahead else 3)
 
 
 @every_paired
@@ -82,6 +81,22 @@ def test_every_row_has_its_own_stops(name: str) -> None:
         times = found.t[row].tolist()
         assert all(stop in times for stop in stops[row].tolist())
         assert not set(stops[1 - row].tolist()) & set(times) - {0.5, 0.75}
+
+
+def test_a_gradient_knows_the_jump() -> None:
+    def end(k: Tensor, late: Any) -> Tensor:
+        def f(t: Tensor, y: Tensor) -> Tensor:
+            return -k * y + torch.where(late(t), 5.0, 0.0)
+
+        return sg.solve(f, real(1.0), 0.0, 2.0, tstops=[0.37], rtol=1e-8, atol=1e-9).y[-1, 0]
+
+    for late in (lambda t: t > 0.37, lambda t: t >= 0.37):
+        k = real(1.0)[0].requires_grad_()
+        value = end(k, late)
+        (slope,) = torch.autograd.grad(value, k)
+        close(value, real(math.exp(-2) + 5 * (1 - math.exp(-1.63)))[0], rtol=1e-7)
+        difference = (end(k.detach() + 1e-4, late) - end(k.detach() - 1e-4, late)) / 2e-4
+        close(slope, difference, rtol=1e-5)
 
 
 def test_a_stop_does_not_shorten_the_steps_after_it() -> None:
@@ -167,7 +182,7 @@ def test_tighter_tolerances_give_smaller_errors(name: str) -> None:
 
 @every_family
 def test_a_steady_state_ends_a_row(name: str) -> None:
-    rates = real(1.0, 10.0, 0.1).unsqueeze(1)
+    rates = real(1.0, 10.0, 0.01).unsqueeze(1)
     found = sg.solve(
         lambda t, y: rates * (2 - y),
         real(0.0, 1.0).repeat(3, 1),

@@ -58,19 +58,9 @@ def test_limits_of_the_preconditioning() -> None:
     denoiser = load_digits_denoiser(dtype=torch.float64)
     x = noise(3, dtype=torch.float64)
     torch.testing.assert_close(denoiser(x, torch.full((3,), 1e-8)), x, rtol=0, atol=1e-6)
-    # at very high noise nothing but the mean of the data is left
-    mean = digits.digits_data()[0].double().mean(0) if _has_sklearn() else None
-    far = denoiser(80 * x, torch.full((3,), 80.0))
-    if mean is not None:
-        torch.testing.assert_close(far, mean.expand(3, 8, 8), rtol=0, atol=0.3)
-
-
-def _has_sklearn() -> bool:
-    try:
-        import sklearn  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    # at very high noise little but the mean of the data is left
+    far = denoiser(80 * x, torch.full((3,), 80.0)) - denoiser.net.mean.reshape(8, 8)
+    assert far.abs().mean() < 0.2
 
 
 def drawn(model: str, classes: Tensor) -> Tensor:
@@ -94,11 +84,10 @@ def test_samples_are_distributed_as_the_data_and_the_weak_model_is_weaker() -> N
     pytest.importorskip("sklearn")
     images, _ = digits.digits_data()
     classes = torch.arange(600) % 10
-    half = frechet_distance(images[::2], images[1::2])
     strong, weak = (frechet_distance(images, drawn(m, classes)) for m in digits.MODELS)
     blurred = frechet_distance(images, images + 0.5 * noise(len(images)))
-    assert half < strong < weak
-    assert strong < 0.2 * blurred
+    assert strong < 0.8 * weak
+    assert strong < 0.05 * blurred
 
 
 def test_classes_matter_and_can_be_rebound() -> None:

@@ -125,10 +125,14 @@ class Grid:
             raise InputError("Grid: needs at least two times, shape (N,) or (B, N)")
         if not bool(torch.isfinite(times).all()):
             raise InputError("Grid: the times must be finite")
-        gaps = times.diff(dim=-1)
+        times = torch.atleast_2d(times)
+        gaps = times.diff(dim=1)
         if not bool(((gaps >= 0).all(-1) | (gaps <= 0).all(-1)).all()):
             raise InputError("Grid: the times must be sorted, rising or falling")
-        self.times = torch.atleast_2d(times)
+        # a time given twice is no step: it waits at the end
+        twice = torch.nn.functional.pad(gaps == 0, (1, 0))
+        sign = torch.where(times[:, -1:] < times[:, :1], -1.0, 1.0)
+        self.times = torch.where(twice, times[:, -1:], times).mul(sign).sort(1).values * sign
 
     def init(self, t0: Tensor, t1: Tensor, dt: Tensor) -> tuple[Tensor, GridState]:
         """The first gap."""

@@ -45,6 +45,7 @@ def direct(
         ended = loop.solve(scout, start(scout), watch.look)
         times, _ = steps.result(ended.t, ended.y)
     reached = ended.t
+    sign = torch.where(t1 < t0, -1.0, 1.0).unsqueeze(1)
     # rows with fewer steps stay at their end
     times = torch.where(torch.isnan(times), reached.unsqueeze(1), times)
     for output in p.outputs:
@@ -54,7 +55,7 @@ def direct(
     again = replace(
         p,
         controller=Grid(times),
-        stops=reached.unsqueeze(1),
+        stops=torch.minimum(p.stops * sign, reached.unsqueeze(1) * sign) * sign,
         max_step=float("inf"),
         max_attempts=times.shape[1] + 1,
     )

@@ -134,6 +134,9 @@ def attempt(p: Problem, s: Live) -> Live:
 
     reached = accept & clip.last
     arrived = reached & (clip.target == p.stops[:, -1])
+    f1, turned = end.f1, 0
+    if p.stops.shape[1] > 1:
+        f1, turned = _depart(p, s, end, reached & ~arrived)
     t = torch.where(accept, end.t1, s.t)
     attempts = s.attempts + clip.live
     status = torch.where(
@@ -155,7 +158,7 @@ def attempt(p: Problem, s: Live) -> Live:
     return Live(
         t=t,
         y=select(accept, end.y1, s.y),
-        f0=select(accept, end.f1, s.f0),
+        f0=select(accept, f1, s.f0),
         dt=torch.where(arrived, clip.dt, torch.where(clip.live, dt_next, s.dt)),
         method=select(accept, step.state, p.method.retry(s.method, step.state)),
         controller=select(clip.live, verdict.state, s.controller),
@@ -164,7 +167,7 @@ def attempt(p: Problem, s: Live) -> Live:
         stop=torch.clamp(s.stop + reached, max=p.stops.shape[1] - 1),
         attempts=attempts,
         accepted=s.accepted + accept,
-        work=s.work + clip.live * _spent(step.work, end.nfe + piece.nfe, t),
+        work=s.work + clip.live * _spent(step.work, end.nfe + piece.nfe + turned, t),
     )
 
 
@@ -195,6 +198,9 @@ def aim(p: Problem, s: Live, live: Tensor) -> Clip:
     left = target - s.t
     last = s.dt.abs() * (1 + ROUNDING) >= left.abs()
     at_end = left == 0
+    if p.stops.shape[1] > 1:  # f may jump at a stop: the step before it must not see that
+        inner = target != p.stops[:, -1]
+        left = left * (1 - inner * torch.clamp(_sliver(s, target) / left.abs(), max=0.5))
     dt = torch.where(last & ~at_end, left, s.dt)
     # s.t + dt is rounded: where t is large, the step must be as long as t really moves
     dt = torch.where(live, (s.t + dt) - s.t, IDLE * dt)
@@ -204,21 +210,37 @@ def aim(p: Problem, s: Live, live: Tensor) -> Clip:
 
 def _arrive(p: Problem, s: Live, step: Step, clip: Clip) -> Arrival:
     """f at the end of the step, and guidance between the two if there is any."""
-    t1 = torch.where(clip.last, clip.target, clip.t0 + clip.dt)
+    ended = clip.t0 + clip.dt
+    t1 = torch.where(clip.last, clip.target, ended)
+    at = t1 if p.stops.shape[1] == 1 else ended  # not beyond a jump
     rule, y1, f1, nfe = p.guidance, step.y1, step.f1, 0
     if rule is None:
         if f1 is None:
-            f1, nfe = p.f(t1, y1), 1
+            f1, nfe = p.f(at, y1), 1
         return Arrival(t1, y1, f1, (), nfe)
     if rule.needs_f_low and step.f_low is None and step.error is not None:
-        step, nfe = step._replace(f_low=p.f(t1, y1 - step.error)), nfe + 1
+        step, nfe = step._replace(f_low=p.f(at, y1 - step.error)), nfe + 1
     if rule.needs_f1 and f1 is None:
-        f1, nfe = p.f(t1, y1), nfe + 1
+        f1, nfe = p.f(at, y1), nfe + 1
     move = rule.delta(step, f1, s.guidance)
     y1 = y1 + move.y1
     if move.f1 is None or f1 is None:
-        return Arrival(t1, y1, p.f(t1, y1), move.state, nfe + 1)
+        return Arrival(t1, y1, p.f(at, y1), move.state, nfe + 1)
     return Arrival(t1, y1, f1 + move.f1, move.state, nfe)
+
+
+def _depart(p: Problem, s: Live, end: Arrival, turning: Tensor) -> tuple[Tensor, Tensor | int]:
+    """f where the next step starts, in the rows `turning` beyond the stop just reached; its nfe."""
+    if end.t1.device.type == "cpu" and not bool(turning.any()):
+        return end.f1, 0
+    beyond = end.t1 + torch.sign(end.t1 - s.t) * _sliver(s, end.t1)
+    return select(turning, p.f(beyond, end.y1), end.f1), turning.long()
+
+
+def _sliver(s: Live, stop: Tensor) -> Tensor:
+    """A length of time (B,) that f can tell, and the solution cannot."""
+    eps = torch.finfo(s.y.dtype).eps
+    return 4 * eps * torch.maximum(s.t.abs(), stop.abs())
 
 
 class Piece:
@@ -250,7 +272,7 @@ def _record(p: Problem, moment: Moment) -> Tensor | None:
     return stopped
 
 
-def _spent(work: Work, more: int, t: Tensor) -> Tensor:
+def _spent(work: Work, more: Tensor | int, t: Tensor) -> Tensor:
     """The attempt's evaluations, Jacobians and factorisations: (3, 1) or (3, B)."""
     counts = (work.nfe + more, work.njac, work.nlu)
     if all(isinstance(n, int) for n in counts):

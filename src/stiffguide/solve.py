@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from stiffguide import arguments, diagnosis, field, gradient, loop, methods
+from stiffguide import arguments, diagnosis, field, gradient, kernels, loop, methods
 from stiffguide.contracts import Controller, Guidance, Method, Output
 from stiffguide.controllers import PID
 from stiffguide.errors import InputError, Status, UnsupportedError
 from stiffguide.initial_dt import initial_dt
 from stiffguide.layout import Layout
-from stiffguide.output import AtTimes, Dense, End
+from stiffguide.output import AtTimes, Dense, End, Trajectory
 from stiffguide.progress import Progress
 from stiffguide.solution import Solution, Stats
 from stiffguide.tableau import RosenbrockTableau, Tableau
@@ -74,23 +75,23 @@ def solve(
     tstops: times that a step must end on, for example where f jumps.
     first_step, max_step: lengths of dt, in units of t. max_attempts: per row.
     controller: `PID`, `Fixed` or `Grid` of `stiffguide.controllers`.
+    backend: "kernel" solves by generated native code (`stiffguide.kernels`), with a Jacobian of its
+        own; "auto" does so where a kernel is loaded or cached, or where rows times components
+        exceed 4095, which takes longer than a build, and else falls back to "eager" (see the log).
     monitor: monitor(t, y), called after every attempt; a true value stops (all, or the rows of).
 
     Raises InputError (a ValueError) for arguments that cannot be used.
     """
-    _refuse(events, backend)
+    _refuse(events)
+    kernels.check(backend)
     layout = Layout(y0, batched=batched)
     stepper = _method(method, layout)
     start, end = arguments.times(t0, t1, layout)
     tolerance = arguments.tolerance(rtol, atol, layout)
     flat0 = layout.flatten(y0, "y0")
     flat = _flat_field(f, args, layout)
-    f0 = _evaluate_first(flat, start, flat0)
-    if not stepper.implicit:
-        jac = jac or "differences"  # nobody will ask for it: no need to try what autograd can do
-    wrapped = field.wrap(flat, _flat_jacobian(jac, args, layout), start, flat0)
     problem = loop.Problem(
-        f=wrapped,
+        f=field.AutogradJacobian(flat),
         method=stepper,
         controller=_controller(controller, stepper),
         guidance=None if guidance is None else guidance.bind(stepper),
@@ -101,8 +102,17 @@ def solve(
         max_attempts=arguments.attempts(max_attempts),
     )
     first = arguments.length(first_step, "first_step")
+    if backend != "eager":
+        watched = progress or monitor is not None
+        request = kernels.Request(f, args, layout, problem, start, flat0, first, watched)
+        if (solved := kernels.solve(request, backend)) is not None:
+            return _solution(solved.problem, solved.live, layout, solved.trajectory)
+    f0 = _evaluate_first(flat, start, flat0)
+    if not stepper.implicit:
+        jac = jac or "differences"  # nobody will ask for it: no need to try what autograd can do
+    wrapped = field.wrap(flat, _flat_jacobian(jac, args, layout), start, flat0)
     watch = Progress(progress, monitor, layout, start, end)
-    ended, problem = _run(problem, start, flat0, f0, first, watch)
+    ended, problem = _run(replace(problem, f=wrapped), start, flat0, f0, first, watch)
     return _solution(problem, ended, layout)
 
 
@@ -186,11 +196,9 @@ def _flat_jacobian(
     return flat
 
 
-def _refuse(events: Any, backend: str) -> None:
+def _refuse(events: Any) -> None:
     if events is not None:
         raise UnsupportedError("events are not supported yet; `monitor` can stop a solve")
-    if backend not in ("eager", "auto"):
-        raise UnsupportedError(f"backend: {backend!r} is not available; use 'eager'")
 
 
 def _method(method: Any, layout: Layout) -> Method:
@@ -249,7 +257,9 @@ def _outputs(save_at: Any, dense: bool, layout: Layout) -> tuple[Output, ...]:
     return (chosen,)
 
 
-def _solution(p: loop.Problem, s: loop.Live, layout: Layout) -> Solution:
+def _solution(
+    p: loop.Problem, s: loop.Live, layout: Layout, trajectory: Trajectory | None = None
+) -> Solution:
     t, y = p.outputs[0].result(s.t, s.y)
     dense = next((o for o in p.outputs if isinstance(o, Dense)), None)
     counts = (s.accepted, s.attempts - s.accepted, *s.work)
@@ -267,7 +277,7 @@ def _solution(p: loop.Problem, s: loop.Live, layout: Layout) -> Solution:
         method=p.method.name,
         messages=_messages(p, s, layout),
         layout=layout,
-        trajectory=None if dense is None else dense.trajectory(),
+        trajectory=trajectory if dense is None else dense.trajectory(),
     )
 
 

@@ -55,16 +55,18 @@ def rosenbrock_23() -> RosenbrockTableau:
 
 
 def ros_3p() -> RosenbrockTableau:
-    """Closed forms in gamma = 1/2 + sqrt(3)/6; R(infinity) = 1 - sqrt 3."""
+    """Closed forms in gamma = 1/2 + sqrt(3)/6; R(infinity) = 1 - sqrt 3.
+
+    The published companion of order 2, b_hat = (1/3, 1/3, 1/3), is left out: it has the same R(z),
+    and so has any other of order 2, so that the estimate of a linear problem would be 0.
+    """
     gamma = F(1, 2) + sqrt(3) / 6
     return RosenbrockTableau.from_textbook(
         name="ros3p",
         alpha=square(((0,), (1,), (1, 0))),
         big_gamma=square(((gamma,), (-1, gamma), (-gamma, F(1, 2) - 2 * gamma, gamma))),
         weights=(F(2, 3), F(0), F(1, 3)),
-        error_weights=(F(1, 3), F(-1, 3), F(0)),
         order=3,
-        error_order=2,
         source="Lang and Verwer, BIT 41 (2001) 731-738",
     )
 

@@ -1,4 +1,4 @@
-"""`stiffguide demo`: the test set, a batch and a comparison; tables and pictures in a folder."""
+"""`stiffguide demo`: the test set, a batch, a comparison and samples; tables and pictures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from stiffguide import problems
-from stiffguide.cli import figures, runs, tables, work_precision
+from stiffguide.cli import demo_samples, figures, runs, tables, work_precision
+from stiffguide.cli.demo_samples import BUDGETS
 from stiffguide.cli.figures import Panel
 from stiffguide.cli.runs import Run
 from stiffguide.cli.tables import Table
@@ -59,7 +60,7 @@ RTOLS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 @click.option("--quick", is_flag=True, hidden=True, help="two problems, two tolerances")
 @click.option("--progress/--no-progress", default=None, help="show how far it is")
 def demo(folder: Path, rows: int, quick: bool, progress: bool | None) -> None:
-    """Solve the stiff test set, a batch, and compare methods; about a minute."""
+    """Solve the stiff test set and a batch, compare methods, sample digits; about a minute."""
     start = time.perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
     out = tables.console()
@@ -86,7 +87,10 @@ def _run_all(out: Console, folder: Path, rows: int, quick: bool, show: bool) -> 
     points, _ = work_precision.measure(compared, names, rtols, runs.MOST_ATTEMPTS, show)
     made = figures.work_precision(points, compared.title)
     pictures.append(figures.save(made, folder / "work_precision.png"))
-    return pictures + tables.write((solved, counted), folder, "demo")
+    sampled = demo_samples.sample_digits(folder, BUDGETS[:2] if quick else BUDGETS)
+    sampled.show(out)
+    pictures += [folder / "digits.png", folder / "digits_curve.png"]
+    return pictures + tables.write((solved, counted, sampled), folder, "demo")
 
 
 def _test_set(names: Sequence[str], show: bool) -> list[Run]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from stiffguide import loop, newton
 from stiffguide.kernels import steps
@@ -16,7 +17,9 @@ from stiffguide.kernels.coefficients import Coefficients
 from stiffguide.kernels.elimination import Elimination, plan
 from stiffguide.kernels.expressions import Printer, literal
 from stiffguide.kernels.graph import Node, digest
-from stiffguide.kernels.traced import Traced
+
+if TYPE_CHECKING:
+    from stiffguide.kernels.traced import Traced
 
 VERSION = "1"  # raise it where the same graph is to give another kernel
 INLINE_NODES = 120  # a field up to this size is inlined at every stage
@@ -99,7 +102,7 @@ def _constants(traced: Traced, m: Coefficients, elimination: Elimination) -> lis
     lines += [f"#define {name} {literal(value)}" for name, value in real.items()]
     lines += [
         f"#define MAX_ITERATIONS {newton.MAX_ITERATIONS}",
-        f'#define UNROLL _Pragma("GCC unroll {n if inlined else 1}")',
+        f"#define UNROLL UNROLLED({n if inlined else 1})",
         f"#define LOCAL_SYSTEM {LOCAL_SYSTEM[inlined]}",
         f"#define STAGE_VECTORS {STAGE_VECTORS[inlined]}",
     ]
@@ -181,9 +184,7 @@ def _chunks(
         body += [f"{where} = {printer.value(n)};" for where, n in roots if home[n] == i]
         part = f"{name}_{i}"
         text += [
-            "CALLED "
-            + head.replace(f" {name}(", f" {part}(")[:-1]
-            + ", V* __restrict__ x) {",
+            "CALLED " + head.replace(f" {name}(", f" {part}(")[:-1] + ", V* __restrict__ x) {",
             *body,
             "}",
         ]

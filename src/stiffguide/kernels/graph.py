@@ -94,15 +94,23 @@ class Graph:
                 alive.update(self.nodes[number].args)
         return sorted(alive)
 
-    def pruned(self, roots: Iterable[int]) -> tuple[Graph, dict[int, int]]:
-        """A graph of the needed nodes only, and from old to new numbers."""
+    def pruned(self, roots: Iterable[int]) -> tuple[Graph, dict[int, int], list[int]]:
+        """A graph of the needed nodes only, from old to new numbers, and the entries p[k] in use.
+
+        In the new graph p[k] is what p[entries[k]] was.
+        """
+        needed = self.needed(roots)
+        entries = sorted(self.nodes[n].index for n in needed if self.nodes[n].op == "p")
+        place = {entry: k for k, entry in enumerate(entries)}
         graph, moved = Graph(), {}
-        for number in self.needed(roots):
+        for number in needed:
             node = self.nodes[number]
             # no rule is applied again: the new node is the old one under another number
-            args = tuple(moved[a] for a in node.args)
-            moved[number] = graph._number(node._replace(args=args))
-        return graph, moved
+            node = node._replace(args=tuple(moved[a] for a in node.args))
+            if node.op == "p":
+                node = node._replace(index=place[node.index])
+            moved[number] = graph._number(node)
+        return graph, moved, entries
 
     def text(self) -> str:
         """One line a node; equal texts mean equal graphs, in every process."""

@@ -12,14 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from stiffguide.kernels import pointwise
 from stiffguide.kernels.graph import Graph
-from stiffguide.kernels.movement import FILLS, INDICES, MOVES, move
+from stiffguide.kernels.movement import FILLS, INDICES, MOVES, VIEWS, move
 from stiffguide.kernels.refusal import UntraceableError
 from stiffguide.kernels.rules import RULES
 from stiffguide.kernels.scalars import Scalar
+from stiffguide.kernels.schema import arguments, functional, replaced, tensors, written
 from stiffguide.kernels.sources import Sources, constants
 
 LARGEST_GRAPH = 200_000  # nodes
@@ -27,14 +28,9 @@ UNKNOWN = -1  # the number of an entry that has no scalar form
 LITERALS = frozenset({"lift", "lift_fresh", "lift_fresh_copy"})  # of a new torch.tensor(...)
 READS = frozenset({"_local_scalar_dense", "item", "is_nonzero", "equal", "allclose"})
 CREATIONS = frozenset(
-    """
-    zeros ones full arange linspace logspace eye empty empty_strided scalar_tensor zeros_like
-    ones_like full_like empty_like new_zeros new_ones new_full new_empty new_empty_strided
-    tril_indices triu_indices _linalg_check_errors
-    """.split()
+    ["zeros", "ones", "full", "arange", "linspace", "logspace", "eye", "empty", "empty_strided", "scalar_tensor", "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided", "tril_indices", "triu_indices", "_linalg_check_errors"]
 )
-CASTS = frozenset({"copy", "_to_copy"})
-ACCUMULATING = frozenset({"index_put", "_index_put_impl"})
+CASTS = {"copy": "src", "_to_copy": "self", "convert_element_type": "a"}
 
 
 class Interpreter(TorchDispatchMode):
@@ -47,13 +43,17 @@ class Interpreter(TorchDispatchMode):
         self._eps = torch.finfo(dtype).eps
         self._numbers: dict[int, tuple[Tensor, Tensor]] = {}  # by id; keeps the tensors alive
         self._foreign: set[int] = set()  # storages that f must not write to
-        self.rounded = ""  # an operation in less precision than the state
+        self.rounded = ""  # an operation in less precision than the state's
 
     def give(self, tensor: Tensor, numbers: Tensor, *, foreign: bool = False) -> None:
         """Say what a tensor is; f may not change a foreign one in place."""
         self._numbers[id(tensor)] = (tensor, numbers)
         if foreign:
             self._foreign.add(numbers.untyped_storage().data_ptr())
+
+    def knows(self, tensor: Tensor) -> bool:
+        """Whether a tensor has numbers already."""
+        return id(tensor) in self._numbers
 
     def numbers(self, tensor: Tensor) -> Tensor:
         """The node numbers of a tensor; one that was never seen before is a captured one."""
@@ -66,50 +66,157 @@ class Interpreter(TorchDispatchMode):
     ) -> Any:
         """Carry out one operation, twice."""
         kwargs = kwargs or {}
-        name = func._schema.name.removeprefix("aten::")
+        name = func._schema.name.split("::")[1]
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise UntraceableError(f"f draws random numbers ({func})")
         if name in LITERALS:
             return self._created(func(*args, **kwargs))
-        known = all(self._known(self.numbers(x)) for x in _tensors((args, kwargs)))
-        arguments = _arguments(func, args, kwargs)
-        written = _written(func, arguments)
-        self._refuse(func, name, known, written)
-        base = _functional(name) if written else name
-        if base in ACCUMULATING and arguments["accumulate"]:
+        known = all(self._known(self.numbers(x)) for x in tensors((args, kwargs)))
+        given = arguments(func, args, kwargs)
+        targets = written(func, given)
+        self._refuse(func, name, known, targets)
+        base = functional(name) if targets else name
+        if base in ("index_put", "_index_put_impl") and given["accumulate"]:
             base = "index_put_add"
         if base in MOVES:
             return self._moved(func, base, args, kwargs)
-        if base in CREATIONS or (known and not written):
-            return self._created(func(*args, **kwargs))
+        if base in CREATIONS or (known and not targets):
+            return self._created(func(*args, **kwargs), unset="empty" in name)
         if base in CASTS or base in RULES or base in pointwise.FORMULAS or base in pointwise.TRUTHS:
             out = func(*args, **kwargs)
-            self._keep(func, out, self._symbolic(func, base, arguments, out), written)
+            self._keep(func, out, self._symbolic(func, base, given, tensors(out)[0]), targets)
             return out
-        return self._decomposed(func, base, args, kwargs, written)
+        return self._decomposed(func, base, args, kwargs, targets)
 
     def _known(self, numbers: Tensor) -> bool:
         nodes = self._graph.nodes
         return all(n >= 0 and nodes[n].op == "const" for n in numbers.flatten().tolist())
 
-    def _refuse(self, func: Any, name: str, known: bool, written: list[Tensor]) -> None:
+    def _refuse(self, func: Any, name: str, known: bool, targets: list[Tensor]) -> None:
         if name in READS and not known:
             raise UntraceableError(
                 "f reads the value of a tensor, by float(), .item(), or an if or while on it "
                 "(torch.where can choose instead)"
             )
-        if any(self.numbers(x).untyped_storage().data_ptr() in self._foreign for x in written):
-            raise UntraceableError(
-                f"f changes y, t, an argument or a captured tensor in place ({func})"
-            )
+        if any(self.numbers(x).untyped_storage().data_ptr() in self._foreign for x in targets):
+            raise UntraceableError(f"f changes something it was given in place ({func})")
+        if len(targets) > 1:
+            raise UntraceableError(f"f uses {func}, which changes several tensors in place")
         if len(self._graph.nodes) > LARGEST_GRAPH:
             raise UntraceableError(f"f takes more than {LARGEST_GRAPH} scalar operations")
 
-    def _created(self, out: Any) -> Any:
-        for tensor in _tensors(out):
-            self._check_dtype(tensor, "a constant")
-            if tensor.is_floating_point():
-                # memory that was not set holds anything; here it holds nan until it is
-                pass
+    def _created(self, out: Any, *, unset: bool = False) -> Any:
+        for tensor in tensors(out):
+            if unset:  # whatever memory held must not become a constant
+                tensor.fill_(float("nan") if tensor.is_floating_point() else 0)
             self.give(tensor, constants(self._graph, tensor))
+        return out
+
+    def _keep(
+        self, func: Any, out: Any, results: list[Tensor | None], targets: list[Tensor]
+    ) -> None:
+        if targets:
+            assert results[0] is not None
+            self.numbers(targets[0]).copy_(results[0])
+            return
+        for tensor, result in zip(tensors(out), results, strict=True):
+            if tensor.is_complex():
+                raise UntraceableError(f"f computes with complex numbers ({func})")
+            if tensor.is_floating_point() and torch.finfo(tensor.dtype).eps > self._eps:
+                self.rounded = self.rounded or f"{func} in {tensor.dtype}"
+            if result is None:
+                result = torch.full(tensor.shape, UNKNOWN)
+            self.give(tensor, result)
+
+    def _moved(self, func: Any, base: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        def number(name: str, value: Any) -> Any:
+            if name in INDICES:
+                if not all(self._known(self.numbers(x)) for x in tensors(value)):
+                    raise UntraceableError(f"f computes an index from y or t ({func})")
+                return value
+            if name in FILLS and isinstance(value, (int, float)):
+                return self._graph.const(value)
+            return tree_map_only(Tensor, self.numbers, value)
+
+        numbers, others = replaced(func, args, kwargs, number)
+        if base in VIEWS and isinstance(numbers[1], torch.dtype):
+            raise UntraceableError(f"f looks at a tensor as {numbers[1]}")
+        if base == "as_strided" and numbers[0].stride() != args[0].stride():
+            raise UntraceableError("f uses as_strided on a tensor whose layout is not its own")
+        result = move(func, base, numbers, others)
+        out = func(*args, **kwargs)
+        for tensor, moved in zip(tensors(out), tensors(result), strict=True):
+            if id(tensor) not in self._numbers:  # else it was changed in place
+                self.give(tensor, moved)
+        return out
+
+    def _symbolic(
+        self, func: Any, base: str, given: dict[str, Any], out: Tensor
+    ) -> list[Tensor | None]:
+        if base in CASTS:
+            source = given[CASTS[base]]
+            return [self._cast(func, source, out)]
+        for tensor in tensors(given):
+            if bool((self.numbers(tensor) < 0).any()):
+                raise UntraceableError(f"f computes with the places of extremes ({func})")
+        if base in RULES:
+            numbers = {
+                name: value if name in INDICES else tree_map_only(Tensor, self.numbers, value)
+                for name, value in given.items()
+            }
+            result = RULES[base](self._graph, numbers)
+            return list(result) if isinstance(result, tuple) else [result]
+        if base in pointwise.TRUTHS:
+            if any(x.dtype != torch.bool for x in tensors(given)):
+                raise UntraceableError(f"f works on the bits of integers ({func})")
+            return [self._pointwise(func, pointwise.TRUTHS[base], given, out)]
+        return [self._pointwise(func, pointwise.FORMULAS[base], given, out)]
+
+    def _pointwise(
+        self, func: Any, formula: pointwise.Formula, given: dict[str, Any], out: Tensor
+    ) -> Tensor:
+        graph, columns = self._graph, []
+        for value in given.values():
+            if isinstance(value, Tensor):
+                numbers = self.numbers(value).expand(out.shape).flatten().tolist()
+                columns.append([Scalar(graph, n) for n in numbers])
+            else:
+                number = isinstance(value, (int, float))
+                fixed = Scalar(graph, graph.const(value)) if number else value
+                columns.append([fixed] * out.numel())
+        try:
+            values = [formula(*entry) for entry in zip(*columns, strict=True)]
+        except TypeError as error:
+            raise UntraceableError(f"f uses {func} in a form that has no scalar rule") from error
+        if out.dtype == torch.bool:
+            values = [v.differs(0.0) for v in values]
+        return torch.tensor([v.number for v in values], dtype=torch.int64).reshape(out.shape)
+
+    def _cast(self, func: Any, source: Tensor, out: Tensor) -> Tensor:
+        numbers = self.numbers(source).expand(out.shape)
+        if out.dtype == torch.bool and source.dtype != torch.bool:
+            change = ("ne", self._graph.const(0.0))
+        elif source.is_floating_point() and not out.is_floating_point():
+            change = ("trunc",)
+        else:
+            if source.is_floating_point() and torch.finfo(out.dtype).eps > max(
+                self._eps, torch.finfo(source.dtype).eps
+            ):
+                raise UntraceableError(f"f rounds to {out.dtype} ({func}), coarser than the state")
+            return numbers.clone()
+        op, *rest = change
+        changed = [self._graph.add(op, n, *rest) for n in numbers.flatten().tolist()]
+        return torch.tensor(changed, dtype=torch.int64).reshape(out.shape)
+
+    def _decomposed(
+        self, func: Any, base: str, args: Any, kwargs: Any, targets: list[Tensor]
+    ) -> Any:
+        rule = torch._decomp.decomposition_table.get(func)
+        with self:
+            out = rule(*args, **kwargs) if rule else func.decompose(*args, **kwargs)
+            if out is NotImplemented and targets and hasattr(torch.ops.aten, base):
+                value = getattr(torch.ops.aten, base)(*args, **kwargs)
+                return targets[0].copy_(value)
+        if out is NotImplemented:
+            raise UntraceableError(f"f uses {func}, which has no scalar rule")
         return out

@@ -25,13 +25,17 @@ MOVES = frozenset(
     broadcast_to view_as expand_as swapaxes im2col pixel_shuffle as_strided
     """.split()
 )
-INDICES = frozenset({"index", "indices"})  # arguments whose values must be known
+INDICES = frozenset({"index", "indices", "repeats"})  # arguments whose values must be known
 FILLS = frozenset({"value"})  # arguments that are numbers to fill with
-IN_PLACE_SHAPE = frozenset({"squeeze", "unsqueeze", "t", "transpose", "swapaxes"})
+VIEWS = frozenset({"view", "_unsafe_view"})
 
 
-def move(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def move(
+    func: Callable[..., Any], base: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
     """Carry out a movement on node numbers."""
+    if base in VIEWS:  # the numbers may lie in another order in memory
+        return args[0].reshape(args[1])
     try:
         return func(*args, **kwargs)
     except NotImplementedError:  # some paddings exist for floating point only

@@ -2,29 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from stiffguide.errors import InputError
-from stiffguide.kernels.fingerprint import Mark, content, fingerprint, leaves
+from stiffguide.kernels.fingerprint import Mark, fingerprint
 from stiffguide.kernels.graph import Graph
+from stiffguide.kernels.sources import Parameter, readable, structure
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """Where entry p[k] comes from.
+class Leaf:
+    """What a trace took a leaf of args for.
 
-    `source` counts the leaves of args, then the captured tensors; `element` is the place in the
-    flattened tensor, or in the flattened rest of it behind the row axis where it is `per_row`.
+    `role`: "row" (a tensor with the axis of rows), "shared" (a tensor), "number" (a float), and
+    "fixed" (anything else, part of the graph).
     """
 
-    source: int
-    element: int
+    role: str
+    shape: tuple[int, ...] = ()  # without the axis of rows
+    dtype: torch.dtype | None = None
+
+    def accepts(self, value: Any, rows: int) -> bool:
+        """Whether a value can stand where the traced one stood."""
+        if self.role == "fixed":
+            return True  # the fingerprint looks at it
+        if self.role == "number":
+            return isinstance(value, float)
+        if not isinstance(value, Tensor) or value.dtype != self.dtype:
+            return False
+        return tuple(value.shape) == ((rows, *self.shape) if self.role == "row" else self.shape)
+
+
+@dataclass
+class Captured:
+    """A tensor that f reaches by itself, and what of its values is part of the graph."""
+
+    tensor: Tensor
     per_row: bool
+    structure: bytes
+    _seen: bytes = b""
+
+    def unchanged(self, rows: int) -> bool:
+        """Whether the graph is still right for the values that the tensor has now."""
+        if self.per_row and self.tensor.shape[0] != rows:
+            return False
+        if not self.structure:
+            return True
+        content = readable(self.tensor).cpu().numpy().tobytes()
+        if content != self._seen:
+            if structure(self.tensor) != self.structure:
+                return False
+            self._seen = content
+        return True
 
 
 @dataclass
@@ -43,7 +79,54 @@ class Traced:
     dfdt: dict[int, int]
     autonomous: bool
     key: str
+    leaves: list[Leaf] = field(default_factory=list)
+    captured: list[Captured] = field(default_factory=list)
+    mark: Mark = Mark((), ())
+    device: torch.device = torch.device("cpu")
+    shape: Hashable = ()  # of the state
+
+    def __post_init__(self) -> None:
+        self._columns = [
+            (source, per_row, torch.tensor([p.element for p in group], device=self.device))
+            for (source, per_row), group in groupby(
+                self.parameters, key=lambda p: (p.source, p.per_row)
+            )
+        ]
+
+    def fits(self, f: Callable[..., Any], args: tuple[Any, ...], rows: int) -> bool:
+        """Whether this is still f, for these arguments: no number that f was built of changed."""
+        values = tree_leaves(args) if args else []
+        if len(values) != len(self.leaves):
+            return False
+        pairs = list(zip(self.leaves, values, strict=True))
+        return (
+            all(leaf.accepts(value, rows) for leaf, value in pairs)
+            and all(captured.unchanged(rows) for captured in self.captured)
+            and fingerprint(f, *fixed(self.leaves, values)) == self.mark
+        )
 
     def parameter_table(self, args: tuple[Any, ...], rows: int) -> Tensor:
         """(B, P) where an entry differs by row, else (P,): float64, read now."""
-        raise NotImplementedError
+        if not self._columns:
+            return torch.empty(0, dtype=torch.float64, device=self.device)
+        values = tree_leaves(args) if args else []
+        values += [c.tensor for c in self.captured]
+        columns = []
+        for source, per_row, elements in self._columns:
+            value = values[source]
+            if not isinstance(value, Tensor):
+                columns.append(torch.tensor([value], dtype=torch.float64, device=self.device))
+                continue
+            if per_row and value.shape[0] != rows:
+                raise InputError(f"a parameter has {value.shape[0]} rows, the state has {rows}")
+            flat = readable(value).to(self.device, torch.float64)
+            flat = flat.reshape(rows, -1) if per_row else flat.reshape(-1)
+            columns.append(flat[..., elements])
+        if not any(per_row for _, per_row, _ in self._columns):
+            return columns[0] if len(columns) == 1 else torch.cat(columns)
+        return torch.cat([c if c.ndim == 2 else c.expand(rows, -1) for c in columns], -1)
+
+
+def fixed(leaves: list[Leaf], values: list[Any]) -> list[Any]:
+    """The values that are part of the graph."""
+    return [v for leaf, v in zip(leaves, values, strict=True) if leaf.role == "fixed"]

@@ -60,7 +60,7 @@ class CalibratedGrid:
         nodes[0] = self.levels[0]
         if len(nodes) > 1:
             nodes[-1] = self.levels[-1]
-        return grid.own(torch.from_numpy(nodes), zero=zero)
+        return torch.from_numpy(np.append(nodes, 0.0) if zero else nodes)
 
     def __repr__(self) -> str:
         first, last = self.levels[0], self.levels[-1]

@@ -131,7 +131,10 @@ def deis_weights(nodes: tuple[float, ...], a: float, b: float) -> Weights:
 
 
 def adams_weights(nodes: tuple[float, ...], a: float, b: float) -> Weights:
-    """Adams-Bashforth for equal steps, as iPNDM uses it on any grid (arXiv 2202.09778)."""
+    """Adams-Bashforth for equal steps, as iPNDM uses it on any grid (arXiv 2202.09778).
+
+    Order 4 where the steps are equal; on a grid that changes smoothly order 2 is left.
+    """
     table = (
         (1.0,),
         (3 / 2, -1 / 2),
@@ -234,7 +237,7 @@ EXPONENTIAL_ADAMS3 = Multistep("exponential_adams3", 3, 3, "data", data_weights)
 DEIS3 = Multistep("deis3", 3, 3, "slope", deis_weights, paired=True)
 UNIPC2 = Multistep("unipc2", 2, 3, "data", midpoint_weights, corrector=midpoint_weights)
 UNIPC3 = Multistep("unipc3", 3, 4, "data", midpoint_weights, corrector=midpoint_weights)
-IPNDM4 = Multistep("ipndm4", 4, 1, "slope", adams_weights)
+IPNDM4 = Multistep("ipndm4", 4, 2, "slope", adams_weights)
 
 FAMILY = (
     EULER,

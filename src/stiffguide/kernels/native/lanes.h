@@ -5,6 +5,7 @@
 #define INLINE static __device__ __forceinline__
 #define CALLED static __device__ __noinline__
 #define TABLE static __device__ const
+#define UNROLLED(n) _Pragma("unroll")
 #define __builtin_fabs fabs
 #define __builtin_sqrt sqrt
 #define __builtin_floor floor
@@ -17,6 +18,8 @@
 #define INLINE static inline __attribute__((always_inline))
 #define CALLED static __attribute__((noinline))
 #define TABLE static const
+#define TEXT(x) #x
+#define UNROLLED(n) _Pragma(TEXT(GCC unroll n))
 #endif
 typedef long long mask_t;
 

@@ -1,0 +1,58 @@
+"""Whether a graph and the field that it was made of have the same values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from stiffguide.kernels.traced import Traced
+
+POINTS = 6  # at most; two of them with finite values are enough
+
+
+def points(t0: Tensor, y0: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Points t (B,), y (B, F) near the start, the same ones in every process.
+
+    Components that start at zero become positive: concentrations mostly may not be negative.
+    """
+    draw = torch.Generator().manual_seed(0)
+    start, origin = y0.detach().cpu().double(), t0.detach().cpu().double()
+    size = start.abs().amax(-1, keepdim=True)
+    size = torch.where(size > 0, size, 1.0)
+    for _ in range(POINTS):
+        near = torch.rand(start.shape, generator=draw, dtype=torch.float64)
+        away = torch.rand(start.shape, generator=draw, dtype=torch.float64)
+        later = torch.rand(origin.shape, generator=draw, dtype=torch.float64)
+        y = start * (0.9 + 0.2 * near) + 0.01 * size * (0.1 + away)
+        t = origin + (0.01 + 0.5 * later) * torch.clamp(origin.abs(), min=1.0)
+        yield t.to(t0), y.to(y0)
+
+
+def disagreement(traced: Traced, t: Tensor, y: Tensor, p: Tensor, value: Tensor) -> str:
+    """What is wrong with the graph at t (B,), y (B, F), where f has `value` (B, F); "" if nothing.
+
+    A difference counts against the size of the terms, |f| + |J| |y| + |df/dt| |t|: what is left of
+    them after cancellation has no more digits.
+    """
+    eps = torch.finfo(value.dtype).eps
+    t, y, p = (x.detach().cpu().double() for x in (t, y, p))
+    value = value.detach().cpu().double()
+    jac, dfdt = list(traced.jac), list(traced.dfdt)
+    roots = [*traced.outputs, *traced.jac.values(), *traced.dfdt.values()]
+    found = traced.graph.evaluate(roots, t.numpy(), y.numpy(), p.numpy())
+    columns = [torch.as_tensor(x, dtype=torch.float64).expand(t.shape) for x in found]
+    graph = torch.stack(columns[: traced.features], -1)
+    scale = value.abs()
+    slopes = columns[traced.features :]
+    for (i, j), slope in zip(jac, slopes, strict=False):
+        scale[:, i] += (slope * y[:, j]).abs().nan_to_num(0.0, 0.0)
+    for i, slope in zip(dfdt, slopes[len(jac) :], strict=True):
+        scale[:, i] += (slope * t).abs().nan_to_num(0.0, 0.0)
+    same = (graph - value).abs() <= eps**0.7 * scale
+    same |= (graph == value) | (graph.isnan() & value.isnan())
+    if bool(same.all()):
+        return ""
+    row, i = (~same).nonzero()[0].tolist()
+    return f"component {i} is {value[row, i]:.9g}, its graph says {graph[row, i]:.9g}"

@@ -1,0 +1,238 @@
+"""Whether a solve can and should be a kernel's, and the solve itself in the terms of the loop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stiffguide import loop
+from stiffguide.contracts import Method
+from stiffguide.controllers import PID
+from stiffguide.errors import InputError, Status, UnsupportedError
+from stiffguide.kernels import coefficients
+from stiffguide.kernels.run import FEW, Ended, Kernel, Pieces, Task
+from stiffguide.layout import Layout
+from stiffguide.output import AtTimes, Dense, End, EveryStep, Trajectory
+from stiffguide.tensors import tangles
+
+LOG = logging.getLogger("stiffguide")
+LARGEST = 64  # components
+WORTH_BUILDING = 4096  # rows times components: an eager solve of so many takes longer than a build
+BACKENDS = ("eager", "kernel", "auto")
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of a solve, checked and flat, with what a kernel needs of the user's field."""
+
+    f: Callable[..., Any]
+    args: tuple[Any, ...]
+    layout: Layout
+    problem: loop.Problem
+    t0: Tensor  # (B,)
+    y0: Tensor  # (B, F)
+    first_step: float | None
+    watched: bool  # somebody wants to see, or stop, the solve on its way
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An output that was filled by a kernel."""
+
+    times: Tensor  # (B, T)
+    states: Tensor  # (B, T, F)
+
+    def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
+        """All is done."""
+
+    def record(self, moment: Any) -> Tensor | None:
+        """All is done."""
+        return None
+
+    def result(self, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T), (B, T, F)."""
+        return self.times, self.states
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A solve that a kernel did."""
+
+    problem: loop.Problem  # with outputs that are filled
+    live: loop.Live
+    trajectory: Trajectory | None
+
+
+def check(backend: str) -> None:
+    """Raise InputError for a name that is none."""
+    if backend not in BACKENDS:
+        raise InputError(f"backend: {backend!r} is unknown; give 'eager', 'kernel' or 'auto'")
+
+
+def solve(r: Request, backend: str) -> Solved | None:
+    """Solve by a kernel; None where "auto" prefers the eager loop (a log line says why).
+
+    "auto" takes the kernel where it is loaded or cached already, or where rows times components
+    are at least `WORTH_BUILDING`: below that, building takes longer than solving.
+    """
+    try:
+        _refuse(r)
+        kernel = prepare(r.f, r.args, r.layout, r.problem.method, r.t0, r.y0)
+        wide = r.layout.rows > FEW
+        if backend == "auto" and r.layout.rows * r.layout.features < WORTH_BUILDING:
+            if not kernel.ready(wide=wide):
+                LOG.info("eager, because a kernel is not built yet and costs more than this solve")
+                return None
+        kernel.library(wide=wide)
+    except UnsupportedError as error:
+        if backend == "kernel":
+            raise
+        LOG.info("eager, because %s", error)
+        return None
+    return _run(kernel, r)
+
+
+def prepare(
+    f: Callable[..., Any],
+    args: tuple[Any, ...],
+    layout: Layout,
+    method: Method,
+    t0: Tensor,
+    y0: Tensor,
+) -> Kernel:
+    """The kernel of a field and a method, traced if it is new; raises UnsupportedError."""
+    if layout.features > LARGEST:
+        raise UnsupportedError(
+            f"kernel: {layout.features} components, at most {LARGEST} can be generated: "
+            "use backend='eager'"
+        )
+    from stiffguide.kernels import trace
+
+    numbers = coefficients.of(method)
+    traced = trace.field(f, args, layout, t0, y0)
+    key = (traced.key, method.name)
+    known = _KERNELS.get(key)
+    if known is None or known.method != numbers:
+        known = _KERNELS[key] = Kernel(traced, numbers)
+    return known
+
+
+_KERNELS: dict[tuple[str, str], Kernel] = {}
+
+
+def _refuse(r: Request) -> None:
+    p, reason = r.problem, ""
+    if p.guidance is not None:
+        reason = "guidance moves states between steps"
+    elif r.watched:
+        reason = "`monitor` and `progress` look at every attempt"
+    elif not r.y0.dtype.is_floating_point:
+        reason = f"it computes in real numbers and y0 is {r.y0.dtype}"
+    elif r.y0.device.type != "cpu":
+        reason = f"it runs on the CPU and y0 is on {r.y0.device}"
+    elif p.stops.shape[1] > 1:
+        reason = "it knows no `tstops`"
+    elif not isinstance(p.controller, PID):
+        reason = "it chooses dt by a PID controller only"
+    elif not all(type(o) in (End, AtTimes, EveryStep, Dense) for o in p.outputs):
+        reason = "it keeps ends, given times and steps, and no other output"
+    elif tangles(r.y0, *r.args):
+        reason = "it records no gradient: use torch.no_grad() or detach"
+    if reason:
+        raise UnsupportedError(f"kernel: cannot be used here, {reason}; use backend='eager'")
+
+
+def _run(kernel: Kernel, r: Request) -> Solved:
+    p, task = r.problem, _task(kernel, r)
+    steps = any(isinstance(o, (EveryStep, Dense)) for o in p.outputs)
+    dense = any(isinstance(o, Dense) for o in p.outputs)
+    for output in p.outputs:
+        if isinstance(output, AtTimes):
+            output.start(r.t0, p.stops[:, -1], r.y0)  # it checks the times
+    with torch.no_grad():
+        ended = kernel.trace_steps(task, dense=dense) if steps else kernel.solve(task)
+        live = _live(p, r, ended)
+    trajectory = None
+    if dense and ended.pieces is not None and ended.pieces.coefficients is not None:
+        sign = torch.where(task.t1 < task.t0, -1.0, 1.0)
+        pieces = [x.to(r.y0.dtype) for x in ended.pieces[2:]]
+        trajectory = Trajectory(*ended.pieces[:2], *pieces, sign)
+    if bool((live.status == int(Status.INTERRUPTED)).any()):
+        LOG.info("kernel: interrupted")
+    outputs = (_kept(p.outputs[0], task, ended, live, r.y0.dtype),)
+    return Solved(replace(p, outputs=outputs), live, trajectory)
+
+
+def _task(kernel: Kernel, r: Request) -> Task:
+    p = r.problem
+    assert isinstance(p.controller, PID)
+    times = None
+    if isinstance(p.outputs[0], AtTimes):
+        times = torch.atleast_2d(p.outputs[0].times).contiguous()
+    return Task(
+        t0=r.t0,
+        t1=p.stops[:, -1].contiguous(),
+        y0=r.y0.detach().to(torch.float64).contiguous(),
+        parameters=kernel.traced.parameter_table(r.args, r.layout.rows),
+        rtol=_table(p.tolerance.rtol),
+        atol=_table(p.tolerance.atol),
+        controller=p.controller,
+        max_step=p.max_step,
+        first_step=r.first_step,
+        max_attempts=p.max_attempts,
+        times=times,
+    )
+
+
+def _table(value: Tensor | float) -> Tensor:
+    if isinstance(value, Tensor):
+        return value.to(torch.float64).contiguous()
+    return torch.full((1, 1), value, dtype=torch.float64)
+
+
+def _live(p: loop.Problem, r: Request, ended: Ended) -> loop.Live:
+    """The end of the solve as the loop would leave it, for messages and statistics."""
+    status, accepted, attempts = ended.counts[:3]
+    y = ended.y.to(r.y0.dtype)
+    f0 = y
+    if bool((status != int(Status.SUCCESS)).any()):
+        f0 = p.f(ended.t, y)
+    return loop.Live(
+        t=ended.t,
+        y=y,
+        f0=f0,
+        dt=ended.dt,
+        method=p.method.init(ended.t, y) if f0 is not y else (),
+        controller=(),
+        guidance=(),
+        status=status,
+        stop=torch.zeros_like(status),
+        attempts=attempts,
+        accepted=accepted,
+        work=ended.counts[3:],
+    )
+
+
+def _kept(output: Any, task: Task, ended: Ended, live: loop.Live, dtype: torch.dtype) -> Kept:
+    if isinstance(output, AtTimes):
+        assert task.times is not None and ended.saved is not None
+        return Kept(task.times.expand(task.rows, -1), ended.saved.to(dtype))
+    if isinstance(output, EveryStep):
+        assert ended.pieces is not None
+        return _steps(task, ended.pieces, live.accepted, dtype)
+    return Kept(live.t.unsqueeze(1), live.y.unsqueeze(1))
+
+
+def _steps(task: Task, pieces: Pieces, accepted: Tensor, dtype: torch.dtype) -> Kept:
+    """Start and end of every accepted step, nan behind the last one of a row."""
+    longest = int(accepted.max()) if accepted.numel() else 0
+    times = torch.cat((task.t0.unsqueeze(1), pieces.after[:longest].T), 1)
+    states = torch.cat((task.y0.unsqueeze(1), pieces.y1[:longest].movedim(0, 1)), 1)
+    beyond = torch.arange(longest + 1) > accepted.unsqueeze(1)
+    times = times.masked_fill(beyond, float("nan"))
+    return Kept(times, states.masked_fill(beyond.unsqueeze(-1), float("nan")).to(dtype))

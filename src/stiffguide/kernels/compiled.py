@@ -1,0 +1,57 @@
+"""Generation ahead of time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from stiffguide import arguments, methods
+from stiffguide.contracts import Method
+from stiffguide.kernels import backend
+from stiffguide.layout import Layout
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What `compile` made, or found."""
+
+    method: str
+    features: int
+    parameters: int
+    cached: bool  # it was there already
+    seconds: float  # that tracing and building took
+
+
+def compile(
+    f: Callable[..., Any],
+    *,
+    like: Any,
+    method: str | Method = "auto",
+    batched: bool = False,
+    args: tuple[Any, ...] = (),
+    t0: float = 0.0,
+) -> Compiled:
+    """Generate the kernel of f and a method now, so that `solve(..., backend="kernel")` need not.
+
+    `like` is a state as `solve` will get it, `t0` a time at which f can be evaluated. When batched,
+    the kernel for one row and the one for many are both made. Raises UnsupportedError, saying why,
+    where there is no kernel for f.
+    """
+    began = time.perf_counter()
+    layout = Layout(like, batched=batched)
+    stepper = methods.get(method) if isinstance(method, str) else method
+    start, _ = arguments.times(t0, t0, layout)
+    kernel = backend.prepare(f, args, layout, stepper, start, layout.flatten(like, "like"))
+    widths = (False, True) if batched else (False,)
+    cached = all([kernel.ready(wide=wide) for wide in widths])
+    for wide in widths:
+        kernel.library(wide=wide)
+    return Compiled(
+        method=stepper.name,
+        features=layout.features,
+        parameters=len(kernel.traced.parameters),
+        cached=cached,
+        seconds=time.perf_counter() - began,
+    )

@@ -1,0 +1,193 @@
+"""What a function depends on besides its arguments, as a value to compare.
+
+Numbers, strings, small arrays, containers and objects count by what is in them, code and tensors
+by identity (tensors are read at each call, so what matters is which tensor it is). Followed are:
+closure cells, defaults, the globals that the code names, helper functions, `functools.partial`,
+bound methods, callable objects and modules with their attributes. What torch, numpy and the
+standard library define is taken to stay as it is, and so is all that lies deeper than `DEEPEST`.
+A function that is defined anew, such as a lambda in a loop, has the mark of the one before.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+DEEPEST = 8
+LONGEST = 1024  # entries of a container, bytes of an array: beyond, identity counts
+SETTLED = ("torch", "numpy", "scipy", "math", "functools", "builtins", "collections", "typing")
+VALUES = frozenset({int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device})
+HIDDEN = frozenset({"_parameters", "_buffers", "_modules"})
+
+
+class Mark(NamedTuple):
+    """Equal marks: nothing has changed. `alive` keeps the objects, so that no id is used twice."""
+
+    values: tuple[Any, ...]
+    alive: tuple[Any, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mark) and self.values == other.values
+
+    def __hash__(self) -> int:
+        return hash(self.values)
+
+
+def fingerprint(f: Callable[..., Any], *more: Any) -> Mark:
+    """The mark of a function, and of further values such as its fixed arguments."""
+    walk = _Walk()
+    walk.visit(f, 0)
+    for value in more:
+        walk.visit(value, 0)
+    return Mark(tuple(walk.values), tuple(walk.alive))
+
+
+class _Walk:
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self.alive: list[Any] = []
+        self._seen: dict[int, int] = {}
+
+    def visit(self, value: Any, depth: int) -> None:
+        kind = type(value)
+        if kind in VALUES:
+            # 1, 1.0 and True are equal, nan is not equal to itself, 0.0 and -0.0 may differ
+            self.values.append(kind)
+            self.values.append(repr(value) if kind is float else value)
+            return
+        place = self._seen.setdefault(id(value), len(self._seen))
+        self.values.append(place)
+        if place < len(self._seen) - 1:
+            return  # the same object as before
+        visitor = _visitor(kind) if depth <= DEEPEST else None
+        if visitor is None:
+            self.identity(value)
+        else:
+            visitor(self, value, depth + 1)
+
+    def identity(self, value: Any) -> None:
+        """This object and no other."""
+        self.values.append(id(value))
+        self.alive.append(value)
+
+    def function(self, f: types.FunctionType, depth: int) -> None:
+        if f.__module__ is not None and f.__module__.split(".", 1)[0] in SETTLED:
+            return self.identity(f)
+        self.identity(f.__code__)
+        for cell in f.__closure__ or ():
+            try:
+                self.visit(cell.cell_contents, depth)
+            except ValueError:  # not assigned yet
+                self.values.append("empty")
+        for value in f.__defaults__ or ():
+            self.visit(value, depth)
+        for value in (f.__kwdefaults__ or {}).values():
+            self.visit(value, depth)
+        space = f.__globals__
+        for name in _globals(f.__code__):
+            if name in space:
+                self._named(space[name], f.__code__, depth)
+
+    def _named(self, value: Any, code: types.CodeType, depth: int) -> None:
+        """A global: what it is, or, of a module of the user, what the code takes from it."""
+        if not isinstance(value, types.ModuleType):
+            self.visit(value, depth)
+        elif value.__name__.split(".", 1)[0] not in SETTLED:
+            self.identity(value)
+            for name in _globals(code):
+                if name in value.__dict__:
+                    self.visit(value.__dict__[name], depth)
+
+    def partial(self, value: functools.partial[Any], depth: int) -> None:
+        self.visit(value.func, depth)
+        self.items(value.args, depth)
+        self.mapping(value.keywords, depth)
+
+    def method(self, value: types.MethodType, depth: int) -> None:
+        self.visit(value.__func__, depth)
+        self.visit(value.__self__, depth)
+
+    def items(self, value: Iterable[Any], depth: int) -> None:
+        for count, item in enumerate(value):
+            if count == LONGEST:
+                return self.identity(value)
+            self.visit(item, depth)
+
+    def mapping(self, value: dict[Any, Any], depth: int) -> None:
+        self.values.append(len(value))
+        for count, (key, item) in enumerate(value.items()):
+            if count == LONGEST:
+                return self.identity(value)
+            self.visit(key, depth)
+            self.visit(item, depth)
+
+    def array(self, value: Any, depth: int) -> None:
+        if value.nbytes <= 8 * LONGEST and value.dtype != object:
+            self.values.append((value.shape, value.dtype.str, value.tobytes()))
+        else:
+            self.identity(value)
+
+    def module(self, value: nn.Module, depth: int) -> None:
+        """A torch module: tensors by identity, submodules, and its own numbers."""
+        state = value.__dict__
+        self.identity(type(value))
+        for name in HIDDEN:
+            for key, item in state[name].items():
+                self.values.append(key)
+                self.visit(item, depth)
+        for name, item in state.items():
+            if name not in HIDDEN and type(item) in VALUES:
+                self.values.append(item)
+        if type(value).__module__.split(".", 1)[0] not in SETTLED:
+            for name, item in state.items():
+                if not name.startswith("_") and type(item) not in VALUES:
+                    self.visit(item, depth)
+            self.visit(type(value).forward, depth)
+
+    def instance(self, value: Any, depth: int) -> None:
+        """Any other object: its attributes, and how it is called."""
+        kind = type(value)
+        self.identity(kind)
+        if kind.__module__.split(".", 1)[0] in SETTLED or not hasattr(kind, "__dict__"):
+            return self.identity(value)
+        if hasattr(value, "__dict__"):
+            self.mapping(value.__dict__, depth)
+        for name in getattr(kind, "__slots__", ()):
+            self.visit(getattr(value, name, None), depth)
+        call = getattr(kind, "__call__", None)
+        if isinstance(call, types.FunctionType):
+            self.visit(call, depth)
+
+
+@functools.cache
+def _visitor(kind: type) -> Callable[[_Walk, Any, int], None] | None:
+    by_kind: tuple[tuple[type | tuple[type, ...], Any], ...] = (
+        (types.FunctionType, _Walk.function),
+        (functools.partial, _Walk.partial),
+        (types.MethodType, _Walk.method),
+        (nn.Module, _Walk.module),
+        ((tuple, list, set, frozenset), _Walk.items),
+        (dict, _Walk.mapping),
+        ((np.ndarray, np.generic), _Walk.array),
+        ((Tensor, type, types.ModuleType, types.BuiltinFunctionType), None),
+    )
+    for base, visitor in by_kind:
+        if issubclass(kind, base):
+            return visitor  # type: ignore[no-any-return]
+    return _Walk.instance
+
+
+@functools.cache
+def _globals(code: types.CodeType) -> tuple[str, ...]:
+    """The names that a piece of code, and the functions inside it, look up."""
+    names = dict.fromkeys(code.co_names)
+    for value in code.co_consts:
+        if isinstance(value, types.CodeType):
+            names.update(dict.fromkeys(_globals(value)))
+    return tuple(names)

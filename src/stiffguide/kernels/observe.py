@@ -1,0 +1,109 @@
+"""One look at a field: run it on one row at a point, and keep the graph of what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import TreeSpec, tree_map_only, tree_unflatten
+
+from stiffguide.kernels.graph import Graph
+from stiffguide.kernels.interpret import Interpreter
+from stiffguide.kernels.schema import tensors
+from stiffguide.kernels.sources import Sources
+from stiffguide.kernels.traced import Leaf
+from stiffguide.layout import Layout
+from stiffguide.tensors import real_dtype
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A field and what its arguments are taken for."""
+
+    f: Callable[..., Any]
+    layout: Layout  # of one row
+    values: list[Any]  # leaves of args
+    tree: TreeSpec  # of args
+    leaves: list[Leaf]
+    captured_rows: int | None  # captured tensors of that length have the axis of rows
+
+
+class Observation(NamedTuple):
+    """What a field did at one point."""
+
+    graph: Graph
+    outputs: list[int]
+    sources: Sources
+    value: Tensor  # (F,), of f itself
+    rounded: str  # an operation in less precision than the state's
+
+
+def observe(s: Setting, t: Tensor, y: Tensor) -> Observation:
+    """Run the field at t (1,) and y (1, F)."""
+    graph = Graph()
+    graph.const(0.0)  # node 0: movements fill with it
+    sources = Sources(graph, len(s.leaves))
+    watch = Interpreter(graph, sources, s.layout.dtype)
+    t = t.to(real_dtype(s.layout.dtype)).clone()
+    t, y = t if s.layout.batched else t[0], y.clone()
+    components = [graph.add("y", index=i) for i in range(y.shape[1])]
+    watch.give(t, torch.tensor(graph.add("t")).reshape(t.shape), foreign=True)
+    watch.give(y, torch.tensor([components]), foreign=True)
+    values = [_argument(k, s, sources, watch) for k in range(len(s.values))]
+    args = tree_unflatten(values, s.tree)
+    with torch.no_grad(), watch, OneRow(s.captured_rows, sources, watch):
+        state = s.layout.unflatten(y, *((1,) if s.layout.batched else ()))
+        value = s.layout.flatten(s.f(t, state, *args), "the value of f")
+    outputs = watch.numbers(value).flatten().tolist()
+    return Observation(graph, outputs, sources, value.detach().reshape(-1), watch.rounded)
+
+
+def _argument(place: int, s: Setting, sources: Sources, watch: Interpreter) -> Any:
+    """A leaf of args as f sees it: one row, with the numbers of its nodes."""
+    value, role = s.values[place], s.leaves[place].role
+    if role == "fixed":
+        return value
+    if role == "number":
+        value = torch.tensor(value, dtype=torch.float64, device=s.layout.device)
+    else:
+        value = value.detach()[:1] if role == "row" else value.detach()[...]
+    watch.give(value, sources.lift(value, place, per_row=role == "row"), foreign=True)
+    return value
+
+
+class OneRow(TorchFunctionMode):
+    """Shows f the first row only of the captured tensors that have an axis of `rows`."""
+
+    def __init__(self, rows: int | None, sources: Sources, watch: Interpreter) -> None:
+        super().__init__()
+        self._rows = rows
+        self._sources = sources
+        self._watch = watch
+        self._shown: dict[int, tuple[Tensor, Tensor]] = {}  # by id; keeps the tensors alive
+        self._made: dict[int, Tensor] = {}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Exchange the arguments, and remember the results as f's own."""
+        if self._rows is None:
+            return func(*args, **(kwargs or {}))
+        args, kwargs = tree_map_only(Tensor, self._show, (args, kwargs or {}))
+        out = func(*args, **kwargs)
+        self._made.update((id(x), x) for x in tensors(out))
+        return out
+
+    def _show(self, tensor: Tensor) -> Tensor:
+        if id(tensor) in self._made or self._watch.knows(tensor):
+            return tensor
+        if tensor.ndim == 0 or tensor.shape[0] != self._rows:
+            return tensor
+        if id(tensor) not in self._shown:
+            row = tensor.detach()[:1]
+            self._watch.give(row, self._sources.capture(tensor, row), foreign=True)
+            self._shown[id(tensor)] = (tensor, row)
+        return self._shown[id(tensor)][1]
