@@ -25,7 +25,7 @@ class Mixture:
         flat = x.flatten(1)
         noisy = (self.s**2 + sigma.to(flat.dtype) ** 2).unsqueeze(-1)
         means = self.means.to(flat.dtype)
-        weights = torch.softmax(-torch.cdist(flat, means) ** 2 / (2 * noisy), -1)
+        weights = torch.softmax(-(torch.cdist(flat, means) ** 2) / (2 * noisy), -1)
         mean = weights @ means
         return (mean + self.s**2 / noisy * (flat - mean)).reshape(x.shape)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 import stiffguide as sg
 from stiffguide import Status
 
+
 def every() -> sg.EveryStep:
     return sg.EveryStep()
 
@@ -113,7 +114,14 @@ def test_a_stop_does_not_shorten_the_steps_after_it() -> None:
 def test_max_step_is_respected(name: str) -> None:
     for sign in (1, -1):
         found = sg.solve(
-            decay, real(1.0), 0.0, sign * 1.0, max_step=0.07, method=name, rtol=1e-2, save_at=every()
+            decay,
+            real(1.0),
+            0.0,
+            sign * 1.0,
+            max_step=0.07,
+            method=name,
+            rtol=1e-2,
+            save_at=every(),
         )
         assert found.success
         assert float(found.t.diff().abs().max()) <= 0.07 * (1 + 1e-12)

@@ -14,12 +14,14 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from stiffguide.errors import TableauError
 from stiffguide.exact import Matrix
 from stiffguide.order import elementary_weights, extra_stages, prove
 from stiffguide.tableau import Tableau
+from stiffguide.tensors import one_thread
 from stiffguide.trees import trees
 
 RESIDUAL = 1e-11  # a condition that float64 meets no better cannot be met
@@ -51,7 +53,9 @@ def continuous_extension(tableau: Tableau) -> Extension:
         return Extension(tableau.dense, tableau.dense_order)
     for order in range(tableau.order, 0, -1):
         for rows, smooth, degree in _shapes(tableau, order):
-            weights = _derive(tableau, order, rows, degree, smooth)
+            # matrices of 100 rows: threads that wait for each other take a hundred times as long
+            with one_thread():
+                weights = _derive(tableau, order, rows, degree, smooth)
             if weights is not None:
                 return Extension(weights, order)
     raise TableauError(f"{tableau.name}: no continuous extension with weights below {LARGEST:g}")
@@ -116,7 +120,7 @@ def _slopes(rows: int, degree: int) -> System:
 def _constrained(due: System, wanted: System) -> Iterator[Array]:
     """Least squares of `wanted` and of size, among the solutions of `due` if there are any."""
     matrix, right = due
-    u, s, vt = np.linalg.svd(matrix, full_matrices=True)
+    u, s, vt = (part.numpy() for part in torch.linalg.svd(torch.from_numpy(matrix)))
     rank = int((s > 1e-10 * s[0]).sum())
     inverse: Array = (vt[:rank].T / s[:rank]) @ u[:, :rank].T
     least, free = inverse @ right, vt[rank:].T
@@ -125,7 +129,8 @@ def _constrained(due: System, wanted: System) -> Iterator[Array]:
     for ridge in RIDGES:
         goal = np.concatenate((wanted[0], ridge * np.eye(len(least))))
         gap = np.concatenate((wanted[1], np.zeros(len(least)))) - goal @ least
-        solution: Array = least + free @ np.linalg.lstsq(goal @ free, gap, rcond=None)[0]
+        part = torch.linalg.lstsq(torch.from_numpy(goal @ free), torch.from_numpy(gap[:, None]))
+        solution: Array = least + free @ part.solution[:, 0].numpy()
         solution += inverse @ (right - matrix @ solution)
         solution[abs(solution) < NEGLIGIBLE] = 0.0
         yield solution

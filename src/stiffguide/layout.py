@@ -10,7 +10,6 @@ from torch import Tensor
 
 from stiffguide.errors import InputError
 
-
 NUMBERS = (int, float, complex)  # these are states of one entry, too
 
 
@@ -65,7 +64,9 @@ class Layout:
         if self._tree is None and isinstance(state, Tensor):
             return self._flat_leaf(state, 0, what)
         if _shape_of(state) != self._tree:
-            raise InputError(f"{what} is {_outline(_shape_of(state))}, y0 is {_outline(self._tree)}")
+            raise InputError(
+                f"{what} is {_outline(_shape_of(state))}, y0 is {_outline(self._tree)}"
+            )
         parts = [self._flat_leaf(leaf, i, what) for i, (_, leaf) in enumerate(_leaves(state, what))]
         return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 

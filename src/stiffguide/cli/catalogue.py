@@ -13,6 +13,7 @@ from stiffguide import stability
 from stiffguide.catalogue import TABLEAUX
 from stiffguide.cli.tables import Table, console
 from stiffguide.errors import InputError
+from stiffguide.guidance import soundness
 from stiffguide.order import AnyTableau
 
 IMPLICIT = "implicit RK (tableau only)"
@@ -27,8 +28,9 @@ def methods(family: str | None) -> None:
 
 def method_table(family: str | None = None) -> Table:
     """Every method and every tableau: orders, stages, stability, source."""
-    columns = ("name", "family", "order", "embedded", "stages", "stability", "dense", "source")
-    table = Table("Methods", columns, left=("name", "family", "stability", "source"))
+    columns = ("name", "family", "order", "embedded", "stages", "stability", "dense")
+    left = ("name", "family", "stability", "guidance", "source")
+    table = Table("Methods", (*columns, "guidance", "source"), left=left)
     families = {name: family_of(name) for name in dict.fromkeys((*TABLEAUX, *steppers.names()))}
     if family is not None:
         families = _only(family, families)
@@ -64,9 +66,20 @@ def _facts(name: str) -> tuple[Any, ...]:
     if tableau is None:
         assert method is not None
         embedded = "-" if method.error_order is None else method.error_order
-        return method.order, embedded, "-", "-", dense, "no tableau: a rule of this package"
+        source = "no tableau: a rule of this package"
+        return method.order, embedded, "-", "-", dense, "its own", source
     embedded = "-" if tableau.error_order is None else tableau.error_order
-    return tableau.order, embedded, tableau.stages, stability_of(tableau), dense, tableau.source
+    cost = "-" if method is None else guidance_of(tableau)
+    facts = (tableau.order, embedded, tableau.stages, stability_of(tableau), dense)
+    return (*facts, cost, tableau.source)
+
+
+def guidance_of(tableau: AnyTableau) -> str:
+    """What ErrorDirection costs with this pair: nothing, an evaluation a step, or it is unsound."""
+    found = soundness(tableau)
+    if not found.sound:
+        return "no"
+    return "free" if found.free else "+1 f"
 
 
 def stability_of(tableau: AnyTableau) -> str:

@@ -23,6 +23,7 @@ from stiffguide.cli.tables import Table
 from stiffguide.contracts import Output
 from stiffguide.output import EveryStep
 from stiffguide.problems import Problem
+from stiffguide.tensors import one_thread
 
 PROBLEMS = (
     "robertson",
@@ -65,7 +66,7 @@ def demo(folder: Path, rows: int, quick: bool, progress: bool | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     out = tables.console()
     show = sys.stderr.isatty() if progress is None else progress
-    with runs.one_thread():
+    with one_thread():
         written = _run_all(out, folder, rows, quick, show)
     out.print(f"{time.perf_counter() - start:.0f} s on one core; wrote")
     for path in written:

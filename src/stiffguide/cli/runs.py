@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -69,17 +68,6 @@ class Run:
     def _end(self) -> Tensor:
         y: Tensor = self.solution.y
         return y[0, -1] if self.solution.layout.batched else y[-1]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Small problems run fastest, and are timed most fairly, on one core."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def run(

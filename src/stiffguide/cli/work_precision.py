@@ -18,6 +18,7 @@ from stiffguide.cli.figures import Point
 from stiffguide.cli.tables import Table, console
 from stiffguide.errors import InputError
 from stiffguide.problems import Problem
+from stiffguide.tensors import one_thread
 
 BEST_OF = 2  # solves per point; the faster one counts
 
@@ -99,7 +100,7 @@ def measure(
     failures: list[str] = []
     pairs = [(name, rtol) for name in names for rtol in rtols]
     for name, rtol in tqdm(pairs, disable=not show, leave=False, unit="point"):
-        with runs.one_thread():
+        with one_thread():
             made = [
                 runs.run(problem, name, rtol, max_attempts=max_attempts) for _ in range(BEST_OF)
             ]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 Function = Callable[..., Any]
+TRUTHS = frozenset({"lt", "le", "eq", "ne", "and", "or", "not"})
 
 
 def canonical(value: float) -> float:
@@ -46,9 +47,9 @@ class NumpyOperations:
         return np.float64(value)
 
     def apply(self, op: str, values: Sequence[Any]) -> Any:
-        """One operation, without warnings."""
-        with np.errstate(all="ignore"):
-            return np.asarray(NUMPY[op](*values), dtype=np.float64)[()]
+        """One operation."""
+        result = NUMPY[op](*values)
+        return result * 1.0 if op in TRUTHS else result
 
 
 class TorchOperations:
@@ -64,7 +65,7 @@ class TorchOperations:
     def apply(self, op: str, values: Sequence[Any]) -> Any:
         """One operation."""
         result: Tensor = TORCH[op](*values)
-        return result.to(self._like.dtype)
+        return result.to(self._like.dtype) if op in TRUTHS else result
 
 
 def prepare(t: Any, y: Any, p: Any) -> tuple[Any, Any, Operations]:
@@ -81,7 +82,7 @@ def _sign(x: Any) -> Any:
 
 
 def _where(condition: Any, a: Any, b: Any) -> Any:
-    return np.where(np.asarray(condition) != 0, a, b)
+    return np.where(np.asarray(condition) != 0, a, b)[()]
 
 
 NUMPY: dict[str, Function] = {

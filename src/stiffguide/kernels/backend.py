@@ -14,7 +14,7 @@ from stiffguide import loop
 from stiffguide.contracts import Method
 from stiffguide.controllers import PID
 from stiffguide.errors import InputError, Status, UnsupportedError
-from stiffguide.kernels import coefficients
+from stiffguide.kernels import coefficients, trace
 from stiffguide.kernels.run import FEW, Ended, Kernel, Pieces, Task
 from stiffguide.layout import Layout
 from stiffguide.output import AtTimes, Dense, End, EveryStep, Trajectory
@@ -111,8 +111,6 @@ def prepare(
             f"kernel: {layout.features} components, at most {LARGEST} can be generated: "
             "use backend='eager'"
         )
-    from stiffguide.kernels import trace
-
     numbers = coefficients.of(method)
     traced = trace.field(f, args, layout, t0, y0)
     key = (traced.key, method.name)
@@ -178,7 +176,7 @@ def _task(kernel: Kernel, r: Request) -> Task:
         t0=r.t0,
         t1=p.stops[:, -1].contiguous(),
         y0=r.y0.detach().to(torch.float64).contiguous(),
-        parameters=kernel.traced.parameter_table(r.args, r.layout.rows),
+        parameters=kernel.traced.parameter_table(r.args, r.layout.rows).detach().contiguous(),
         rtol=_table(p.tolerance.rtol),
         atol=_table(p.tolerance.atol),
         controller=p.controller,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from stiffguide.continuous import continuous_extension
@@ -57,6 +58,7 @@ class Coefficients:
     filtered: bool = False  # the error goes through W^-1
 
 
+@lru_cache(maxsize=256)
 def of(method: Method) -> Coefficients:
     """The numbers of a method; raises UnsupportedError where no kernel is emitted for it."""
     if method.error_order is None:

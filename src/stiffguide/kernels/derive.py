@@ -69,9 +69,7 @@ def _chain(graph: Graph, number: int, node: Node, given: list[Tangent]) -> Tange
 def _where(graph: Graph, node: Node, given: list[Tangent]) -> Tangent:
     condition, zero = node.args[0], graph.const(0.0)
     _, a, b = given
-    return {
-        j: graph.add("where", condition, a.get(j, zero), b.get(j, zero)) for j in {**a, **b}
-    }
+    return {j: graph.add("where", condition, a.get(j, zero), b.get(j, zero)) for j in {**a, **b}}
 
 
 def _extreme(graph: Graph, node: Node, given: list[Tangent]) -> Tangent:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
 from stiffguide import loop, newton
 from stiffguide.kernels import steps
@@ -17,9 +16,7 @@ from stiffguide.kernels.coefficients import Coefficients
 from stiffguide.kernels.elimination import Elimination, plan
 from stiffguide.kernels.expressions import Printer, literal
 from stiffguide.kernels.graph import Node, digest
-
-if TYPE_CHECKING:
-    from stiffguide.kernels.traced import Traced
+from stiffguide.kernels.traced import Traced
 
 VERSION = "1"  # raise it where the same graph is to give another kernel
 INLINE_NODES = 120  # a field up to this size is inlined at every stage

@@ -6,13 +6,9 @@ the entry is a `__global__` function. Time and state are float64.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from stiffguide.kernels import emit_cpp
 from stiffguide.kernels.coefficients import Coefficients
-
-if TYPE_CHECKING:
-    from stiffguide.kernels.traced import Traced
+from stiffguide.kernels.traced import Traced
 
 NAME = "stiffguide_solve"
 THREADS = 64  # in a block: a row needs many registers

@@ -55,15 +55,16 @@ class _Walk:
         self._seen: dict[int, int] = {}
 
     def visit(self, value: Any, depth: int) -> None:
-        kind = type(value)
+        kind: type = type(value)
         if kind in VALUES:
             # 1, 1.0 and True are equal, nan is not equal to itself, 0.0 and -0.0 may differ
             self.values.append(kind)
             self.values.append(repr(value) if kind is float else value)
             return
-        place = self._seen.setdefault(id(value), len(self._seen))
+        met = len(self._seen)
+        place = self._seen.setdefault(id(value), met)
         self.values.append(place)
-        if place < len(self._seen) - 1:
+        if place < met:
             return  # the same object as before
         visitor = _visitor(kind) if depth <= DEEPEST else None
         if visitor is None:
@@ -160,9 +161,8 @@ class _Walk:
             self.mapping(value.__dict__, depth)
         for name in getattr(kind, "__slots__", ()):
             self.visit(getattr(value, name, None), depth)
-        call = getattr(kind, "__call__", None)
-        if isinstance(call, types.FunctionType):
-            self.visit(call, depth)
+        if callable(value) and isinstance(kind.__call__, types.FunctionType):
+            self.visit(kind.__call__, depth)
 
 
 @functools.cache

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from stiffguide.kernels import arithmetic
 from stiffguide.kernels.simplify import RULES
 
@@ -45,7 +47,7 @@ class Node(NamedTuple):
     op: str
     args: tuple[int, ...] = ()
     value: float = 0.0  # of a const
-    index: int = 0  # of y and p
+    index: int = 0  # type: ignore[assignment]  # of y and p
 
 
 @dataclass
@@ -102,7 +104,7 @@ class Graph:
         needed = self.needed(roots)
         entries = sorted(self.nodes[n].index for n in needed if self.nodes[n].op == "p")
         place = {entry: k for k, entry in enumerate(entries)}
-        graph, moved = Graph(), {}
+        graph, moved = Graph(), dict[int, int]()
         for number in needed:
             node = self.nodes[number]
             # no rule is applied again: the new node is the old one under another number
@@ -125,14 +127,17 @@ class Graph:
         """
         y, p, ops = arithmetic.prepare(t, y, p)
         values: dict[int, Any] = {}
-        for number in self.needed(roots):
-            node = self.nodes[number]
-            if node.op == "const":
-                values[number] = ops.constant(node.value)
-            elif node.op in LEAVES:
-                values[number] = t if node.op == "t" else (y, p)[node.op == "p"][..., node.index]
-            else:
-                values[number] = ops.apply(node.op, [values[a] for a in node.args])
+        with np.errstate(all="ignore"):
+            for number in self.needed(roots):
+                node = self.nodes[number]
+                if node.op == "const":
+                    values[number] = ops.constant(node.value)
+                elif node.op == "t":
+                    values[number] = t
+                elif node.op in LEAVES:
+                    values[number] = (y if node.op == "y" else p)[..., node.index]
+                else:
+                    values[number] = ops.apply(node.op, [values[a] for a in node.args])
         return [values[r] for r in roots]
 
 

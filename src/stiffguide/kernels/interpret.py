@@ -28,8 +28,13 @@ UNKNOWN = -1  # the number of an entry that has no scalar form
 LITERALS = frozenset({"lift", "lift_fresh", "lift_fresh_copy"})  # of a new torch.tensor(...)
 READS = frozenset({"_local_scalar_dense", "item", "is_nonzero", "equal", "allclose"})
 CREATIONS = frozenset(
-    ["zeros", "ones", "full", "arange", "linspace", "logspace", "eye", "empty", "empty_strided", "scalar_tensor", "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided", "tril_indices", "triu_indices", "_linalg_check_errors"]
-)
+    {
+        "zeros", "ones", "full", "arange", "linspace", "logspace", "eye", "empty", "empty_strided",
+        "scalar_tensor", "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros",
+        "new_ones", "new_full", "new_empty", "new_empty_strided", "tril_indices", "triu_indices",
+        "_linalg_check_errors",
+    }
+)  # fmt: skip
 CASTS = {"copy": "src", "_to_copy": "self", "convert_element_type": "a"}
 
 
@@ -37,13 +42,18 @@ class Interpreter(TorchDispatchMode):
     """Keeps node numbers beside tensors while it is entered."""
 
     def __init__(self, graph: Graph, sources: Sources, dtype: torch.dtype) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._graph = graph
         self._sources = sources
         self._eps = torch.finfo(dtype).eps
         self._numbers: dict[int, tuple[Tensor, Tensor]] = {}  # by id; keeps the tensors alive
         self._foreign: set[int] = set()  # storages that f must not write to
         self.rounded = ""  # an operation in less precision than the state's
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # torch would import its compiler, a second or more, to keep it away from this class
+        return False
 
     def give(self, tensor: Tensor, numbers: Tensor, *, foreign: bool = False) -> None:
         """Say what a tensor is; f may not change a foreign one in place."""
@@ -194,6 +204,7 @@ class Interpreter(TorchDispatchMode):
 
     def _cast(self, func: Any, source: Tensor, out: Tensor) -> Tensor:
         numbers = self.numbers(source).expand(out.shape)
+        change: tuple[Any, ...]
         if out.dtype == torch.bool and source.dtype != torch.bool:
             change = ("ne", self._graph.const(0.0))
         elif source.is_floating_point() and not out.is_floating_point():

@@ -18,6 +18,7 @@ Rows = list[list[Scalar]]
 def matmul(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
     """(..., I, K) times (..., K, J); products with a constant 0 leave no trace."""
     left, right = a.tolist(), b.mT.tolist()
+    pages: list[Any]
     if a.ndim == 3:
         pages = [_matmul(graph, m, n) for m, n in zip(left, right, strict=True)]
     else:

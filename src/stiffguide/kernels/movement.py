@@ -14,25 +14,25 @@ import torch
 from torch import Tensor
 
 MOVES = frozenset(
-    """
-    alias detach detach_copy clone contiguous lift lift_fresh lift_fresh_copy view _unsafe_view
-    reshape _reshape_copy _reshape_alias flatten expand expand_copy permute permute_copy transpose t
-    movedim squeeze unsqueeze select slice split split_with_sizes chunk unbind narrow diagonal
-    diag_embed index index_select gather take take_along_dim cat stack hstack vstack roll flip rot90
-    repeat tile unfold constant_pad_nd tril triu select_scatter slice_scatter diagonal_scatter
-    index_put _index_put_impl _unsafe_index _unsafe_index_put scatter index_copy index_fill
-    reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d repeat_interleave
-    broadcast_to view_as expand_as swapaxes im2col pixel_shuffle as_strided
-    """.split()
-)
+    {
+        "alias", "detach", "detach_copy", "clone", "contiguous", "view", "_unsafe_view", "reshape",
+        "_reshape_copy", "_reshape_alias", "flatten", "expand", "expand_copy", "permute",
+        "permute_copy", "transpose", "t", "movedim", "squeeze", "unsqueeze", "select", "slice",
+        "split", "split_with_sizes", "chunk", "unbind", "narrow", "diagonal", "diag_embed", "index",
+        "index_select", "gather", "take", "cat", "stack", "roll", "flip", "rot90", "repeat", "tile",
+        "unfold", "constant_pad_nd", "tril", "triu", "select_scatter", "slice_scatter",
+        "diagonal_scatter", "index_put", "_index_put_impl", "_unsafe_index", "_unsafe_index_put",
+        "scatter", "index_copy", "index_fill", "reflection_pad1d", "reflection_pad2d",
+        "replication_pad1d", "replication_pad2d", "repeat_interleave", "im2col", "pixel_shuffle",
+        "as_strided",
+    }
+)  # fmt: skip
 INDICES = frozenset({"index", "indices", "repeats"})  # arguments whose values must be known
 FILLS = frozenset({"value"})  # arguments that are numbers to fill with
 VIEWS = frozenset({"view", "_unsafe_view"})
 
 
-def move(
-    func: Callable[..., Any], base: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
+def move(func: Callable[..., Any], base: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Carry out a movement on node numbers."""
     if base in VIEWS:  # the numbers may lie in another order in memory
         return args[0].reshape(args[1])

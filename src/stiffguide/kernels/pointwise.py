@@ -1,8 +1,8 @@
 """What the pointwise operations of ATen are in terms of scalars.
 
 A formula takes the arguments of the operator's schema in their order: `Scalar`s for tensors and
-numbers, and what was given for the rest. Where torch has a choice of subgradient (relu, clamp, minimum at ties)
-the formula is written so that its derivative is torch's.
+numbers, and what was given for the rest. Where there is a choice of subgradient (relu, clamp), the
+formula is written so that its derivative is the one that torch takes.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ def _elu(x: Scalar, alpha: Scalar, scale: Scalar, input_scale: Scalar) -> Scalar
 
 
 def _round(x: Scalar, decimals: Scalar | None = None) -> Scalar:
-    scale = 10.0 ** (0.0 if decimals is None else decimals.constant or 0.0)
+    digits = None if decimals is None else decimals.constant
+    scale: float = 10.0 ** (digits or 0.0)
     return (x * scale).apply("round") / scale
 
 

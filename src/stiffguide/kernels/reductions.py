@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from stiffguide.kernels.graph import Graph
-from stiffguide.kernels.scalars import Scalar, sum_of, total
+from stiffguide.kernels.scalars import Scalar, total
 
 Dims = Sequence[int] | int | None
 Fold = Callable[[list[Scalar]], Scalar]

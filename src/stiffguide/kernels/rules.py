@@ -85,7 +85,7 @@ def _fused(first: str, second: str, g: Graph, a: Arguments) -> Tensor:
 
 
 def _accumulate(name: str, source: str, g: Graph, a: Arguments) -> Tensor:
-    kept = a["self"].clone(memory_format=torch.contiguous_format)
+    kept: Tensor = a["self"].clone(memory_format=torch.contiguous_format)
     places = destinations(name, kept.shape, a)
     flat = kept.reshape(-1)
     numbers = a[source]

@@ -6,7 +6,7 @@ import ctypes
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,9 +16,7 @@ from stiffguide.errors import Status
 from stiffguide.kernels import build, emit_cpp
 from stiffguide.kernels.coefficients import Coefficients
 from stiffguide.kernels.graph import digest
-
-if TYPE_CHECKING:
-    from stiffguide.kernels.traced import Traced
+from stiffguide.kernels.traced import Traced
 
 FEW = 4  # up to so many rows, one lane at a time is faster than many lanes that idle
 SHARE = 64  # rows that make another thread worth starting

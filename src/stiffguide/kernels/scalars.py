@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stiffguide.kernels.graph import Graph
 
+
 class Scalar:
     """Node `number` of `graph`."""
 

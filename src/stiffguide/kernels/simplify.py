@@ -11,12 +11,12 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from stiffguide.kernels.arithmetic import TRUTHS
+
 if TYPE_CHECKING:
     from stiffguide.kernels.graph import Graph
 
 Rule = Callable[..., "int | None"]  # (graph, *args) -> the number of an equal node, if simpler
-
-TRUTHS = frozenset({"lt", "le", "eq", "ne", "and", "or", "not"})
 
 
 def _inner(g: Graph, number: int, op: str) -> int | None:

@@ -48,10 +48,12 @@ class Sources:
 
     def lift(self, tensor: Tensor, source: int, *, per_row: bool) -> Tensor:
         """Node numbers in the shape of `tensor`, an entry of the table each."""
-        start, entries = len(self.parameters), range(tensor.numel())
-        self.parameters += [Parameter(source, k, per_row) for k in entries]
-        numbers = [self.graph.add("p", index=start + k) for k in entries]
+        numbers = [self._entry(source, k, per_row) for k in range(tensor.numel())]
         return torch.tensor(numbers, dtype=torch.int64).reshape(tensor.shape)
+
+    def _entry(self, source: int, element: int, per_row: bool) -> int:
+        self.parameters.append(Parameter(source, element, per_row))
+        return self.graph.add("p", index=len(self.parameters) - 1)
 
     def capture(self, tensor: Tensor, row: Tensor | None = None) -> Tensor:
         """Node numbers of a tensor that f reaches by itself; `row` is what f sees of it."""
@@ -64,11 +66,13 @@ class Sources:
         dense = readable(tensor)
         if not tensor.is_floating_point():
             return constants(self.graph, dense)
-        numbers = self.lift(dense, source, per_row=False)
-        if has_structure(tensor):
-            for value in STRUCTURAL:
-                numbers[(dense == value).cpu()] = self.graph.const(value)
-        return numbers
+        if not has_structure(tensor):
+            return self.lift(dense, source, per_row=False)
+        numbers = [
+            self.graph.const(v) if v in STRUCTURAL else self._entry(source, k, False)
+            for k, v in enumerate(dense.flatten().tolist())
+        ]
+        return torch.tensor(numbers, dtype=torch.int64).reshape(dense.shape)
 
 
 def _check(tensor: Tensor) -> None:

@@ -13,12 +13,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from functools import partial
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_structure
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from stiffguide.errors import InputError
 from stiffguide.kernels import agreement
@@ -52,6 +52,8 @@ def field(f: Function, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: Te
     _memory.move_to_end(_anchor(f))
     for traced in known:
         if traced.shape == shape and traced.fits(f, args, layout.rows):
+            known.remove(traced)
+            known.insert(0, traced)
             return traced
     with torch.no_grad():
         made = _trace(f, args, layout, t0, y0)
@@ -67,14 +69,16 @@ def _anchor(f: Function) -> Hashable:
     """The code behind a function, however it is wrapped."""
     while isinstance(f, (partial, MethodType)):
         f = f.func if isinstance(f, partial) else f.__func__
-    return f.__code__ if isinstance(f, FunctionType) else type(f)
+    return id(f.__code__) if isinstance(f, FunctionType) else id(type(f))
 
 
 def _shape(layout: Layout, y0: Tensor) -> Hashable:
     base = (layout.batched, layout.dtype, layout.device)
     if layout.single:
         return (*base, layout.feature_shape)
-    leaves, tree = tree_flatten(layout.unflatten(y0[:1], 1) if layout.batched else layout.unflatten(y0))
+    leaves, tree = tree_flatten(
+        layout.unflatten(y0[:1], 1) if layout.batched else layout.unflatten(y0)
+    )
     return (*base, str(tree), tuple(tuple(x.shape) for x in leaves))
 
 
@@ -124,27 +128,111 @@ def _leaf(value: Any, rows: int | None, numbers: bool) -> Leaf:
     return Leaf("shared", tuple(value.shape), value.dtype)
 
 
-def _attempt(
-    s: Setting, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: Tensor
-) -> Traced:
+def _attempt(s: Setting, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: Tensor) -> Traced:
+    """One reading of the arguments, traced and checked."""
     places = agreement.points(t0, y0)
-    seen, finite = [], 0
-    for t, y in itertools.islice(places, 2):
-        seen.append((t, y, _observe(s, t[:1], y[:1])))
-    _same(seen[0][2], seen[1][2])
-    traced = _assemble(s, args, seen[0][2])
+    looks = [(t, y, _observe(s, t[:1], y[:1])) for t, y in itertools.islice(places, 2)]
+    first, second = looks[0][2], looks[1][2]
+    _refuse_change(first, second)
+    traced = _assemble(s, args, first)
     p = torch.atleast_2d(traced.parameter_table(args, layout.rows))
-    for t, y, look in seen:
-        _check(agreement.disagreement(traced, t[:1], y[:1], p[:1], look.value[None]), look)
-        finite += bool(look.value.isfinite().all())
-    # rows together, which one row cannot show; and other points, where these told nothing
+    for t, y, look in looks:
+        _compare(traced, t[:1], y[:1], p[:1], look.value[None], first)
+    # Rows together show what one row cannot; values that are not finite show nothing.
+    telling = sum(bool(look.value.isfinite().all()) for _, _, look in looks) - layout.batched
     for t, y in places:
-        if finite >= 2 and not layout.batched:
+        if telling >= 2:
             break
         value = _evaluate(s.f, args, layout, t, y)
-        few = slice(0, 64)
-        _check(agreement.disagreement(traced, t[few], y[few], p[few], value[few]), seen[0][2])
-        finite += bool(value[few].isfinite().all())
-        if finite >= 3:
-            break
+        few = torch.linspace(0, layout.rows - 1, min(layout.rows, 64)).long()
+        _compare(traced, t[few], y[few], p[few] if len(p) > 1 else p, value[few], first)
+        telling += 1 + bool(value.isfinite().all())
     return traced
+
+
+def _evaluate(f: Function, args: tuple[Any, ...], layout: Layout, t: Tensor, y: Tensor) -> Tensor:
+    """f (B, F) at t (B,), y (B, F), as the eager loop evaluates it."""
+    t = t.to(real_dtype(layout.dtype))
+    value = f(t if layout.batched else t[0], layout.unflatten(y), *args)
+    return layout.flatten(value, "the value of f")
+
+
+def _observe(s: Setting, t: Tensor, y: Tensor) -> Observation:
+    """`observe`, with one kind of exception and the place in the user's code."""
+    try:
+        return observe(s, t, y)
+    except UntraceableError as error:
+        raise UntraceableError(f"{error}{_place(error)}") from None
+    except InputError as error:
+        raise UntraceableError(str(error)) from error
+    except Exception as error:
+        # watching must not change what f does: if f fails by itself, that is the user's to see
+        _evaluate(s.f, tree_unflatten(s.values, s.tree), s.layout, t.clone(), y.clone())
+        reason = str(error).strip().split("\n")[0]
+        raise UntraceableError(
+            f"f cannot be followed: {type(error).__name__}: {reason}{_place(error)}"
+        ) from error
+
+
+def _place(error: BaseException) -> str:
+    """Where in the user's code: the innermost frame that is not torch's or ours."""
+    frames = traceback.extract_tb(error.__traceback__)
+    for frame in reversed(frames):
+        if not frame.filename.startswith(FOREIGN):
+            return f" (line {frame.lineno} of {Path(frame.filename).name})"
+    return ""
+
+
+def _refuse_change(first: Observation, second: Observation) -> None:
+    same = (
+        first.outputs == second.outputs
+        and first.graph.text() == second.graph.text()
+        and first.sources.parameters == second.sources.parameters
+    )
+    if not same:
+        raise UntraceableError(
+            "f has another graph when it is traced again: it draws random numbers, counts its "
+            "calls, branches on numbers, or freezes values by .numpy(), .tolist() or "
+            "torch.tensor([y[0], ...]), for which torch.stack serves"
+        )
+    tensors = zip(first.sources.captured, second.sources.captured, strict=True)
+    if any(a is not b for a, b in tensors):
+        raise UntraceableError("f makes a tensor at each call in a way that cannot be followed")
+
+
+def _compare(
+    traced: Traced, t: Tensor, y: Tensor, p: Tensor, value: Tensor, look: Observation
+) -> None:
+    difference = agreement.disagreement(traced, t, y, p, value)
+    if difference:
+        hint = f"; f rounds, {look.rounded}" if look.rounded else ""
+        raise UntraceableError(f"f is not what its trace says: {difference}{hint}")
+
+
+def _assemble(s: Setting, args: tuple[Any, ...], look: Observation) -> Traced:
+    """Derive, keep what is needed, and name it."""
+    jac, dfdt = derivatives(look.graph, look.outputs)
+    roots = [*look.outputs, *jac.values(), *dfdt.values()]
+    graph, moved, entries = look.graph.pruned(roots)
+    outputs = [moved[n] for n in look.outputs]
+    jac = {place: moved[n] for place, n in jac.items()}
+    dfdt = {i: moved[n] for i, n in dfdt.items()}
+    sources = look.sources
+    captured = [
+        Captured(tensor, per_row, b"" if per_row else structure(tensor))
+        for tensor, per_row in zip(sources.captured, sources.per_row, strict=True)
+    ]
+    return Traced(
+        graph=graph,
+        features=len(outputs),
+        outputs=outputs,
+        parameters=[sources.parameters[k] for k in entries],
+        jac=jac,
+        dfdt=dfdt,
+        autonomous=all(node.op != "t" for node in graph.nodes),
+        key=digest(graph.text(), str(outputs), str(list(jac.items())), str(list(dfdt.items()))),
+        leaves=s.leaves,
+        captured=captured,
+        mark=fingerprint(s.f, *fixed(s.leaves, s.values)),
+        device=s.layout.device,
+    )

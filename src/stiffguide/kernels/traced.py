@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from itertools import groupby
+from math import prod
 from typing import Any
 
 import torch
@@ -15,6 +16,9 @@ from stiffguide.errors import InputError
 from stiffguide.kernels.fingerprint import Mark, fingerprint
 from stiffguide.kernels.graph import Graph
 from stiffguide.kernels.sources import Parameter, readable, structure
+
+NOTHING = Mark((), ())
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Leaf:
         return tuple(value.shape) == ((rows, *self.shape) if self.role == "row" else self.shape)
 
 
-@dataclass
+@dataclass(eq=False)
 class Captured:
     """A tensor that f reaches by itself, and what of its values is part of the graph."""
 
@@ -63,7 +67,7 @@ class Captured:
         return True
 
 
-@dataclass
+@dataclass(eq=False)
 class Traced:
     """A field as a scalar graph with its derivatives.
 
@@ -81,17 +85,25 @@ class Traced:
     key: str
     leaves: list[Leaf] = field(default_factory=list)
     captured: list[Captured] = field(default_factory=list)
-    mark: Mark = Mark((), ())
-    device: torch.device = torch.device("cpu")
+    mark: Mark = NOTHING
+    device: torch.device = CPU
     shape: Hashable = ()  # of the state
 
     def __post_init__(self) -> None:
-        self._columns = [
-            (source, per_row, torch.tensor([p.element for p in group], device=self.device))
-            for (source, per_row), group in groupby(
-                self.parameters, key=lambda p: (p.source, p.per_row)
-            )
-        ]
+        groups = groupby(self.parameters, key=lambda p: (p.source, p.per_row))
+        self._columns = [(*key, self._elements(key[0], list(group))) for key, group in groups]
+
+    def _elements(self, source: int, group: list[Parameter]) -> Tensor | None:
+        """Which entries of a source are in use; None: all, in their order."""
+        places = [p.element for p in group]
+        if source < len(self.leaves):
+            size = prod(self.leaves[source].shape)
+        else:
+            captured = self.captured[source - len(self.leaves)]
+            size = prod(captured.tensor.shape[int(captured.per_row) :])
+        if places == list(range(size)):
+            return None
+        return torch.tensor(places, device=self.device)
 
     def fits(self, f: Callable[..., Any], args: tuple[Any, ...], rows: int) -> bool:
         """Whether this is still f, for these arguments: no number that f was built of changed."""
@@ -121,9 +133,9 @@ class Traced:
                 raise InputError(f"a parameter has {value.shape[0]} rows, the state has {rows}")
             flat = readable(value).to(self.device, torch.float64)
             flat = flat.reshape(rows, -1) if per_row else flat.reshape(-1)
-            columns.append(flat[..., elements])
+            columns.append(flat if elements is None else flat[..., elements])
         if not any(per_row for _, per_row, _ in self._columns):
-            return columns[0] if len(columns) == 1 else torch.cat(columns)
+            return torch.cat(columns)
         return torch.cat([c if c.ndim == 2 else c.expand(rows, -1) for c in columns], -1)
 
 
