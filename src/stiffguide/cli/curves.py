@@ -39,7 +39,7 @@ METRICS = {"flow": FLOW, "frechet": "Frechet distance", "wasserstein": "sliced W
 @click.option("--nfe", default="6,8,12,16,24,32", show_default=True, help="budgets")
 @click.option("--metric", type=click.Choice(tuple(METRICS)), default="flow", show_default=True)
 @click.option("--grid", default="karras", show_default=True, help="a name, or a calibrated .json")
-@click.option("--seeds", type=samplers.SeedRange(), default="0-255", show_default=True)
+@click.option("--seeds", callback=samplers.seeds, default="0-255", show_default=True)
 @click.option("--w-stiff", type=float, default=0.75, show_default=True, help="of erk-guid")
 @click.option("--w-con", type=float, default=0.3, show_default=True, help="of erk-guid")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="picture to write")

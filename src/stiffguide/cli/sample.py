@@ -34,7 +34,7 @@ from stiffguide.errors import InputError, Status
 @click.option("--grid", default="karras", show_default=True, help="a name, or a calibrated .json")
 @click.option("--sigma-min", type=float, default=0.002, show_default=True)
 @click.option("--sigma-max", type=float, default=80.0, show_default=True)
-@click.option("--seeds", type=samplers.SeedRange(), default="0-63", show_default=True)
+@click.option("--seeds", callback=samplers.seeds, default="0-63", show_default=True)
 @click.option("--classes", help="digits such as 3 or 0,1,2, dealt out in turn  [default: any]")
 @click.option("--cfg", type=float, default=1.0, show_default=True, help="classifier-free scale")
 @click.option("--auto", type=float, default=1.0, show_default=True, help="autoguidance scale")
@@ -114,7 +114,7 @@ def _finish(
     found: dict[str, np.ndarray[Any, Any]], out: Path, png: Path | None, asked: dict[str, Any]
 ) -> None:
     with out.open("wb") as file:  # savez would add an ending to the name
-        np.savez(file, **found)
+        np.savez(file, x=found["x"], status=found["status"], nfe=found["nfe"], seeds=found["seeds"])
     if png is not None:
         title = f"{asked['method']}, {asked['guidance']} guidance, NFE {int(found['nfe'])}"
         figures.save(pictures.samples(found["x"], title), png)

@@ -58,12 +58,11 @@ def model(name: str, scale: float, auto: float, device: torch.device) -> Model:
 
 def guidance(name: str, w_stiff: float, w_con: float) -> Guidance | None:
     """A rule by name."""
-    return {
-        "none": lambda: None,
-        "erk-guid": lambda: ErkGuid(w_stiff, w_con),
-        "error-direction": lambda: ErrorDirection(),
-        "error-direction-3": lambda: ErrorDirection(order=3),
-    }[name]()
+    if name == "erk-guid":
+        return ErkGuid(w_stiff, w_con)
+    if name == "none":
+        return None
+    return ErrorDirection(order=3 if name == "error-direction-3" else 2)
 
 
 def levels(name: str, steps: int, low: float, high: float) -> Tensor:
@@ -89,22 +88,15 @@ def intervals(method: str, nfe: int) -> int:
     return max(1, nfe // 2) if method in TWO_CALLS else nfe
 
 
-class SeedRange(click.ParamType):
-    """Seeds such as 0-63, 7 or 1,5,9-12."""
-
-    name = "seeds"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> list[int]:
-        """A list of whole numbers."""
-        if isinstance(value, list):
-            return value
-        found: list[int] = []
-        try:
-            for part in str(value).split(","):
-                first, _, last = part.strip().partition("-")
-                found += range(int(first), int(last or first) + 1)
-        except ValueError:
-            self.fail(f"{value!r} is not a list of seeds; write 0-63 or 1,5,9-12", param, ctx)
-        return found
+def seeds(context: click.Context, option: click.Parameter, text: str) -> list[int]:
+    """Whole numbers from text such as 0-63, 7 or 1,5,9-12."""
+    found: list[int] = []
+    try:
+        for part in text.split(","):
+            first, _, last = part.strip().partition("-")
+            found += range(int(first), int(last or first) + 1)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{text!r} is not a list of seeds; write 0-63 or 1,5,9-12", context, option
+        ) from error
+    return found

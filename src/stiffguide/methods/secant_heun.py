@@ -41,7 +41,7 @@ class SecantHeun:
     family = "secant"
     implicit = False
     order = 2
-    error_order = 1
+    error_order: int | None = 1
     dense_order = 3
 
     def __init__(self, rank: int = 8, *, check: bool = True) -> None:

@@ -83,8 +83,11 @@ class Shards:
 
     def keep(self, index: int, x: Tensor, status: Tensor, nfe: int) -> None:
         """Write a finished chunk."""
-        arrays = {"x": x.cpu().numpy(), "status": status.cpu().numpy(), "nfe": np.array(nfe)}
-        _write(self._path(index), lambda file: np.savez(file, **arrays))
+        values, codes = x.cpu().numpy(), status.cpu().numpy()
+        _write(
+            self._path(index),
+            lambda file: np.savez(file, x=values, status=codes, nfe=np.array(nfe)),
+        )
 
     def gather(self) -> dict[str, np.ndarray[Any, Any]]:
         """All samples in the order of the seeds: x, status, nfe, seeds."""
