@@ -1,6 +1,6 @@
 """Guidance and samplers against the exact flow: two tables, on six analytic problems and a network.
 
-    python benchmarks/guidance.py                 # about ten minutes on one core
+    python benchmarks/guidance.py                 # about six minutes on one core
     python benchmarks/guidance.py --quick         # less than one
     python benchmarks/guidance.py --out docs/guidance_benchmark.md
 
@@ -116,7 +116,8 @@ def measure(case: Case, entries: Sequence[Entry], budgets: Sequence[int]) -> Err
 
 def mean(ratios: Array) -> Array:
     """The geometric mean over cases."""
-    return np.exp(np.log(ratios).mean(0))
+    found: Array = np.exp(np.log(ratios).mean(0))
+    return found
 
 
 def cells(values: Array, worst: Array | None = None) -> list[str]:
@@ -206,7 +207,9 @@ def report(
     where = f"problems: {', '.join(names)}; seeds {', '.join(map(str, seeds))}; {samples} samples"
     return "\n".join(
         [
-            f"<!-- benchmarks/guidance.py; {where} -->",
+            "# Guidance and samplers, measured\n",
+            f"Written by `benchmarks/guidance.py` ({where}): distances to the exact end points of "
+            "the flow from sigma 80 to 0.002.\n",
             "Median end-point error over Heun's: geometric mean (worst case).\n\n" + first,
             "\nMedian end-point error over the best unguided sampler on the Karras grid, with the "
             "digits network.\n\n" + second,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -46,7 +47,7 @@ def exact_path(denoiser, x: Tensor, levels: Sequence[float], steps: int = 40) ->
         return math.exp(l) * field(denoiser, x, math.exp(l))
 
     path = [x]
-    for a, b in zip(levels, levels[1:], strict=False):
+    for a, b in pairwise(levels):
         h = math.log(b / a) / steps
         for i in range(steps):
             l = math.log(a) + i * h

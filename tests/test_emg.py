@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from itertools import pairwise
 
 import pytest
 import torch
@@ -55,7 +56,7 @@ def estimate(d: Tensor, dp: Tensor, dq: Tensor | None, x: Tensor, levels) -> Ten
 def written_out(denoiser, x: Tensor, sigmas: list[float], points: int) -> Tensor:
     """EMG as a loop over formulas, with nothing shared and nothing clever."""
     ds, xs, c = [], [], None
-    for n, (a, b) in enumerate(zip(sigmas, sigmas[1:], strict=False)):
+    for n, (a, b) in enumerate(pairwise(sigmas)):
         d = denoiser(x, torch.full((len(x),), a, dtype=F64))
         if n == 0:
             ds, xs = [d], [x]

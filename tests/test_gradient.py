@@ -2,98 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from families import SOLVERS, close, real
+from families import METHODS, SOLVERS, close, real
 from torch import Tensor, nn
 
 import stiffguide as sg
 from stiffguide.problems import van_der_pol_field
 
-FAMILIES = [*SOLVERS, "dopri8", "rodas4", "rosenbrock23", "kencarp4", "trbdf2"]
+FAMILIES = [*SOLVERS, "dopri5", "rosenbrock23", "kencarp4"]
 every = pytest.mark.parametrize("name", FAMILIES)
-TIGHT = {"rtol": 1e-8, "atol": 1e-10}
-LOOSE = {"rosenbrock23", "trbdf2", "sdirk2"}  # of order 2: fewer digits at the same cost
 
 
 def tolerances(name: str) -> dict[str, float]:
-    return {"rtol": 1e-5, "atol": 1e-6} if name in LOOSE else TIGHT
+    return {"rtol": 1e-4, "atol": 1e-5} if METHODS[name].order < 3 else {"rtol": 1e-7, "atol": 1e-8}
 
 
-def central(function: Callable[[Tensor], Tensor], x: Tensor, width: float) -> Tensor:
-    """Derivatives of a number by every entry of x."""
-    found = torch.zeros_like(x)
-    for i in range(x.numel()):
-        step = torch.zeros_like(x).reshape(-1)
-        step[i] = width
-        step = step.reshape(x.shape)
-        found.view(-1)[i] = (function(x + step) - function(x - step)) / (2 * width)
-    return found
-
-
-def agree(name: str, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """The gradient of function(x), which is that of differences."""
-    leaf = x.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(function(leaf), leaf)
-    # the steps of the two solves differ: their errors are part of the difference
-    width, rtol = (3e-3, 2e-2) if name in LOOSE else (1e-3, 1e-4)
-    with torch.no_grad():
-        expected = central(function, x, width)
-    close(slope, expected, rtol=rtol, atol=rtol * float(expected.abs().max()))
-    return slope
+def agree(name: str, found: Tensor, exact: Tensor, leaf: Tensor) -> None:
+    """Equal values, and equal gradients of a sum with uneven weights."""
+    weights = torch.linspace(1, 2, exact.numel(), dtype=torch.float64).reshape(exact.shape)
+    slopes = [torch.autograd.grad((y * weights).sum(), leaf)[0] for y in (found, exact)]
+    rtol = 100 * tolerances(name)["rtol"]
+    close(found.detach(), exact.detach(), rtol=rtol, atol=rtol)
+    assert slopes[1].abs().min() > 0.01
+    close(*slopes, rtol=rtol, atol=rtol * float(slopes[1].abs().max()))
 
 
 def forced(t: Tensor, y: Tensor, k: Tensor) -> Tensor:
-    """Non-autonomous, coupled, nonlinear, and a little stiff."""
-    fast = torch.stack((-20 * (y[..., 0] - torch.cos(t)), -y[..., 1] * y[..., 0]), -1)
-    return k[..., 0:1] * fast + torch.stack((y[..., 1] * k[..., 1], torch.sin(k[..., 1] * t)), -1)
+    """Non-autonomous, coupled, nonlinear, and a little stiff; `flow` is its solution."""
+    a, b, c = y.unbind(-1)
+    pace = 1 + 0.5 * torch.cos(t)
+    stiff = -20 * k[2] * (c - torch.sin(t))
+    return torch.stack((pace * k[0] * a * (1 - a), -pace * k[1] * a * b, stiff), -1)
 
 
-Y0, K = real(0.5, 1.0), real(1.0, 0.7)
+def flow(t: Tensor, y0: Tensor, k: Tensor) -> Tensor:
+    """A logistic curve in a time of its own, what it eats, and a fast relaxation."""
+    a, b, c = y0.unbind(-1)
+    grown = torch.exp(k[0] * (t + 0.5 * torch.sin(t)))
+    whole = 1 + a * (grown - 1)
+    rate = 20 * k[2]
+    slow = (rate**2 * torch.sin(t) - rate * torch.cos(t)) / (1 + rate**2)
+    fast = (c + rate / (1 + rate**2)) * torch.exp(-rate * t)
+    return torch.stack((a * grown / whole, b * whole ** (-k[1] / k[0]), slow + fast), -1)
+
+
+Y0, K = real(0.3, 1.0, 0.5), real(1.0, 0.7, 0.5)
+
+
+def test_the_flow_solves_the_field() -> None:
+    t = real(0.4)[0]
+    slope = torch.autograd.functional.jacobian(lambda t: flow(t, Y0, K), t)
+    close(slope, forced(t, flow(t, Y0, K), K))
+    close(flow(0 * t, Y0, K), Y0)
 
 
 @every
 def test_gradients_by_the_start(name: str) -> None:
-    def end(y0: Tensor) -> Tensor:
-        found = sg.solve(forced, y0, 0.0, 1.0, args=(K,), method=name, **tolerances(name))
-        return (found.y[-1] * real(1.0, 2.0)).sum()
-
-    agree(name, end, Y0)
+    y0 = Y0.clone().requires_grad_()
+    found = sg.solve(forced, y0, 0.0, 0.2, args=(K,), method=name, **tolerances(name))
+    agree(name, found.y[-1], flow(real(0.2)[0], y0, K), y0)
 
 
 @every
 def test_gradients_by_arguments_through_saved_times(name: str) -> None:
-    def total(k: Tensor) -> Tensor:
-        found = sg.solve(
-            forced,
-            Y0,
-            0.0,
-            1.0,
-            args=(k,),
-            method=name,
-            save_at=[0.0, 0.3, 0.31, 1.0],
-            **tolerances(name),
-        )
-        return (found.y * real(1.0, -2.0, 0.5, 1.0).unsqueeze(1)).sum()
-
-    agree(name, total, K)
+    k, times = K.clone().requires_grad_(), real(0.0, 0.3, 0.31, 1.0)
+    settings = {"args": (k,), "save_at": times, "method": name, **tolerances(name)}
+    found = sg.solve(forced, Y0, 0.0, 1.0, **settings)
+    agree(name, found.y, flow(times.unsqueeze(1), Y0, k).squeeze(1), k)
 
 
 @every
-def test_gradients_by_what_a_field_closes_over(name: str) -> None:
-    def backwards(k: Tensor) -> Tensor:
-        def f(t: Tensor, y: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-            value = forced(t, torch.stack(y), k)
-            return value[0], value[1]
+def test_gradients_by_what_a_field_closes_over_backwards_and_dense(name: str) -> None:
+    k = K.clone().requires_grad_()
 
-        start = (Y0[0], Y0[1])
-        found = sg.solve(f, start, 0.5, 0.3, method=name, dense=True, **tolerances(name))
-        return found.y[0].sum() + found.at(0.42)[1]
+    def f(t: Tensor, y: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        value = forced(t, torch.cat((y[0], y[1])), k)
+        return value[:1], value[1:]
 
-    agree(name, backwards, K)
+    start = flow(real(0.1)[0], Y0, k).detach()
+    found = sg.solve(
+        f, (start[:1], start[1:]), 0.1, 0.0, dense=True, method=name, **tolerances(name)
+    )
+    # there is no formula for a start at 0.1: the adjoint of forward integration is one
+    back = torch.autograd.functional.jacobian(lambda y: flow(real(0.1)[0], y, K), Y0)
+    by_k = torch.autograd.functional.jacobian(lambda k: flow(real(0.1)[0], Y0, k), K)
+    expected = -torch.linalg.solve(back, by_k)
+    slopes = [
+        torch.autograd.grad(part, k, retain_graph=True)[0] for part in torch.cat(found.y, -1)[0]
+    ]
+    rtol = 1000 * tolerances(name)["rtol"]
+    close(torch.stack(slopes), expected, rtol=rtol, atol=rtol)
+    (middle,) = torch.autograd.grad(found.at(0.05)[0].sum(), k)
+    assert middle[0].abs() > 1e-3
 
 
 class Net(nn.Module):
@@ -114,7 +117,8 @@ def test_gradients_by_parameters_of_a_module(name: str) -> None:
     parameters = list(net.parameters())
 
     def loss() -> Tensor:
-        found = sg.solve(net, Y0, 0.0, 1.0, method=name, save_at=[0.5, 1.0], **tolerances(name))
+        settings = {"save_at": [0.2, 0.5], "method": name, **tolerances(name)}
+        found = sg.solve(net, real(0.5, 1.0), 0.0, 0.5, **settings)
         return found.y.square().sum()
 
     slopes = torch.autograd.grad(loss(), parameters)
@@ -124,12 +128,11 @@ def test_gradients_by_parameters_of_a_module(name: str) -> None:
     for sign in (1, -1):
         with torch.no_grad():
             for p, d in zip(parameters, direction, strict=True):
-                p += sign * 1e-3 * d
+                p += sign * 1e-4 * d
             ends.append(loss())
             for p, d in zip(parameters, direction, strict=True):
-                p -= sign * 1e-3 * d
-    rtol = 2e-2 if name in LOOSE else 1e-4
-    close(along, (ends[0] - ends[1]) / 2e-3, rtol=rtol)
+                p -= sign * 1e-4 * d
+    close(along, (ends[0] - ends[1]) / 2e-4, rtol=max(1e-3, 100 * tolerances(name)["rtol"]))
 
 
 @every
@@ -146,8 +149,8 @@ def test_gradients_of_a_batch_are_those_of_its_rows(name: str) -> None:
             args=(mu[rows],),
             batched=True,
             method=name,
-            rtol=1e-5,
-            atol=1e-6,
+            rtol=1e-4,
+            atol=1e-5,
         )
         assert found.success.all()
         return found.y[:, 0]
@@ -168,26 +171,19 @@ def test_gradients_of_a_batch_are_those_of_its_rows(name: str) -> None:
 @every
 def test_a_rejected_attempt_that_was_not_finite_leaves_no_nan(name: str) -> None:
     met: list[bool] = []
+    k = real(1.0)[0].requires_grad_()
 
-    def end(k: Tensor) -> Tensor:
-        def f(t: Tensor, y: Tensor) -> Tensor:
-            value = -torch.sqrt(y) * k  # reaches its border at t = 2: beyond it, nan
-            met.append(bool(torch.isnan(value).any()))
-            return value
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        value = -50 * k * torch.sqrt(y) ** 2  # nan where a long step overshoots 0
+        met.append(bool(torch.isnan(value).any()))
+        return value
 
-        settings = {"method": name, "first_step": 1.9, **tolerances(name)}
-        return sg.solve(f, real(1.0), 0.0, 1.9, **settings).raise_if_failed().y.sum()
-
-    k = real(1.0).requires_grad_()
-    value = end(k)
-    assert any(met) or {name} <= METHODS_THAT_STAY_INSIDE
-    (slope,) = torch.autograd.grad(value, k)
-    # y(1.9) = (1 - k 0.95)^2
-    close(value, real(0.05**2)[0], rtol=0.2 if name in LOOSE else 1e-3)
-    close(slope, real(-2 * 0.05 * 0.95), rtol=0.2 if name in LOOSE else 1e-3)
-
-
-METHODS_THAT_STAY_INSIDE: set[str] = set()
+    settings = {"method": name, "first_step": 0.1, "rtol": 1e-4, "atol": 1e-6}
+    found = sg.solve(f, real(1.0), 0.0, 0.1, **settings).raise_if_failed()
+    assert any(met)
+    (slope,) = torch.autograd.grad(found.y.sum(), k)
+    close(found.y.detach(), torch.exp(-5 * k.detach()).reshape(1, 1), rtol=2e-2)
+    close(slope, -5 * torch.exp(-5 * k.detach()), rtol=2e-2)
 
 
 @every
@@ -229,8 +225,9 @@ def test_a_failed_row_leaves_the_gradients_of_the_others_alone(name: str) -> Non
         1.0,
         batched=True,
         method=name,
-        rtol=1e-4,
-        atol=1e-6,
+        rtol=1e-3,
+        atol=1e-4,
+        max_attempts=40,
     )
     assert found.success.tolist() == [True, False, True]
     (slope,) = torch.autograd.grad(found.y[[0, 2]].sum(), k)
@@ -240,8 +237,8 @@ def test_a_failed_row_leaves_the_gradients_of_the_others_alone(name: str) -> Non
 @pytest.mark.parametrize("name", ["tsit5", "rodas5p", "kencarp4"])
 def test_gradcheck_of_fixed_steps(name: str) -> None:
     def end(y0: Tensor, k: Tensor) -> Tensor:
-        settings = {"method": name, "controller": sg.Fixed(0.1), "rtol": 1e-9, "atol": 1e-11}
-        return sg.solve(forced, y0, 0.0, 0.2, args=(k,), **settings).y[-1]
+        settings = {"method": name, "controller": sg.Fixed(0.05), "rtol": 1e-9, "atol": 1e-11}
+        return sg.solve(forced, y0, 0.0, 0.1, args=(k,), **settings).y[-1]
 
     leaves = (Y0.clone().requires_grad_(), K.clone().requires_grad_())
     assert torch.autograd.gradcheck(end, leaves, rtol=1e-5, atol=1e-7)
@@ -250,14 +247,17 @@ def test_gradcheck_of_fixed_steps(name: str) -> None:
 @every
 def test_a_written_jacobian_and_differences_give_the_same_gradient(name: str) -> None:
     def jac(t: Tensor, y: Tensor, k: Tensor) -> Tensor:
-        zero = torch.zeros_like(k[0])
-        rows = (-20 * k[0] + zero, k[1] + zero, -k[0] * y[1], -k[0] * y[0])
-        return torch.stack(rows).reshape(2, 2)
+        a, b, _ = y
+        pace, zero = 1 + 0.5 * torch.cos(t), torch.zeros_like(a)
+        first = (pace * k[0] * (1 - 2 * a), zero, zero)
+        second = (-pace * k[1] * b, -pace * k[1] * a, zero)
+        return torch.stack((*first, *second, zero, zero, -20 * k[2])).reshape(3, 3)
 
     slopes = []
     for how in (None, jac, "differences"):
         k = K.clone().requires_grad_()
-        found = sg.solve(forced, Y0, 0.0, 1.0, args=(k,), jac=how, method=name, rtol=1e-5)
+        settings = {"jac": how, "method": name, "rtol": 1e-4, "atol": 1e-5}
+        found = sg.solve(forced, Y0, 0.0, 0.3, args=(k,), **settings)
         slopes.append(torch.autograd.grad(found.y.sum(), k)[0])
     for slope in slopes[1:]:
         close(slope, slopes[0], rtol=5e-3)
@@ -275,26 +275,26 @@ def graphs(found: sg.Solution) -> list[bool]:
 @every
 def test_no_graph_is_kept_when_nothing_requires_grad(name: str) -> None:
     settings: dict[str, Any] = {"method": name, "dense": True, "rtol": 1e-3}
-    found = sg.solve(forced, Y0, 0.0, 1.0, args=(K,), **settings)
+    found = sg.solve(forced, Y0, 0.0, 0.6, args=(K,), **settings)
     assert not any(graphs(found))
     net = Net()
     with torch.no_grad():
-        assert not any(graphs(sg.solve(net, Y0.clone().requires_grad_(), 0.0, 1.0, **settings)))
+        start = real(0.5, 1.0).requires_grad_()
+        assert not any(graphs(sg.solve(net, start, 0.0, 1.0, **settings)))
     with torch.inference_mode():
-        assert torch.isfinite(sg.solve(net, Y0, 0.0, 1.0, **settings).y).all()
+        assert torch.isfinite(sg.solve(net, real(0.5, 1.0), 0.0, 1.0, **settings).y).all()
     net.requires_grad_(False)
-    assert not any(graphs(sg.solve(net, Y0, 0.0, 1.0, **settings)))
+    assert not any(graphs(sg.solve(net, real(0.5, 1.0), 0.0, 1.0, **settings)))
     net.requires_grad_(True)
-    recorded = sg.solve(net, Y0, 0.0, 1.0, **settings)
-    assert recorded.y.requires_grad
-    close(recorded.y.detach(), sg.solve(net.requires_grad_(False), Y0, 0.0, 1.0, **settings).y)
+    assert all(graphs(sg.solve(net, real(0.5, 1.0), 0.0, 1.0, **settings))[:1])
 
 
 @every
 def test_values_do_not_depend_on_whether_someone_differentiates(name: str) -> None:
-    settings = {"method": name, "rtol": 1e-5, "atol": 1e-6, "save_at": [0.2, 1.0]}
-    plain = sg.solve(forced, Y0, 0.0, 1.0, args=(K,), **settings)
-    recorded = sg.solve(forced, Y0, 0.0, 1.0, args=(K.clone().requires_grad_(),), **settings)
-    close(recorded.y.detach(), plain.y, rtol=1e-6)
+    settings = {"method": name, "rtol": 1e-4, "atol": 1e-5, "save_at": [0.2, 0.6]}
+    plain = sg.solve(forced, Y0, 0.0, 0.6, args=(K,), **settings)
+    recorded = sg.solve(forced, Y0, 0.0, 0.6, args=(K.clone().requires_grad_(),), **settings)
+    # implicit stages take one Newton step more where they are recorded
+    close(recorded.y.detach(), plain.y, rtol=1e-5)
     assert int(recorded.stats.accepted) == int(plain.stats.accepted)
     assert int(recorded.status) == 0

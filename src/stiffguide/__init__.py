@@ -11,6 +11,7 @@ from stiffguide.errors import (
     TableauError,
     UnsupportedError,
 )
+from stiffguide.kernels import Compiled, compile
 from stiffguide.output import AtTimes, End, EveryStep, SteadyState
 from stiffguide.solution import Solution, Stats
 from stiffguide.solve import solve
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 __all__ = [
     "PID",
     "AtTimes",
+    "Compiled",
     "End",
     "EveryStep",
     "Fixed",
@@ -40,6 +42,7 @@ __all__ = [
     "Tableau",
     "TableauError",
     "UnsupportedError",
+    "compile",
     "controllers",
     "output",
     "problems",

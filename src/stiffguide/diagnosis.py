@@ -22,8 +22,21 @@ class Finding(NamedTuple):
     finite: Tensor  # (B,) bool: f at the ends of the attempt
 
 
-def examine(p: Problem, s: Live) -> Finding:
-    """Repeat the last attempt: the state of a failed row is the one that it failed from."""
+def examine(p: Problem, s: Live) -> Finding | None:
+    """Repeat the last attempt: the state of a failed row is the one that it failed from.
+
+    None where no row failed by itself, or f would not have it.
+    """
+    stopped = [int(st) for st in Status if st.ok or st is Status.INTERRUPTED]
+    if not bool((~torch.isin(s.status, torch.tensor(stopped, device=s.status.device))).any()):
+        return None
+    try:
+        return _examine(p, s)
+    except Exception:  # of the user's f, beyond what it was made for: there is still a sentence
+        return None
+
+
+def _examine(p: Problem, s: Live) -> Finding:
     with torch.no_grad():
         clip = aim(p, s, s.status != int(Status.SUCCESS))
         step = p.method.step(p.f, clip.t0, clip.dt, s.y, s.f0, s.method, p.tolerance)
@@ -44,7 +57,9 @@ def _worst(p: Problem, step: Step) -> Tensor:
     return worst
 
 
-def sentence(p: Problem, s: Live, found: Finding, row: int, component: str, many: bool) -> str:
+def sentence(
+    p: Problem, s: Live, found: Finding | None, row: int, component: str | None, many: bool
+) -> str:
     """The failure of one row: which, where, why, and the way out."""
     status = Status(int(s.status[row]))
     who = f"row {row}: " if many else ""
@@ -54,6 +69,8 @@ def sentence(p: Problem, s: Live, found: Finding, row: int, component: str, many
         return text
     if status is Status.NON_FINITE and not bool(torch.isfinite(s.f0[row]).all()):
         return text + "; f is not finite at the start: check y0 and the arguments of f"
+    if found is None:
+        return text + ". " + _advice(p, status, 0.0)
     text += f"; the largest scaled error is in {component}"
     stiffness = float(found.stiffness[row])
     if stiffness == stiffness and stiffness < float("inf"):

@@ -139,21 +139,18 @@ def attempt(p: Problem, s: Live) -> Live:
         f1, turned = _depart(p, s, end, reached & ~arrived)
     t = torch.where(accept, end.t1, s.t)
     attempts = s.attempts + clip.live
-    status = torch.where(
-        clip.live & (attempts >= p.max_attempts), int(Status.MAX_ATTEMPTS), s.status
-    )
-    if p.controller.adaptive:
-        lost = clip.live & (dt_next.abs() <= _resolution(t))
-        status = torch.where(lost & sound, int(Status.DT_TOO_SMALL), status)
-        status = torch.where(lost & ~sound, int(Status.NON_FINITE), status)
-    else:
-        status = torch.where(clip.live & ~usable, int(Status.NOT_CONVERGED), status)
-        status = torch.where(clip.live & ~sound, int(Status.NON_FINITE), status)
-    status = torch.where(arrived, int(Status.SUCCESS), status)
     piece = Piece(p, s, step, end)
     stopped = _record(p, Moment(s.t, end.t1, s.y, end.y1, end.f1, accept, piece))
+    # what a row can end by, the weightiest last
+    endings = [(attempts >= p.max_attempts, Status.MAX_ATTEMPTS)]
+    if p.controller.adaptive:
+        lost = dt_next.abs() <= _resolution(t)
+        endings += [(lost & sound, Status.DT_TOO_SMALL), (lost & ~sound, Status.NON_FINITE)]
+    else:
+        endings += [(~usable, Status.NOT_CONVERGED), (~sound, Status.NON_FINITE)]
     if stopped is not None:
-        status = torch.where(stopped & clip.live & ~arrived, int(Status.EVENT), status)
+        endings.append((stopped, Status.EVENT))
+    endings.append((arrived, Status.SUCCESS))
 
     return Live(
         t=t,
@@ -163,7 +160,7 @@ def attempt(p: Problem, s: Live) -> Live:
         method=select(accept, step.state, p.method.retry(s.method, step.state)),
         controller=select(clip.live, verdict.state, s.controller),
         guidance=select(accept, end.guidance, s.guidance),
-        status=status,
+        status=_ended(s.status, clip.live, endings),
         stop=torch.clamp(s.stop + reached, max=p.stops.shape[1] - 1),
         attempts=attempts,
         accepted=s.accepted + accept,
@@ -280,6 +277,13 @@ def _spent(work: Work, more: Tensor | int, t: Tensor) -> Tensor:
     return torch.stack(
         [n if isinstance(n, Tensor) else torch.full_like(t, n, dtype=torch.int64) for n in counts]
     )
+
+
+def _ended(status: Tensor, live: Tensor, endings: list[tuple[Tensor, Status]]) -> Tensor:
+    """The status of the rows (B,) after an attempt; a later ending outweighs the ones before."""
+    for which, ending in endings:
+        status = torch.where(live & which, int(ending), status)
+    return status
 
 
 def _end(s: Live, which: Tensor, status: Status) -> Live:

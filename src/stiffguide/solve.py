@@ -31,6 +31,7 @@ TUNING: dict[str, PID] = {
     "ESDIRK": PID(pcoeff=0.3, icoeff=0.4, hold=(1.0, 1.2)),
     "SDIRK": PID(pcoeff=0.3, icoeff=0.4, hold=(1.0, 1.2)),
 }
+MOST_SENTENCES = 1000  # rows of a batch whose ending is put into words
 LARGEST_DENSE = 4096  # a dense Jacobian of this size takes 134 MB a row
 
 
@@ -143,9 +144,10 @@ def _start(p: loop.Problem, t0: Tensor, y0: Tensor, f0: Tensor, first: float | N
 
 
 def _evaluate_first(flat: field.Flat, t0: Tensor, y0: Tensor) -> Tensor:
-    before = y0._version
+    watched = not y0.is_inference()  # such tensors keep no count of their changes
+    before = y0._version if watched else 0
     f0 = flat(t0, y0)
-    if y0._version != before:
+    if watched and y0._version != before:
         raise InputError("f changes y in place; return a new tensor instead (y.clone() first)")
     return f0
 
@@ -282,13 +284,19 @@ def _solution(
 
 
 def _messages(p: loop.Problem, s: loop.Live, layout: Layout) -> dict[int, str]:
-    ended = torch.nonzero(s.status != int(Status.SUCCESS)).flatten().tolist()
+    ended = torch.nonzero(s.status != int(Status.SUCCESS)).flatten()[:MOST_SENTENCES].tolist()
     if not ended:
         return {}
     found = diagnosis.examine(p, s)
+    worst = [None] * layout.rows if found is None else found.component.tolist()
     return {
         row: diagnosis.sentence(
-            p, s, found, row, layout.component(int(found.component[row])), layout.batched
+            p,
+            s,
+            found,
+            row,
+            component=None if worst[row] is None else layout.component(worst[row]),
+            many=layout.batched,
         )
         for row in ended
     }

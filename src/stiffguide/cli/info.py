@@ -7,16 +7,15 @@ import os
 import platform
 import shutil
 import subprocess
-from pathlib import Path
 
 import click
 import torch
 
 from stiffguide import __version__
 from stiffguide.cli.tables import Table, console
+from stiffguide.kernels import build
 
 PACKAGES = ("torch", "numpy", "scipy", "click", "rich", "tqdm", "matplotlib", "diffusers")
-COMPILERS = ("g++", "clang++", "c++")
 
 
 @click.command()
@@ -33,7 +32,7 @@ def info() -> None:
         table.add(name, what)
     table.add("C++ compiler", compiler())
     table.add("nvcc", shutil.which("nvcc") or "not found")
-    table.add("cache", cache_directory())
+    table.add("kernel cache", build.folder())
     table.show(console())
 
 
@@ -53,20 +52,13 @@ def devices() -> dict[str, str]:
 
 
 def compiler() -> str:
-    """The first C++ compiler of CXX and the usual names, with its version."""
-    for name in (os.environ.get("CXX", ""), *COMPILERS):
-        path = shutil.which(name) if name else None
-        if path is None:
-            continue
-        answer = subprocess.run(
-            [path, "--version"], capture_output=True, text=True, check=False, timeout=20
-        )
-        return f"{path} ({answer.stdout.splitlines()[0] if answer.stdout else 'no version'})"
-    return "not found"
-
-
-def cache_directory() -> Path:
-    """Where generated files are kept: STIFFGUIDE_CACHE, or the user's cache."""
-    given = os.environ.get("STIFFGUIDE_CACHE")
-    home = os.environ.get("XDG_CACHE_HOME")
-    return Path(given) if given else (Path(home) if home else Path.home() / ".cache") / "stiffguide"
+    """The C++ compiler that kernels are built with, and its version."""
+    try:
+        command = build.compiler()
+    except build.BuildError as error:
+        return str(error)
+    answer = subprocess.run(
+        [*command, "--version"], capture_output=True, text=True, check=False, timeout=20
+    )
+    version = answer.stdout.splitlines()[0] if answer.stdout else "no version"
+    return f"{shutil.which(command[0])} ({version})"

@@ -78,6 +78,7 @@ def run(
     atol: float | None = None,
     max_attempts: int = MOST_ATTEMPTS,
     save_at: Tensor | Output | None = None,
+    backend: str = "eager",
     progress: bool = False,
 ) -> Run:
     """Solve a problem; its y0 may hold rows. `atol` defaults to what the problem asks for."""
@@ -95,6 +96,7 @@ def run(
         batched=problem.y0.ndim == 2,
         save_at=save_at,
         max_attempts=max_attempts,
+        backend=backend,
         progress=progress,
     )
     return Run(problem, method, rtol, solution, time.perf_counter() - start)

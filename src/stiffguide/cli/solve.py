@@ -34,6 +34,13 @@ positive = click.FloatRange(min=0, min_open=True)
 @click.option("--batch", "rows", type=click.IntRange(min=1), help="solve this many perturbed rows")
 @click.option("--seed", type=int, default=0, show_default=True, help="of the perturbations")
 @click.option("--max-attempts", type=click.IntRange(min=1), default=100_000, show_default=True)
+@click.option(
+    "--backend",
+    type=click.Choice(["eager", "kernel", "auto"]),
+    default="eager",
+    show_default=True,
+    help="kernel: generated native code",
+)
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="picture to write")
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="npz to write")
 @click.option("--progress/--no-progress", default=None, help="show how far the solve is")
@@ -46,6 +53,7 @@ def solve(
     rows: int | None,
     seed: int,
     max_attempts: int,
+    backend: str,
     plot: Path | None,
     save: Path | None,
     progress: bool | None,
@@ -63,7 +71,8 @@ def solve(
         atol=atol,
         max_attempts=max_attempts,
         save_at=runs.times(chosen, TIMES) if plot or save else None,
-        progress=sys.stderr.isatty() if progress is None else progress,
+        backend=backend,
+        progress=backend == "eager" and sys.stderr.isatty() if progress is None else progress,
     )
     out = console()
     _table(result).show(out)

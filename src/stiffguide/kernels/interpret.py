@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_map_only
 
 from stiffguide.kernels import pointwise
 from stiffguide.kernels.graph import Graph
+from stiffguide.kernels.lookup import LOOKUPS, index_of, look_up
 from stiffguide.kernels.movement import FILLS, INDICES, MOVES, VIEWS, move
 from stiffguide.kernels.refusal import UntraceableError
 from stiffguide.kernels.rules import RULES
@@ -27,6 +28,7 @@ LARGEST_GRAPH = 200_000  # nodes
 UNKNOWN = -1  # the number of an entry that has no scalar form
 LITERALS = frozenset({"lift", "lift_fresh", "lift_fresh_copy"})  # of a new torch.tensor(...)
 READS = frozenset({"_local_scalar_dense", "item", "is_nonzero", "equal", "allclose"})
+ABOUT = frozenset({"is_same_size", "_has_same_storage_numel", "_is_zerotensor", "_version"})
 CREATIONS = frozenset(
     {
         "zeros", "ones", "full", "arange", "linspace", "logspace", "eye", "empty", "empty_strided",
@@ -88,12 +90,15 @@ class Interpreter(TorchDispatchMode):
         base = functional(name) if targets else name
         if base in ("index_put", "_index_put_impl") and given["accumulate"]:
             base = "index_put_add"
+        if base in LOOKUPS and not self._known(self.numbers(index_of(given)[0])):
+            return self._looked_up(func, base, given)
         if base in MOVES:
             return self._moved(func, base, args, kwargs)
-        if base in CREATIONS or (known and not targets):
+        if name in ABOUT or base in CREATIONS or (known and not targets):
             return self._created(func(*args, **kwargs), unset="empty" in name)
-        if base in CASTS or base in RULES or base in pointwise.FORMULAS or base in pointwise.TRUTHS:
+        if any(base in table for table in (CASTS, RULES, pointwise.FORMULAS, pointwise.TRUTHS)):
             out = func(*args, **kwargs)
+            given.pop("out", None)
             self._keep(func, out, self._symbolic(func, base, given, tensors(out)[0]), targets)
             return out
         return self._decomposed(func, base, args, kwargs, targets)
@@ -117,6 +122,7 @@ class Interpreter(TorchDispatchMode):
 
     def _created(self, out: Any, *, unset: bool = False) -> Any:
         for tensor in tensors(out):
+            _refuse_complex(tensor, "a constant")
             if unset:  # whatever memory held must not become a constant
                 tensor.fill_(float("nan") if tensor.is_floating_point() else 0)
             self.give(tensor, constants(self._graph, tensor))
@@ -130,8 +136,7 @@ class Interpreter(TorchDispatchMode):
             self.numbers(targets[0]).copy_(results[0])
             return
         for tensor, result in zip(tensors(out), results, strict=True):
-            if tensor.is_complex():
-                raise UntraceableError(f"f computes with complex numbers ({func})")
+            _refuse_complex(tensor, func)
             if tensor.is_floating_point() and torch.finfo(tensor.dtype).eps > self._eps:
                 self.rounded = self.rounded or f"{func} in {tensor.dtype}"
             if result is None:
@@ -160,15 +165,39 @@ class Interpreter(TorchDispatchMode):
                 self.give(tensor, moved)
         return out
 
+    def _looked_up(self, func: Any, base: str, given: dict[str, Any]) -> Tensor:
+        index, axis = index_of(given)
+        if index.dtype == torch.bool:
+            raise UntraceableError(
+                "f selects entries by a computed mask, so that their number is not known "
+                "(torch.where keeps it)"
+            )
+        out: Tensor = func(**given)
+        self._check_places([index])
+        source = self.numbers(given["self"])
+
+        def read(k: int) -> Tensor:
+            here = torch.full(index.shape, k)
+            same = tree_map_only(Tensor, lambda x: here if x is index else source, given)
+            moved: Tensor = func(**same)
+            return moved
+
+        shape = tuple(source.shape)
+        numbers = self.numbers(index)
+        self.give(out, look_up(self._graph, numbers, axis, shape, tuple(out.shape), base, read))
+        return out
+
+    def _check_places(self, inputs: list[Tensor]) -> None:
+        if any(bool((self.numbers(x) < 0).any()) for x in inputs):
+            raise UntraceableError("f computes with the places of extremes, such as an argmax")
+
     def _symbolic(
         self, func: Any, base: str, given: dict[str, Any], out: Tensor
     ) -> list[Tensor | None]:
         if base in CASTS:
             source = given[CASTS[base]]
             return [self._cast(func, source, out)]
-        for tensor in tensors(given):
-            if bool((self.numbers(tensor) < 0).any()):
-                raise UntraceableError(f"f computes with the places of extremes ({func})")
+        self._check_places(tensors(given))
         if base in RULES:
             numbers = {
                 name: value if name in INDICES else tree_map_only(Tensor, self.numbers, value)
@@ -231,3 +260,8 @@ class Interpreter(TorchDispatchMode):
         if out is NotImplemented:
             raise UntraceableError(f"f uses {func}, which has no scalar rule")
         return out
+
+
+def _refuse_complex(tensor: Tensor, what: Any) -> None:
+    if tensor.is_complex():
+        raise UntraceableError(f"f computes with complex numbers ({what})")

@@ -76,7 +76,10 @@ def _argument(place: int, s: Setting, sources: Sources, watch: Interpreter) -> A
 
 
 class OneRow(TorchFunctionMode):
-    """Shows f the first row only of the captured tensors that have an axis of `rows`."""
+    """Shows f the first row only of the captured tensors that have an axis of `rows`.
+
+    And it reads x[i] with a tensor i of no axes as x[i[None]][0]: torch would ask for the value.
+    """
 
     def __init__(self, rows: int | None, sources: Sources, watch: Interpreter) -> None:
         super().__init__()
@@ -90,6 +93,11 @@ class OneRow(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Exchange the arguments, and remember the results as f's own."""
+        if func is Tensor.__getitem__ and (place := _computed_place(args[1])) is not None:
+            index = args[1] if isinstance(args[1], tuple) else (args[1],)
+            wide = (*index[:place], index[place].reshape(1), *index[place + 1 :])
+            with self:
+                return args[0][wide].squeeze(place)
         if self._rows is None:
             return func(*args, **(kwargs or {}))
         args, kwargs = tree_map_only(Tensor, self._show, (args, kwargs or {}))
@@ -107,3 +115,16 @@ class OneRow(TorchFunctionMode):
             self._watch.give(row, self._sources.capture(tensor, row), foreign=True)
             self._shown[id(tensor)] = (tensor, row)
         return self._shown[id(tensor)][1]
+
+
+def _computed_place(index: Any) -> int | None:
+    """Where in a subscript, slices apart, the one integer tensor without axes stands."""
+    entries = index if isinstance(index, tuple) else (index,)
+    places = [k for k, entry in enumerate(entries) if not isinstance(entry, slice)]
+    if len(places) != 1:
+        return None
+    entry = entries[places[0]]
+    integer = isinstance(entry, Tensor) and not entry.is_floating_point()
+    if not integer or entry.ndim > 0 or entry.dtype == torch.bool:
+        return None
+    return places[0]

@@ -137,6 +137,24 @@ def _sinc(x: Scalar) -> Scalar:
     return x.equals(0).where(1.0, z.apply("sin") / z)
 
 
+def _logit(x: Scalar, eps: Bound = None) -> Scalar:
+    if eps is not None:
+        x = _clamp(x, eps, 1.0 - eps)
+    return (x / (1.0 - x)).apply("log")
+
+
+def _softplus_of(x: Scalar) -> Scalar:
+    return (x > 0).where(x, 0.0) + (x < 0).where(x, -x).apply("exp").apply("log1p")
+
+
+def _hardsigmoid(x: Scalar) -> Scalar:
+    return _clamp(x + 3.0, x.const(0.0), x.const(6.0)) / 6.0
+
+
+def _celu(x: Scalar, alpha: Scalar) -> Scalar:
+    return (x > 0).where(x, (x / alpha).apply("expm1") * alpha)
+
+
 def _threshold(x: Scalar, threshold: Scalar, value: Scalar) -> Scalar:
     return (x <= threshold).where(value, x)
 
@@ -202,6 +220,16 @@ FORMULAS: dict[str, Formula] = {
     "elu": _elu,
     "leaky_relu": _leaky_relu,
     "threshold": _threshold,
+    "logit": _logit,
+    "mish": lambda x: x * _softplus_of(x).apply("tanh"),
+    "hardsigmoid": _hardsigmoid,
+    "hardswish": lambda x: x * _hardsigmoid(x),
+    "celu": _celu,
+    "_prelu_kernel": lambda x, slope: (x > 0).where(x, slope * x),
+    "deg2rad": lambda x: x * (math.pi / 180),
+    "rad2deg": lambda x: x * (180 / math.pi),
+    "tanh_backward": lambda g, v: g * (1.0 - v * v),
+    "sigmoid_backward": lambda g, v: g * ((1.0 - v) * v),
     "logaddexp": _logaddexp,
     "hypot": _hypot,
     "copysign": _copysign,

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from stiffguide.kernels import matrices, reductions
 from stiffguide.kernels.graph import Graph
+from stiffguide.kernels.lookup import place_among
 from stiffguide.kernels.movement import destinations
 from stiffguide.kernels.refusal import UntraceableError
-from stiffguide.kernels.scalars import total
+from stiffguide.kernels.scalars import Scalar, total
 
 Arguments = dict[str, Any]
 Rule = Callable[[Graph, Arguments], "Tensor | tuple[Tensor | None, ...]"]
@@ -34,7 +35,8 @@ def _extreme(fold: reductions.Fold, g: Graph, a: Arguments) -> Tensor | tuple[Te
 
 
 def _variance(g: Graph, a: Arguments) -> Tensor:
-    correction = 1.0 if a.get("correction") is None else float(a["correction"])
+    correction = a["correction"] if "correction" in a else a.get("unbiased", True)
+    correction = 1.0 if correction is None else float(correction)
     return _reduction(reductions.variance(correction), 0.0, g, a)
 
 
@@ -44,6 +46,14 @@ def _variance_and_mean(g: Graph, a: Arguments) -> tuple[Tensor | None, ...]:
 
 def _norm(g: Graph, a: Arguments) -> Tensor:
     return _reduction(reductions.norm(float(a["ord"])), 0.0, g, a)
+
+
+def _logsumexp(g: Graph, a: Arguments) -> Tensor:
+    def fold(values: list[Scalar]) -> Scalar:
+        high = reductions.largest(values)
+        return high + total([(v - high).apply("exp") for v in values]).apply("log")
+
+    return _reduction(fold, float("-inf"), g, a)
 
 
 def _running(op: str, g: Graph, a: Arguments) -> Tensor:
@@ -151,6 +161,7 @@ RULES: dict[str, Rule] = {
     "any": partial(_reduction, reductions.some, 0.0),
     "max": partial(_extreme, reductions.largest),
     "min": partial(_extreme, reductions.smallest),
+    "logsumexp": _logsumexp,
     "var": _variance,
     "var_mean": _variance_and_mean,
     "linalg_vector_norm": _norm,
@@ -170,6 +181,8 @@ RULES: dict[str, Rule] = {
     "index_add": partial(_accumulate, "index_add", "source"),
     "scatter_add": partial(_accumulate, "scatter_add", "src"),
     "index_put_add": partial(_accumulate, "index_put", "values"),
+    "searchsorted": place_among,
+    "bucketize": place_among,
     "_linalg_solve_ex": _solve,
     "linalg_inv_ex": _inverse,
     "_linalg_det": _determinant,

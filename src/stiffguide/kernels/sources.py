@@ -112,6 +112,8 @@ def structure(tensor: Tensor) -> bytes:
 
 def constants(graph: Graph, tensor: Tensor) -> Tensor:
     """Node numbers of known values."""
+    if tensor._is_zerotensor():  # forward-mode autograd makes zeros that have no memory
+        return torch.full(tensor.shape, graph.const(0.0))
     values = tensor.detach().reshape(-1).tolist()
     return torch.tensor([graph.const(v) for v in values], dtype=torch.int64).reshape(tensor.shape)
 

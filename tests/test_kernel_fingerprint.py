@@ -1,0 +1,188 @@
+"""A traced field is taken again where nothing changed, and traced anew where something did."""
+
+from __future__ import annotations
+
+import types
+from dataclasses import dataclass
+from functools import partial
+from timeit import repeat
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from traces import F64, traced
+
+from stiffguide import problems
+from stiffguide.kernels.fingerprint import fingerprint
+
+RATE = 2.0
+SETTINGS: dict[str, Any] = {"rate": 2.0, "deep": {"rates": [1.0, 2.0]}}
+CONFIG = types.SimpleNamespace(rate=2.0)
+Y3 = torch.ones(3, dtype=F64)
+
+
+@dataclass
+class Reactor:
+    rate: float = 2.0
+
+    def field(self, t: Tensor, y: Tensor) -> Tensor:
+        return -self.rate * y
+
+    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+        return -self.rate * y
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rate = 2.0
+        self.inner = nn.Linear(3, 3).double()
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.rate * self.inner(y)
+
+
+def helper(y: Tensor) -> Tensor:
+    return RATE * y
+
+
+def by_global(t: Tensor, y: Tensor) -> Tensor:
+    return RATE * y
+
+
+def by_helper(t: Tensor, y: Tensor) -> Tensor:
+    return helper(y)
+
+
+def by_nested_code(t: Tensor, y: Tensor) -> Tensor:
+    return torch.stack([RATE * x for x in y])
+
+
+def by_settings(t: Tensor, y: Tensor) -> Tensor:
+    return SETTINGS["deep"]["rates"][1] * y
+
+
+def by_namespace(t: Tensor, y: Tensor) -> Tensor:
+    return CONFIG.rate * y
+
+
+def with_rate(rate: Any) -> Any:
+    return lambda t, y: rate * y
+
+
+def with_default(rate: float) -> Any:
+    def f(t: Tensor, y: Tensor, k: float = rate, *, more: float = rate) -> Tensor:
+        return k * more * y
+
+    return f
+
+
+def with_keyword(t: Tensor, y: Tensor, k: float = 0.0) -> Tensor:
+    return k * y
+
+
+PAIRS = {
+    "closure": (with_rate(2.0), with_rate(3.0)),
+    "type": (with_rate(1), with_rate(1.0)),
+    "default": (with_default(2.0), with_default(3.0)),
+    "partial": (partial(with_keyword, k=2.0), partial(with_keyword, k=3.0)),
+    "method": (Reactor(2.0).field, Reactor(3.0).field),
+    "object": (Reactor(2.0), Reactor(3.0)),
+    "array": (with_rate(np.ones(3)), with_rate(np.zeros(3))),
+    "nested": (with_rate({"a": (1.0, [2.0])}), with_rate({"a": (1.0, [3.0])})),
+    "tensor": (with_rate(Y3.clone()), with_rate(Y3.clone())),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_different_content_has_different_marks(name: str) -> None:
+    a, b = PAIRS[name]
+    assert fingerprint(a) != fingerprint(b)
+    assert fingerprint(a) == fingerprint(a)
+    assert hash(fingerprint(a)) == hash(fingerprint(a))
+
+
+def test_a_function_defined_anew_has_the_mark_of_the_one_before() -> None:
+    assert fingerprint(with_rate(2.0)) == fingerprint(with_rate(2.0))
+    assert fingerprint(with_rate(float("nan"))) == fingerprint(with_rate(float("nan")))
+    f = with_rate(2.0)
+    g = traced(f, Y3)
+    assert traced(with_rate(2.0), Y3) is g
+    assert traced(with_rate(3.0), Y3) is not g
+
+
+@pytest.mark.parametrize("f", [by_global, by_helper, by_nested_code])
+def test_globals_are_followed(f: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fingerprint(f)
+    key = traced(f, Y3).key
+    monkeypatch.setitem(globals(), "RATE", 3.0)
+    assert fingerprint(f) != before
+    assert traced(f, Y3).key != key
+
+
+def test_containers_and_objects_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for f, change in (
+        (by_settings, lambda: monkeypatch.setitem(SETTINGS["deep"], "rates", [1.0, 3.0])),
+        (by_namespace, lambda: monkeypatch.setattr(CONFIG, "rate", 3.0)),
+    ):
+        before = fingerprint(f)
+        change()
+        assert fingerprint(f) != before
+
+
+def test_modules_are_followed() -> None:
+    module = Scaled()
+    before = fingerprint(module)
+    with torch.no_grad():
+        module.inner.weight.mul_(2)
+    assert fingerprint(module) == before  # values are read at each call
+    for change in (
+        lambda: setattr(module, "rate", 3.0),
+        lambda: setattr(module.inner, "weight", nn.Parameter(torch.ones(3, 3, dtype=F64))),
+        lambda: module.train(not module.training),
+    ):
+        change()
+        assert fingerprint(module) != before
+        before = fingerprint(module)
+
+
+def test_a_tensor_that_is_replaced_is_noticed() -> None:
+    box = {"k": torch.tensor([1.5, 2.5, 3.5], dtype=F64)}
+    f = lambda t, y: box["k"] * y  # noqa: E731
+    g = traced(f, Y3)
+    box["k"] = torch.tensor([4.5, 5.5, 6.5], dtype=F64)
+    again = traced(f, Y3)
+    assert again is not g
+    assert again.key == g.key  # the same kernel, another table
+    assert again.parameter_table((), 1).tolist() == [4.5, 5.5, 6.5]
+
+
+def test_integers_of_a_captured_tensor_are_part_of_the_graph() -> None:
+    order = torch.tensor([2, 1, 0])
+    f = lambda t, y: y[order]  # noqa: E731
+    g = traced(f, Y3)
+    order[0] = 0
+    assert not g.fits(f, (), 1)
+    assert set(traced(f, Y3).jac) == {(0, 0), (1, 1), (2, 0)}
+
+
+def test_other_arguments_do_not_fit() -> None:
+    f = lambda t, y, k, n: k * y**n  # noqa: E731
+    k = torch.tensor([1.5, 2.5, 3.5], dtype=F64)
+    g = traced(f, Y3, (k, 2))
+    assert g.fits(f, (2 * k, 2), 1)
+    for args in ((k, 3), (k.float(), 2), (k[:1], 2), (k,), (1.5, 2)):
+        assert not g.fits(f, args, 1)
+
+
+def test_cycles_end() -> None:
+    box: list[Any] = [1.0]
+    box.append(box)
+    assert fingerprint(with_rate(box)) == fingerprint(with_rate(box))
+
+
+@pytest.mark.parametrize("f", [problems.get("robertson").f, problems.get("hires").f, by_helper])
+def test_a_fingerprint_takes_microseconds(f: Any) -> None:
+    assert min(repeat(lambda: fingerprint(f), number=20, repeat=50)) / 20 < 30e-6

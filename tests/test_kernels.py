@@ -1,0 +1,302 @@
+"""Generated kernels do what the eager loop does: the same steps, states, endings and outputs."""
+
+from __future__ import annotations
+
+import math
+import shutil
+
+import pytest
+import torch
+from torch import Tensor
+
+import stiffguide
+from stiffguide import EveryStep, InputError, Status, UnsupportedError, problems
+from stiffguide.problems import robertson_field, van_der_pol_field
+from stiffguide.solution import Solution
+
+D = torch.float64
+COMPILER = shutil.which("g++") or shutil.which("clang++")
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
+
+EXPLICIT = ("tsit5", "dopri5", "dop853", "verner65", "bosh3")
+ROSENBROCK = ("rosenbrock23", "rodas3", "rodas4", "rodas5p")
+ESDIRK = ("kvaerno3", "kvaerno5", "sdirk2")
+STIFF = (("hires", 1.0), ("orego", 1.0), ("robertson", 1e-9), ("pollu", 1.0))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory):
+    """One cache of kernels for this file."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("STIFFGUIDE_CACHE", str(tmp_path_factory.mktemp("kernels")))
+    yield
+    patch.undo()
+
+
+def both(f, y0: Tensor, t0, t1, **settings) -> tuple[Solution, Solution]:
+    """The same solve by a kernel and by the eager loop."""
+    kernel = stiffguide.solve(f, y0, t0, t1, backend="kernel", **settings)
+    return kernel, stiffguide.solve(f, y0, t0, t1, backend="eager", **settings)
+
+
+def assert_same(kernel: Solution, eager: Solution, *, rtol: float = 1e-7, steps: bool = True):
+    assert kernel.status.tolist() == eager.status.tolist()
+    if steps:
+        assert kernel.stats.accepted.tolist() == eager.stats.accepted.tolist()
+        assert kernel.stats.rejected.tolist() == eager.stats.rejected.tolist()
+    assert kernel.y.dtype == eager.y.dtype and kernel.y.shape == eager.y.shape
+    torch.testing.assert_close(kernel.t, eager.t, rtol=1e-9, atol=0, equal_nan=True)
+    torch.testing.assert_close(kernel.y, eager.y, rtol=rtol, atol=rtol * 1e-3, equal_nan=True)
+
+
+def pendulum(t: Tensor, y: Tensor) -> Tensor:
+    """Two coupled, driven, damped oscillators."""
+    a, b, c, d = y.unbind(-1)
+    return torch.stack((b, -torch.sin(a) - 0.1 * b + 0.3 * c + torch.cos(t), d, -c - 0.2 * a), -1)
+
+
+@pytest.mark.parametrize("method", [*EXPLICIT, *ROSENBROCK])
+def test_the_same_steps_as_eager(method: str) -> None:
+    y0 = torch.tensor([1.0, 0.0, 0.5, -0.5], dtype=D)
+    assert_same(*both(pendulum, y0, 0.0, 5.0, method=method, rtol=1e-5, atol=1e-8))
+    assert_same(*both(pendulum, y0, 5.0, 1.0, method=method, rtol=1e-5, atol=1e-8))
+
+
+@pytest.mark.parametrize("method", ESDIRK)
+def test_newton_methods_agree_within_the_tolerance(method: str) -> None:
+    # the eager loop keeps Jacobians from step to step, the kernel has a new one each time
+    y0 = torch.tensor([1.0, 0.0, 0.5, -0.5], dtype=D)
+    kernel, eager = both(pendulum, y0, 0.0, 5.0, method=method, rtol=1e-5, atol=1e-8)
+    assert_same(kernel, eager, rtol=1e-5, steps=False)
+    assert abs(int(kernel.stats.accepted) - int(eager.stats.accepted)) <= 3
+
+
+@pytest.mark.parametrize(("name", "part"), STIFF)
+@pytest.mark.parametrize("method", ["rodas5p", "kvaerno5"])
+def test_stiff_problems(name: str, part: float, method: str) -> None:
+    p = problems.get(name)
+    t1 = p.t0 + part * (p.t1 - p.t0)
+    atol = p.atol_for(1e-6)
+    atol = torch.tensor(atol, dtype=D) if isinstance(atol, tuple) else atol
+    kernel, eager = both(p.f, p.y0, p.t0, t1, method=method, rtol=1e-6, atol=atol)
+    tight = method == "rodas5p"
+    assert_same(kernel, eager, rtol=1e-9 if tight else 1e-5, steps=tight)
+
+
+def rows_of_robertson(rows: int) -> tuple[Tensor, Tensor]:
+    """y0 (B, 3) and rate constants (B, 3), spread over two decades."""
+    draw = torch.Generator().manual_seed(1)
+    k = torch.tensor([0.04, 3e7, 1e4], dtype=D).repeat(rows, 1)
+    k[:, :2] *= torch.exp(torch.randn(rows, 2, dtype=D, generator=draw))
+    return torch.tensor([1.0, 0.0, 0.0], dtype=D).repeat(rows, 1), k
+
+
+def test_rows_with_parameters_of_their_own() -> None:
+    y0, k = rows_of_robertson(40)
+    settings = {"args": (k,), "batched": True, "atol": 1e-10}
+    assert_same(*both(robertson_field, y0, 0.0, 1e3, **settings), rtol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["rodas5p", "kvaerno5"])
+def test_many_rows_refill_the_lanes(method: str) -> None:
+    y0, k = rows_of_robertson(10_000)
+    settings = {"batched": True, "method": method, "backend": "kernel"}
+    many = stiffguide.solve(robertson_field, y0, 0.0, 1e4, args=(k,), **settings)
+    assert bool(many.success.all())
+    torch.testing.assert_close(many.y.sum(-1), torch.ones_like(many.t), rtol=0, atol=1e-6)
+    for row in (0, 17, 5001, 9999):
+        one = slice(row, row + 1)
+        alone = stiffguide.solve(robertson_field, y0[one], 0.0, 1e4, args=(k[one],), **settings)
+        torch.testing.assert_close(alone.y[0], many.y[row], rtol=1e-9, atol=1e-15)
+        assert int(alone.stats.accepted[0]) == int(many.stats.accepted[row])
+
+
+def test_rows_of_very_different_length() -> None:
+    mu = torch.logspace(0, 3, 33, dtype=D)
+    y0 = torch.tensor([2.0, 0.0], dtype=D).repeat(33, 1)
+    settings = {"args": (mu,), "batched": True, "rtol": 1e-5, "atol": 1e-8}
+    assert_same(*both(van_der_pol_field, y0, 0.0, 20.0, **settings), rtol=1e-6)
+
+
+def test_spans_and_tolerances_by_row() -> None:
+    rows = 7
+    y0 = torch.linspace(0.5, 1.5, rows, dtype=D).unsqueeze(1) * torch.ones(4, dtype=D)
+    t0 = torch.linspace(0, 1, rows, dtype=D)
+    t1 = torch.tensor([3.0, 0.0, 2.0, 0.5, 1.0, 5.0, 1.0], dtype=D)  # there, back, and nowhere
+    rtol = torch.logspace(-7, -3, rows, dtype=D).unsqueeze(1)
+    atol = torch.tensor([[1e-6, 1e-7, 1e-8, 1e-9]], dtype=D)
+    for settings in ({"max_step": 0.2}, {"first_step": 0.01}, {"method": "tsit5"}):
+        assert_same(
+            *both(pendulum, y0, t0, t1, batched=True, rtol=rtol, atol=atol, **settings), rtol=1e-8
+        )
+
+
+@pytest.mark.parametrize("method", ["rodas5p", "rosenbrock23", "tsit5", "dop853", "verner76"])
+def test_given_times(method: str) -> None:
+    y0 = torch.tensor([1.0, 0.0, 0.5, -0.5], dtype=D)
+    times = torch.tensor([0.0, 0.0, 0.01, 0.5, 0.51, 2.0, 3.0], dtype=D)
+    assert_same(*both(pendulum, y0, 0.0, 3.0, method=method, save_at=times))
+    table = torch.stack((times, times / 2))
+    rows = y0.repeat(2, 1)
+    assert_same(*both(pendulum, rows, 0.0, 3.0, method=method, save_at=table, batched=True))
+    assert_same(*both(pendulum, y0, 0.0, -3.0, method=method, save_at=-times))
+
+
+@pytest.mark.parametrize("method", ["rodas5p", "tsit5", "dop853", "rodas3"])
+def test_every_step_and_dense_output(method: str) -> None:
+    y0 = torch.tensor([[1.0, 0.0, 0.5, -0.5], [0.1, 0.0, 0.0, 0.0]], dtype=D)
+    settings = {"method": method, "batched": True}
+    assert_same(*both(pendulum, y0, 0.0, 3.0, save_at=EveryStep(), **settings))
+    kernel, eager = both(pendulum, y0, 0.0, 3.0, dense=True, **settings)
+    times = torch.linspace(0, 3, 23, dtype=D)
+    torch.testing.assert_close(kernel.at(times), eager.at(times), rtol=1e-8, atol=1e-12)
+    assert bool(kernel.at(torch.tensor([3.1], dtype=D)).isnan().all())
+
+
+def test_single_precision() -> None:
+    y0 = torch.tensor([1.0, 0.0, 0.5, -0.5])
+    kernel, eager = both(pendulum, y0, 0.0, 3.0, rtol=1e-4, atol=1e-5)
+    assert kernel.y.dtype == torch.float32 and kernel.t.dtype == D
+    torch.testing.assert_close(kernel.y, eager.y, rtol=1e-3, atol=1e-4)
+
+
+def blow_up(t: Tensor, y: Tensor) -> Tensor:
+    return y**2
+
+
+def out_of_domain(t: Tensor, y: Tensor) -> Tensor:
+    return torch.log(y) - 1.0
+
+
+def jump(t: Tensor, y: Tensor) -> Tensor:
+    return torch.where(y > 0, -1e300 * y, y)
+
+
+@pytest.mark.parametrize("method", ["rodas5p", "tsit5", "kvaerno5"])
+@pytest.mark.parametrize("f", [blow_up, out_of_domain, jump])
+def test_the_same_failures(f, method: str) -> None:
+    y0 = torch.tensor([[0.9], [0.1], [1.5], [float("nan")], [-1.0], [0.0]], dtype=D)
+    settings = {"batched": True, "method": method, "max_attempts": 2000}
+    kernel, eager = both(f, y0, 0.0, 3.0, **settings)
+    assert kernel.status.tolist() == eager.status.tolist()
+    assert set(kernel.messages) == set(eager.messages)
+    assert {int(Status.NON_FINITE)} <= set(kernel.status.tolist())
+    fine = eager.success
+    torch.testing.assert_close(kernel.y[fine], eager.y[fine], rtol=1e-6, atol=1e-12)
+
+
+def test_attempts_are_limited() -> None:
+    y0 = torch.tensor([1.0, 0.0, 0.5, -0.5], dtype=D)
+    kernel, eager = both(pendulum, y0, 0.0, 50.0, max_attempts=7)
+    assert_same(kernel, eager)
+    assert kernel.message == eager.message
+
+
+def test_a_matrix_that_needs_pivoting() -> None:
+    # W = I/(dt gamma) - J with a diagonal that vanishes beside what stands next to it
+    matrix = torch.tensor([[0.0, 1e7, 0.0], [0.0, 0.0, 1e7], [-1.0, -1e3, -1e2]], dtype=D)
+
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        return y @ matrix.T
+
+    y0 = torch.tensor([1e-3, 1e-5, 1e-8], dtype=D).repeat(6, 1)
+    kernel, eager = both(f, y0, 0.0, 0.05, batched=True, rtol=1e-9, atol=1e-12)
+    assert_same(kernel, eager, rtol=1e-8)
+    exact = torch.linalg.matrix_exp(0.05 * matrix) @ y0[0]
+    torch.testing.assert_close(kernel.y[0, 0], exact, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [1, 2, 13, 20, 64])
+def test_sizes(size: int) -> None:
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        """Heat conduction with a reaction."""
+        padded = torch.nn.functional.pad(y, (1, 1))
+        return size**2 * (padded[..., 2:] - 2 * y + padded[..., :-2]) + y * (1 - y)
+
+    y0 = torch.sin(torch.linspace(0.1, 3, size, dtype=D))
+    for method in ("rodas4", "kvaerno3"):
+        kernel, eager = both(f, y0, 0.0, 0.2, method=method, rtol=1e-4, atol=1e-7)
+        assert_same(kernel, eager, rtol=1e-8 if method == "rodas4" else 1e-3, steps=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"monitor": lambda t, y: False}, "monitor"),
+        ({"tstops": [0.5]}, "tstops"),
+        ({"controller": stiffguide.Fixed(0.1)}, "PID"),
+        ({"method": "rk4", "controller": stiffguide.Fixed(0.1)}, "PID"),
+        ({"method": "secant_heun"}, "secant_heun"),
+        ({"save_at": stiffguide.SteadyState()}, "output"),
+    ],
+)
+def test_what_a_kernel_cannot_do(settings, reason: str, caplog) -> None:
+    y0 = torch.tensor([1.0, 0.0, 0.5, -0.5], dtype=D)
+    with pytest.raises(UnsupportedError, match=reason):
+        stiffguide.solve(pendulum, y0, 0.0, 1.0, backend="kernel", **settings)
+    with caplog.at_level("INFO", logger="stiffguide"):
+        solution = stiffguide.solve(pendulum, y0, 0.0, 1.0, backend="auto", **settings)
+    assert bool(solution.success) and reason in caplog.text
+
+
+def test_gradients_are_eager() -> None:
+    y0 = torch.tensor([1.0, 0.0, 0.5, -0.5], dtype=D, requires_grad=True)
+    with pytest.raises(UnsupportedError, match="gradient"):
+        stiffguide.solve(pendulum, y0, 0.0, 0.1, backend="kernel")
+    with torch.no_grad():
+        stiffguide.solve(pendulum, y0, 0.0, 0.1, backend="kernel")
+    solution = stiffguide.solve(pendulum, y0, 0.0, 0.1, backend="auto")
+    assert solution.y.requires_grad
+
+
+def test_a_backend_by_a_wrong_name() -> None:
+    with pytest.raises(InputError, match="kernel"):
+        stiffguide.solve(pendulum, torch.zeros(4, dtype=D), 0.0, 1.0, backend="fast")
+
+
+def test_ahead_of_time(caplog) -> None:
+    rate = 0.7
+
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        return -rate * y + torch.sin(t)
+
+    y0 = torch.ones(3, dtype=D)
+    with caplog.at_level("INFO", logger="stiffguide"):
+        stiffguide.solve(f, y0, 0.0, 1.0, backend="auto")
+    assert "not built" in caplog.text
+    first = stiffguide.compile(f, like=y0)
+    again = stiffguide.compile(f, like=y0)
+    assert not first.cached and again.cached and again.seconds < 0.5
+    caplog.clear()
+    with caplog.at_level("INFO", logger="stiffguide"):
+        solution = stiffguide.solve(f, y0, 0.0, 1.0, backend="auto")
+    assert not caplog.text and math.isclose(float(solution.t), 1.0)
+
+
+def test_a_closure_that_changes() -> None:
+    rate = 1.0
+
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        return -rate * y
+
+    y0 = torch.ones(1, dtype=D)
+    assert float(stiffguide.solve(f, y0, 0.0, 1.0, backend="kernel").y) == pytest.approx(
+        math.exp(-1), rel=1e-5
+    )
+    rate = 2.0
+    assert float(stiffguide.solve(f, y0, 0.0, 1.0, backend="kernel").y) == pytest.approx(
+        math.exp(-2), rel=1e-5
+    )
+
+
+def test_a_captured_tensor_is_read_at_each_call() -> None:
+    rate = torch.tensor([1.5, 2.5], dtype=D)
+
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        return -rate * y
+
+    y0 = torch.ones(2, dtype=D)
+    for _ in range(2):
+        solution = stiffguide.solve(f, y0, 0.0, 1.0, backend="kernel")
+        torch.testing.assert_close(solution.y[0], torch.exp(-rate), rtol=1e-5, atol=0)
+        rate += 0.25
