@@ -86,6 +86,7 @@ def with_keyword(t: Tensor, y: Tensor, k: float = 0.0) -> Tensor:
 PAIRS = {
     "closure": (with_rate(2.0), with_rate(3.0)),
     "type": (with_rate(1), with_rate(1.0)),
+    "truth": (with_rate(1), with_rate(True)),
     "default": (with_default(2.0), with_default(3.0)),
     "partial": (partial(with_keyword, k=2.0), partial(with_keyword, k=3.0)),
     "method": (Reactor(2.0).field, Reactor(3.0).field),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -106,24 +107,28 @@ def test_a_random_field_has_a_graph_with_its_derivatives(forest: Any) -> None:
 ORDINARY = [-2.5, -1.0, -0.5, 0.0, 0.25, 1.0, 2.0, 3.5]
 
 
+def pool(g: Graph) -> list[int]:
+    """Arguments that the rules look into: constants, and results of other rules."""
+    x, y = g.add("y", index=0), g.add("y", index=1)
+    parts = [x, y, *map(g.const, (0.0, 1.0, -1.0, 0.5, 2.0, 3.0))]
+    parts += [g.add("neg", x), g.add("sub", x, y), g.add("mul", g.const(-0.3), x), g.add("abs", y)]
+    less = g.add("lt", x, y)
+    return [*parts, less, g.add("not", less), g.add("eq", x, y), g.add("ne", x, y)]
+
+
 @pytest.mark.parametrize("op", [op for op, arity in ARITY.items() if arity])
 def test_simplification_keeps_finite_values(op: str) -> None:
-    arity = ARITY[op]
-    for first in ORDINARY:
-        for second in ORDINARY if arity > 1 else (0.0,):
-            g = Graph()
-            y = [g.add("y", index=i) for i in range(3)]
-            numbers = [first, second, 1.5]
-            # every argument as a variable, a constant, a negated or a repeated variable
-            forms = [(n, g.const(v), g.add("neg", n)) for n, v in zip(y, numbers, strict=True)]
-            for a in forms[0]:
-                for b in (*forms[1], y[0]) if arity > 1 else (0,):
-                    args = [a, b, y[2]][:arity]
-                    (found,) = g.evaluate([g.add(op, *args)], 0.0, numbers)
-                    parts = g.evaluate(args, 0.0, numbers)
-                    with np.errstate(all="ignore"):
-                        plain = np.float64(arithmetic.NUMPY[op](*parts))
-                    assert found == plain or (math.isnan(found) and math.isnan(plain))
+    g = Graph()
+    choices = [pool(g)[:: 1 + (ARITY[op] == 3)]] * ARITY[op]
+    combined = list(itertools.product(*choices))
+    roots = [g.add(op, *args) for args in combined]
+    for state in itertools.product(ORDINARY, repeat=2):
+        known = dict(enumerate(g.evaluate(range(len(g.nodes)), 0.0, state)))
+        for args, root in zip(combined, roots, strict=True):
+            with np.errstate(all="ignore"):
+                plain = float(arithmetic.NUMPY[op](*(known[a] for a in args)))
+            found = float(known[root])
+            assert found == plain or (math.isnan(found) and math.isnan(plain))
 
 
 @pytest.mark.parametrize("op", [op for op, arity in ARITY.items() if arity])
@@ -156,7 +161,9 @@ def test_pruning_keeps_what_is_needed_and_renumbers_parameters() -> None:
     assert entries == [1, 3]
     assert len(small.nodes) == 5
     table = [1.0, 2.0, 3.0, 4.0]
-    assert small.evaluate([moved[root]], 0.0, [7.0], [2.0, 4.0]) == g.evaluate([root], 0.0, [7.0], table)
+    assert small.evaluate([moved[root]], 0.0, [7.0], [2.0, 4.0]) == g.evaluate(
+        [root], 0.0, [7.0], table
+    )
 
 
 @pytest.mark.parametrize("op", [op for op, n in ARITY.items() if n and op not in FLAT])

@@ -76,7 +76,8 @@ FIELDS: dict[str, Any] = {
         torch.maximum(y, y.flip(0)) + y.clamp(0.4, 1.0) + y.amax() * y.min() + (y - 1).abs()
     ),
     "choices": lambda t, y: torch.where((y > 0.5) & ~(y > 1.5) | (t > 3), y, -y) * (t >= 0.5),
-    "reductions": lambda t, y: y * y.sum() + y.mean() + y.prod() + y.std() + y.cumsum(0) + y.norm(),
+    "reductions": lambda t, y: y * y.sum() + y.mean() + y.prod() + y.cumsum(0) + y.norm(),
+    "spreads": lambda t, y: y * y.std() + y.var(unbiased=False) + F.layer_norm(y, (5,), K5),
     "views": lambda t, y: (
         (y[None].expand(3, 5) * y[:3, None]).t().reshape(3, 5).sum(0) + y.unfold(0, 3, 1).sum()
     ),
@@ -85,10 +86,10 @@ FIELDS: dict[str, Any] = {
     ),
     "stacked": lambda t, y: torch.stack([y[0], y[1] * t, *y.unbind()[2:]]) + torch.diff(y).sum(),
     "products": lambda t, y: A5 @ y + torch.einsum("ij,i,k->k", A5, y, y) + F.linear(y, A5, K5),
-    "convolved": lambda t, y: F.conv1d(F.pad(y[None, None], (1, 1), mode="circular"), K5[None, None, :3])[0, 0],
-    "systems": lambda t, y: torch.linalg.solve(torch.outer(y[:3], y[:3]) + A5[:3, :3], y[:3]).sum() * y,
+    "convolved": lambda t, y: F.conv1d(F.pad(y[None], (1, 1), mode="circular"), K5[None, None, :3])[0],
+    "systems": lambda t, y: torch.linalg.solve(y[:3, None] * y[:3] + A5[:3, :3], y[:3]).sum() * y,
     "sparse": lambda t, y: torch.mv(SPARSE, y) + A5.det() * y,
-    "integers": lambda t, y: y * (torch.arange(5) % 2) + torch.floor(t * 10).long() * y + (y > 0.6).sum(),
+    "integers": lambda t, y: y * (torch.arange(5) % 2) + (t * 10).long() * y + (y > 0.6).sum(),
     "mapped": lambda t, y: torch.vmap(lambda a: a * a.sin() + A5[0, 0])(y),
     "energy": of_energy,
     "in place": in_place,
@@ -126,7 +127,9 @@ def test_problems_have_the_jacobian_that_is_written(name: str) -> None:
 
 def network() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 8), nn.SiLU(), nn.Linear(8, 5)).double()
+    return nn.Sequential(
+        nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 8), nn.SiLU(), nn.Linear(8, 5)
+    ).double()
 
 
 def test_a_network_is_read_at_each_call() -> None:
@@ -155,7 +158,9 @@ def test_arguments_are_parameters_shared_or_by_row() -> None:
         g = traced(decay, y0, (k,), batched=True)
         assert g.parameter_table((k,), 4).shape == shape
         torch.testing.assert_close(values(g, t, y0, (k,))[0], decay(t, y0, k))
-    assert traced(decay, y0, (0.5,), batched=True).key == traced(decay, y0, (0.7,), batched=True).key
+    assert (
+        traced(decay, y0, (0.5,), batched=True).key == traced(decay, y0, (0.7,), batched=True).key
+    )
 
 
 def test_a_square_argument_with_as_many_rows_as_the_state_may_be_shared() -> None:
@@ -235,7 +240,9 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "rounding": (lambda t, y: y.float().double(), "rounds to torch.float32"),
     "bits": (lambda t, y: y * ((y > 0.6).int() & 1), "bits of integers"),
     "large system": (
-        lambda t, y: torch.linalg.solve(torch.eye(9, dtype=F64) * y[0], torch.ones(9, dtype=F64))[:5],
+        lambda t, y: torch.linalg.solve(torch.eye(9, dtype=F64) * y[0], torch.ones(9, dtype=F64))[
+            :5
+        ],
         "9 unknowns",
     ),
     "shape": (lambda t, y: y[:3], "has shape"),
@@ -276,7 +283,11 @@ print(traced(FIELDS["gates"], Y5).key, traced(FIELDS["products"], Y5).key)
 
 def test_keys_are_the_same_in_every_process() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, cwd=__file__[:-21]
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=__file__[:-21],
     )
     assert done.stdout.split() == [traced(FIELDS[n], Y5).key for n in ("gates", "products")]
 

@@ -143,8 +143,7 @@ def test_diffusers_unipc(ours: Multistep, n: int, ramp_down: bool) -> None:
     theirs.register_to_config(lower_order_final=ramp_down)
     expected = run_scheduler(theirs, grid.karras(n))
     found = sample(THIN, NOISE, grid.karras(n), replace(ours, ramp_down=ramp_down)).x
-    # theirs solves its coefficients in float32
-    torch.testing.assert_close(found, expected, rtol=2e-4, atol=2e-4)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("points", [1, 2, 3])

@@ -48,7 +48,7 @@ def from_exact_start(sampler, levels: list[float], path: list[Tensor]) -> Tensor
     known = sampler.points if isinstance(sampler, Multistep) else 4
     known = known if sampler.memory else 0
     steps = len(levels) - 1
-    x, state, before = path[0], sampler.init(path[0], steps), None
+    x, state, before = path[0], sampler.init(path[0], levels), None
     for i in range(steps):
         x = path[i] if i < known else x
         past = tuple(levels[i - 1 :: -1])[:4] if i else ()
@@ -208,7 +208,7 @@ def test_no_step_waits_for_the_device(name: str, rule) -> None:
     sample(lambda x, sigma: x * 0.5, torch.ones(4, 8), levels, sampler)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         x = torch.empty(4, 8)
-        state = sampler.init(x, 20)
+        state = sampler.init(x, levels)
         for i in range(6):
             past = tuple(levels[i - 1 :: -1])[:4] if i else ()
             interval = Interval(levels[i], levels[i + 1], past, 6 - i)

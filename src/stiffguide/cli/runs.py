@@ -82,7 +82,8 @@ def run(
     progress: bool = False,
 ) -> Run:
     """Solve a problem; its y0 may hold rows. `atol` defaults to what the problem asks for."""
-    tolerance = problem.atol_for(rtol) if atol is None else atol
+    tolerance = torch.tensor(problem.atol_for(rtol) if atol is None else atol, dtype=torch.float64)
+    batched = problem.y0.ndim == 2
     start = time.perf_counter()
     solution = solve(
         problem.f,
@@ -91,9 +92,9 @@ def run(
         problem.t1,
         method=method,
         rtol=rtol,
-        atol=torch.tensor(tolerance, dtype=torch.float64),
+        atol=tolerance.reshape(1, -1) if batched else tolerance,
         jac=problem.jac,
-        batched=problem.y0.ndim == 2,
+        batched=batched,
         save_at=save_at,
         max_attempts=max_attempts,
         backend=backend,

@@ -16,6 +16,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 PIPED_WIDTH = 140  # columns where nobody tells how wide the output is
+GAP = 2  # between columns
 PROSE = 24  # a wider column may wrap
 
 
@@ -41,13 +42,14 @@ class Table:
     def show(self, page: Console) -> None:
         """Print it; where a last column of prose does not fit, it follows line by line."""
         widths = [max(map(len, column)) for column in zip(self.columns, *self.rows, strict=True)]
-        room = page.width - sum(widths[:-1]) - 3 * len(widths)
+        room = page.width - sum(widths[:-1]) - GAP * len(widths)
         apart = widths[-1] > PROSE and room < PROSE
-        table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+        fits = room >= min(widths[-1], PROSE)
+        table = RichTable(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), show_edge=False)
         for i, name in enumerate(self.columns[:-1] if apart else self.columns):
-            prose = widths[i] > PROSE
             justify: Literal["left", "right"] = "left" if name in self.left else "right"
-            table.add_column(name, justify=justify, no_wrap=not prose, overflow="fold")
+            whole = (fits or apart) and widths[i] <= PROSE
+            table.add_column(name, justify=justify, no_wrap=whole, overflow="fold")
         for row in self.rows:
             table.add_row(*map(Text, row[:-1] if apart else row))
         page.print(Text(self.title, style="bold"))
@@ -55,6 +57,7 @@ class Table:
         if apart:
             for row in self.rows:
                 page.print(Text(f"{row[0]}: {row[-1]}"))
+        page.print()
 
     def markdown(self) -> str:
         """For a document."""

@@ -33,6 +33,14 @@ class Report:
 
     cells: list[Any]
     violations: list[str] = field(default_factory=list)
+    measured: bool = True
+
+    @property
+    def verdict(self) -> str:
+        """In a word or two."""
+        if self.violations:
+            return "violated"
+        return "ok" if self.measured else "ok, tableau only"
 
 
 @click.command()
@@ -64,7 +72,7 @@ def verify(names: tuple[str, ...], files: tuple[Path, ...], progress: bool | Non
     wrong: list[str] = []
     for subject in tqdm(subjects, disable=not show, leave=False, unit="method"):
         report = examine(subject)
-        table.add(*report.cells, "violated" if report.violations else "ok")
+        table.add(*report.cells, report.verdict)
         wrong += report.violations
     out = console()
     table.show(out)
@@ -78,14 +86,14 @@ def examine(subject: str | AnyTableau) -> Report:
     """Prove and measure one method or tableau."""
     tableau = TABLEAUX.get(subject) if isinstance(subject, str) else subject
     method = _method(subject)
-    report = Report([getattr(method or tableau, "name", subject)])
+    report = Report([getattr(method or tableau, "name", subject)], measured=method is not None)
     if tableau is None:
         assert method is not None
         embedded = "-" if method.error_order is None else method.error_order
         report.cells += [method.order, embedded, method.dense_order, "-", "-"]
     else:
         report.cells += _proofs(tableau, method, report)
-    report.cells += ("tableau only", "-") if method is None else _measurements(method, report)
+    report.cells += ("-", "-") if method is None else _measurements(method, report)
     return report
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stiffguide.contracts import Method, Move, State, Step
 from stiffguide.errors import InputError, UnsupportedError
-from stiffguide.estimators import inner, rayleigh_quotient
+from stiffguide.estimators import inner
 from stiffguide.guidance.kappa import Kappa, kappa, soundness
 from stiffguide.tensors import rows
 
@@ -75,30 +75,34 @@ class ErrorDirection:
         assert step.error is not None
         assert step.f_low is not None
         df = f1 - step.f_low
-        z = step.dt.to(df.dtype) * rayleigh_quotient(step.error, df)
+        # numbers per row in float64: kappa is a difference of near equals
+        square = inner(step.error, step.error).to(step.dt.dtype)
+        inverse = torch.where(square > 0, 1 / square, 0.0)
+        z = step.dt * inner(step.error, df).to(step.dt.dtype) * inverse
         part = torch.clamp(self.rule(z), -1.0, 1.0)
-        part = torch.where(inner(step.error, step.error) > 0, part, 0.0)
         if self.order == 3:
-            part = _third_order(step, f1, z, part, state)
+            part = _third_order(step, f1, z, inverse, part, state)
             state = Slope(step.t0, step.f0, torch.ones_like(state.known))
-        q = rows(part, df)
+        q = rows(part, df).to(df.dtype)
         return Move(q * step.error, q * df, state)
 
 
-def _third_order(step: Step, f1: Tensor, z: Tensor, part: Tensor, state: Slope) -> Tensor:
+def _third_order(
+    step: Step, f1: Tensor, z: Tensor, inverse: Tensor, part: Tensor, state: Slope
+) -> Tensor:
     """Blend towards the quadrature through f1, f0 and the slope before where |z| is small."""
     assert step.error is not None
     h = step.dt
     # integrals over [0, 1] of the Lagrange polynomials on (1, 0, -p), with the step as unit
     p = torch.where(state.known, (step.t0 - state.t) / h, 1.0)
-    w0 = (1 / 3 + p / 2) / (1 + p)
-    w2 = -1 / (6 * p * (1 + p))
-    first = w0.to(f1.dtype)
-    w1 = 1 - w0 - w2
-    w0, w1, w2 = (rows(h * w, f1).to(f1.dtype) for w in (w0, w1, w2))
-    rest = step.y0 + w0 * f1 + w1 * step.f0 + w2 * state.f - step.y1
-    slope = rayleigh_quotient(step.error, rest)
-    damped = torch.clamp(1 - first * z, min=0.5)
-    third = torch.clamp(slope / damped, -1.0, 1.0)
-    blend = 1 / (1 + z**4)
-    return torch.where(state.known, (1 - blend) * part + blend * third, part)
+    share = 1 / (6 + 6 * p)
+    w0, w2 = 0.5 - share, share / p  # of f1, and minus that of the oldest
+    # what the quadrature leaves of the step, along E
+    vectors = torch.stack((f1, step.f0, state.f, step.y0 - step.y1))
+    s0, s1, s2, rest = inner(vectors, step.error).to(h.dtype)
+    rest = rest + h * (s1 + w0 * (s0 - s1) - w2 * (s2 - s1))
+    damped = torch.clamp(1 - w0 * z, min=0.5)
+    third = torch.clamp(rest * inverse / damped, -1.0, 1.0)
+    square = z * z
+    blend = state.known / (1 + square * square)
+    return torch.lerp(part, third, blend)

@@ -19,10 +19,10 @@ from torch import Tensor
 from stiffguide.order import AnyTableau, embedded_weights
 from stiffguide.stability import stability_function
 from stiffguide.tableau import Tableau
-from stiffguide.tensors import constant
 
 LARGEST = 50.0  # e^z beyond it says no more than "clamp"
 TERMS = 24  # of the series around 0
+NEGLIGIBLE = 1e-14  # the closed form is no better where the series ends
 CLEAR = 1e-9  # relative size of an imaginary part that makes a root complex
 
 
@@ -47,12 +47,19 @@ class Kappa(NamedTuple):
         return top / horner(self.difference, z)
 
 
-def horner(coefficients: tuple[float, ...], z: Tensor) -> Tensor:
+def horner(coefficients: tuple[float, ...], z: Tensor) -> Tensor | float:
     """The polynomial with these coefficients of 1, z, z^2, ..."""
-    value = torch.zeros_like(z)
-    for c in reversed(constant(coefficients, z.dtype, z.device).unbind(0)):
+    value: Tensor | float = coefficients[-1]
+    for c in reversed(coefficients[:-1]):
         value = value * z + c
     return value
+
+
+def _truncated(series: tuple[float, ...], near: float) -> tuple[float, ...]:
+    """The terms that float64 can see for |z| up to `near`."""
+    sizes = [abs(c) * near**k for k, c in enumerate(series)]
+    seen = [k for k, size in enumerate(sizes) if size > NEGLIGIBLE * max(sizes)]
+    return series[: seen[-1] + 1]
 
 
 class Soundness(NamedTuple):
@@ -79,7 +86,7 @@ def kappa(tableau: AnyTableau) -> Kappa:
         exponential=tuple(map(float, q)),
         numerator=tuple(map(float, p)),
         difference=tuple(float(c) for c in difference[shift:]),
-        series=tuple(map(float, series)),
+        series=_truncated(tuple(map(float, series)), near),
         shift=shift,
         near=near,
     )

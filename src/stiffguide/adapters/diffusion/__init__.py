@@ -6,6 +6,7 @@ Everything works in variance-exploding form, x = x0 + sigma eps, on a denoiser(x
 
 from stiffguide.adapters.diffusion import grid
 from stiffguide.adapters.diffusion.calibrate import CalibratedGrid, calibrate_grid
+from stiffguide.adapters.diffusion.ddpm import DDPMTable
 from stiffguide.adapters.diffusion.dpm2 import Dpm2
 from stiffguide.adapters.diffusion.emg import Emg
 from stiffguide.adapters.diffusion.exponential import Multistep
@@ -23,7 +24,6 @@ from stiffguide.adapters.diffusion.result import Sample
 from stiffguide.adapters.diffusion.sample import SAMPLERS, invert, sample
 from stiffguide.adapters.diffusion.schedule import (
     VE,
-    DDPMTable,
     RectifiedFlow,
     Schedule,
     VPCosine,

@@ -146,7 +146,7 @@ def _move(x: Tensor, a: float, b: float, nodes: tuple[float, ...], values: list[
 
 def _carry(denoise: Denoise, x: Tensor, levels: tuple[float, ...]) -> Tensor:
     """DPM-Solver++ 2M over the rest of the grid."""
-    state = DPMPP_2M.init(x, len(levels) - 1)
+    state = DPMPP_2M.init(x, levels)
     for i in range(len(levels) - 1):
         past = levels[i - 1 : i] if i else ()
         interval = Interval(levels[i], levels[i + 1], past, len(levels) - 1 - i)

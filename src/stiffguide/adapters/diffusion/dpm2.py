@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -38,7 +39,7 @@ class Dpm2:
         """With this rule, which moves x1."""
         return replace(self, rule=bind_pair_rule(rule, self))
 
-    def init(self, x: Tensor, steps: int) -> State:
+    def init(self, x: Tensor, levels: Sequence[float]) -> State:
         """The rule's state."""
         return () if self.rule is None else self.rule.init(level(0.0, x), x)
 

@@ -18,9 +18,10 @@ Scalars are (B,) in float64, vectors (B, F) in the dtype of the state. Nothing w
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,7 +29,6 @@ from torch import Tensor
 from stiffguide.adapters.diffusion.sampler import Advance, Denoise, Interval
 from stiffguide.contracts import Guidance
 from stiffguide.errors import InputError, UnsupportedError
-from stiffguide.tensors import constant
 
 FEW = 8  # steps up to which two points do better than three
 LOW, HIGH = 1e-4, 1e4  # C lies between LOW a^2 and HIGH p^2
@@ -94,9 +94,11 @@ class Emg:
             "method='heun', or guidance=None"
         )
 
-    def init(self, x: Tensor, steps: int) -> EmgState:
-        """Nothing evaluated yet."""
-        third = steps > FEW if self.points is None else self.points == 3
+    def init(self, x: Tensor, levels: Sequence[float]) -> EmgState:
+        """Nothing evaluated yet; what the levels decide is made here, so that no step waits."""
+        third = len(levels) - 1 > FEW if self.points is None else self.points == 3
+        for i in range(2, len(levels)):
+            _numbers(tuple(reversed(levels[max(0, i - 3) : i + 1])), x.device)
         return EmgState(third, None, None, None, None)
 
     def step(self, denoise: Denoise, interval: Interval, x: Tensor, state: EmgState) -> Advance:
@@ -107,9 +109,10 @@ class Emg:
             first = EmgState(state.third, x, d, None, None)
             return Advance(torch.lerp(d, x, b / a), x, d, first)
         rise = d - state.d
-        variance = _variance((a, *interval.past), rise, x - d, state.rise)
-        levels = (b, a, *interval.past)[: 4 if state.third and state.rise is not None else 3]
-        shape = _shape(levels, variance)
+        levels = (b, a, *interval.past)[:4]
+        numbers = _numbers(levels, x.device)
+        variance = _variance(levels, numbers, rise, x - d, state.rise)
+        shape = _shape(numbers, variance, state.third)
         weight = _hindsight(d, state.guess) if b > 0 else None
         x, d = _correct((a, interval.past[0]), shape, x, d, rise, state)
         x1, kept = _predict(interval, shape, x, d, weight, state)
@@ -118,7 +121,7 @@ class Emg:
 
 def _dot(x: Tensor, y: Tensor) -> Tensor:
     """<x, y> per sample, in float64 (B,)."""
-    return (x * y).sum(-1).to(torch.float64)
+    return (x * y).sum(-1, dtype=torch.float64)
 
 
 def _columns(x: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
@@ -135,58 +138,54 @@ def _hindsight(d: Tensor, guess: Guess | None) -> Tensor | None:
 
 
 def _variance(
-    levels: tuple[float, ...], rise: Tensor, left: Tensor, before: Tensor | None
+    levels: tuple[float, ...], numbers: Numbers, rise: Tensor, left: Tensor, before: Tensor | None
 ) -> Tensor:
     """C (B,): from how D rose against the noise left, x - D, and against its rise before."""
-    a, p = levels[:2]
+    a, p = levels[1:3]
     size, gain = _dot(rise, rise), _dot(rise, left)
     t = size / gain
     u = t * ((a / p) ** 2 / 2)
     c1 = t * (a * a) / (1 - u - torch.sqrt(u * u + (1 + t) * (a / p) ** 2))
     low, high = LOW * a * a, HIGH * p * p
     c1 = torch.where((gain > 0) & (c1 >= 0), torch.clamp(c1, low, high), high)
-    if before is None:
+    if before is None or numbers.falling is None:
         return c1
     ratio = torch.sqrt(size / torch.clamp(_dot(before, before), min=TINY))
-    log_c3 = _log_c3(ratio, (a, p, levels[2]))
-    return torch.exp(torch.add(log_c3, torch.log(c1), alpha=2) / 3)
+    log_c3 = _log_c3(ratio, numbers.falling, a, levels[3])
+    return torch.exp(torch.lerp(log_c3, torch.log(c1), 2 / 3))
 
 
-def _log_c3(ratio: Tensor, levels: tuple[float, ...]) -> Tensor:
-    """log C (B,) at which (g_a - g_p)/(g_p - g_q) equals the ratio (B,).
+class Numbers(NamedTuple):
+    """What the levels b, a, p and q alone decide, on the device; q is missing at first."""
 
-    The left side falls with C, and depends on nothing but the levels: 14 bisections of log C in
-    [LOW a^2, HIGH q^2] are one search in the table of all they could try.
-    """
-    low, span = _bracket(levels)
-    found = torch.searchsorted(_falling(levels, ratio.device), -ratio)
-    return (found + 0.5) * (span / CUTS) + low
-
-
-def _bracket(levels: tuple[float, ...]) -> tuple[float, float]:
-    a, _, q = levels
-    low = math.log(LOW * a * a)
-    return low, math.log(HIGH * q * q) - low
+    squares: Tensor  # (L, 1)
+    ways: Tensor  # (6, 2, 1), see `_ways`
+    gaps: Tensor | None  # (5, 1), y^2 - x^2 of the pairs ba, bp, ap, aq, pq
+    firsts: Tensor | None  # (5,) places of x in these pairs
+    seconds: Tensor | None  # (5,) of y
+    falling: Tensor | None  # (CUTS - 1,), see `_falling`
 
 
-@lru_cache(maxsize=256)
-def _falling(levels: tuple[float, ...], device: torch.device) -> Tensor:
-    """(g_a - g_p)/(g_p - g_q), negated so that it rises, at the inner points of the cut bracket."""
-    a, p, q = levels
-    low, span = _bracket(levels)
+@lru_cache(maxsize=512)
+def _numbers(levels: tuple[float, ...], device: torch.device) -> Numbers:
+    def tensor(values: list[Any]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float64, device=device)
+
     with torch.inference_mode(False), torch.no_grad():
-        c = torch.exp(torch.arange(1, CUTS, dtype=torch.float64) * (span / CUTS) + low)
-        sa, sp, sq = (torch.sqrt(c + x * x) for x in levels)
-        factor = ((p - a) * (p + a)) / ((q - p) * (q + p))
-        return (sq * (sp + sq) / (sa * (sa + sp)) * -factor).to(device)
+        squares, ways = tensor([[x * x] for x in levels]), tensor(_ways(*levels[:3]))
+        if len(levels) < 4:
+            return Numbers(squares, ways, None, None, None, None)
+        places = ((0, 1), (0, 2), (1, 2), (1, 3), (2, 3))
+        pairs = [(levels[i], levels[j]) for i, j in places]
+        gaps = tensor([[(y - x) * (y + x)] for x, y in pairs])
+        firsts, seconds = torch.tensor(places, device=device).T.contiguous().unbind(0)
+        return Numbers(squares, ways, gaps, firsts, seconds, _falling(*levels[1:]).to(device))
 
 
-@lru_cache(maxsize=1024)
-def _factors(levels: tuple[float, ...]) -> tuple[tuple[tuple[float, ...], ...], ...]:
-    """Numbers of the host, for the predictor a -> b and the corrector p -> a."""
-    b, a, p = levels[:3]
+def _ways(b: float, a: float, p: float) -> list[list[list[float]]]:
+    """For the predictor a -> b and the corrector p -> a, x -> y: numbers of the formulas."""
     ways = ((a, b), (p, a))
-    rows = (
+    columns = (
         [x * y for x, y in ways],
         [(a - b) ** 2 / ((p - a) * (p + a)), (p - a) / (p + a)],
         [x - y for x, y in ways],
@@ -194,38 +193,53 @@ def _factors(levels: tuple[float, ...]) -> tuple[tuple[tuple[float, ...], ...], 
         [y / x for x, y in ways],
         [1 - y / x for x, y in ways],
     )
-    return tuple(tuple((value,) for value in row) for row in rows)
+    return [[[value] for value in column] for column in columns]
 
 
-@lru_cache(maxsize=1024)
-def _gaps(levels: tuple[float, ...]) -> tuple[tuple[float], ...]:
-    """y^2 - x^2 of the pairs ba, bp, ap, aq, pq."""
-    b, a, p, q = levels
-    pairs = ((b, a), (b, p), (a, p), (a, q), (p, q))
-    return tuple(((y - x) * (y + x),) for x, y in pairs)
+def _bracket(a: float, q: float) -> tuple[float, float]:
+    """The lower end of log C, and how far it reaches."""
+    low = math.log(LOW * a * a)
+    return low, math.log(HIGH * q * q) - low
 
 
-def _shape(levels: tuple[float, ...], variance: Tensor) -> Shape:
+def _falling(a: float, p: float, q: float) -> Tensor:
+    """(g_a - g_p)/(g_p - g_q), negated so that it rises, at the inner points of the cut bracket."""
+    low, span = _bracket(a, q)
+    c = torch.exp(torch.arange(1, CUTS, dtype=torch.float64) * (span / CUTS) + low)
+    sa, sp, sq = (torch.sqrt(c + x * x) for x in (a, p, q))
+    factor = ((p - a) * (p + a)) / ((q - p) * (q + p))
+    return sq * (sp + sq) / (sa * (sa + sp)) * -factor
+
+
+def _log_c3(ratio: Tensor, table: Tensor, a: float, q: float) -> Tensor:
+    """log C (B,) at which (g_a - g_p)/(g_p - g_q) equals the ratio (B,).
+
+    The left side falls with C, and depends on nothing but the levels: 14 bisections of log C in
+    [LOW a^2, HIGH q^2] are one search in the table of all that they could try.
+    """
+    low, span = _bracket(a, q)
+    found = torch.searchsorted(table, -ratio).to(torch.float64)
+    return found * (span / CUTS) + (low + 0.5 * span / CUTS)
+
+
+def _shape(numbers: Numbers, variance: Tensor, third: bool) -> Shape:
     """The weights of the levels b, a, p and, for third differences, q."""
-    device, kind = variance.device, torch.float64
-    squares = constant(tuple((x * x,) for x in levels), kind, device)
-    s = torch.sqrt(squares + variance)
-    product, gain, span, end, ratio, zeroth = constant(_factors(levels), kind, device).unbind(0)
+    s = torch.sqrt(numbers.squares + variance)
+    product, gain, span, end, ratio, zeroth = numbers.ways.unbind(0)
     ends, starts = s[0:2], s[1:3]
     both = starts.sum(0)
     base = product + variance
     line = both * starts.flip(0) * gain / torch.addcmul(base, starts, ends)
     near, follow = line.unbind(0)
     slope = variance / (starts[0] * starts[0])
-    if len(levels) < 4:
+    if not third or numbers.gaps is None or numbers.firsts is None or numbers.seconds is None:
         return Shape(near, follow, None, None, (), slope)
     c = torch.sqrt(variance)
     turn = torch.atan2(c * span, base) * end / c
     rest = zeroth * variance - both * torch.addcmul(ends, ratio, starts, value=-1)
     second = zeroth - turn + rest / (starts[0] * starts[1])
-    x = s.index_select(0, constant((0, 0, 1, 1, 2), torch.int64, device))
-    y = s.index_select(0, constant((1, 2, 2, 3, 3), torch.int64, device))
-    inverse = (x * y * (x + y) / (constant(_gaps(levels), kind, device) * c)).unbind(0)
+    x, y = s.index_select(0, numbers.firsts), s.index_select(0, numbers.seconds)
+    inverse = (x * y * (x + y) / (numbers.gaps * c)).unbind(0)
     bend, bend_back = (second * inverse[3]).unbind(0)
     return Shape(near, follow, bend, bend_back, inverse, slope)
 

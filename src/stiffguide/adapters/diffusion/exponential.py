@@ -13,7 +13,7 @@ the last interval once D at its end is known, at no evaluation (Zhao et al., arX
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -186,7 +186,7 @@ class Multistep:
         """With this rule, which moves the end of every step but the first."""
         return replace(self, rule=bind_pair_rule(rule, self))
 
-    def init(self, x: Tensor, steps: int) -> History:
+    def init(self, x: Tensor, levels: Sequence[float]) -> History:
         """Nothing evaluated yet."""
         return History((), None, 0, () if self.rule is None else self.rule.init(level(0.0, x), x))
 

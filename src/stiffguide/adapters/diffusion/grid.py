@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stiffguide.adapters.diffusion.schedule import DDPMTable, Schedule
+from stiffguide.adapters.diffusion.ddpm import DDPMTable
+from stiffguide.adapters.diffusion.schedule import Schedule
 from stiffguide.errors import InputError
 
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0

@@ -6,6 +6,7 @@ guidance rule needs: rules cost no evaluation here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -39,7 +40,7 @@ class Heun:
         """With this rule, made for the Heun-Euler pair."""
         return replace(self, rule=rule.bind(methods.get("heun")))
 
-    def init(self, x: Tensor, steps: int) -> HeunState:
+    def init(self, x: Tensor, levels: Sequence[float]) -> HeunState:
         """No step yet."""
         rule = () if self.rule is None else self.rule.init(level(0.0, x), x)
         return HeunState(None, rule)

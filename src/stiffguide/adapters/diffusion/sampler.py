@@ -6,7 +6,7 @@ the device. With f = (x - D)/sigma, sigma falling, t = sigma and dt < 0 in the c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -68,8 +68,8 @@ class Sampler(Protocol):
         """This sampler with a rule; raises UnsupportedError where the two do not fit."""
         ...
 
-    def init(self, x: Tensor, steps: int) -> State:
-        """The state before the first of so many steps."""
+    def init(self, x: Tensor, levels: Sequence[float]) -> State:
+        """The state before the first step along these levels."""
         ...
 
     def step(self, denoise: Denoise, interval: Interval, x: Tensor, state: State) -> Advance:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -20,7 +19,8 @@ from torch import Tensor
 from stiffguide.errors import InputError
 
 
-def _double(value: Tensor | float) -> Tensor:
+def double(value: Tensor | float) -> Tensor:
+    """A time or a level in float64."""
     return torch.as_tensor(value, dtype=torch.float64)
 
 
@@ -85,23 +85,23 @@ class VE(Schedule):
 
     def alpha(self, t: Tensor | float) -> Tensor:
         """1."""
-        return torch.ones_like(_double(t))
+        return torch.ones_like(double(t))
 
     def sigma(self, t: Tensor | float) -> Tensor:
         """t."""
-        return _double(t)
+        return double(t)
 
     def d_alpha(self, t: Tensor | float) -> Tensor:
         """0."""
-        return torch.zeros_like(_double(t))
+        return torch.zeros_like(double(t))
 
     def d_sigma(self, t: Tensor | float) -> Tensor:
         """1."""
-        return torch.ones_like(_double(t))
+        return torch.ones_like(double(t))
 
     def time(self, level: Tensor | float) -> Tensor:
         """The level itself."""
-        return _double(level)
+        return double(level)
 
 
 class VariancePreserving(Schedule):
@@ -117,24 +117,24 @@ class VariancePreserving(Schedule):
 
     def alpha(self, t: Tensor | float) -> Tensor:
         """1/sqrt(1 + level^2)."""
-        return torch.rsqrt(1 + self.level_squared(_double(t)))
+        return torch.rsqrt(1 + self.level_squared(double(t)))
 
     def sigma(self, t: Tensor | float) -> Tensor:
         """level/sqrt(1 + level^2)."""
-        square = self.level_squared(_double(t))
+        square = self.level_squared(double(t))
         return torch.sqrt(square / (1 + square))
 
     def d_alpha(self, t: Tensor | float) -> Tensor:
         """alpha d(log alpha)/dt."""
-        return self.alpha(t) * self.d_log_alpha(_double(t))
+        return self.alpha(t) * self.d_log_alpha(double(t))
 
     def d_sigma(self, t: Tensor | float) -> Tensor:
         """-alpha^2/sigma d(log alpha)/dt; infinite at sigma = 0."""
-        return -(self.alpha(t) ** 2) / self.sigma(t) * self.d_log_alpha(_double(t))
+        return -(self.alpha(t) ** 2) / self.sigma(t) * self.d_log_alpha(double(t))
 
     def level(self, t: Tensor | float) -> Tensor:
         """sigma/alpha."""
-        return torch.sqrt(self.level_squared(_double(t)))
+        return torch.sqrt(self.level_squared(double(t)))
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class VPLinear(VariancePreserving):
 
     def time(self, level: Tensor | float) -> Tensor:
         """The root of a quadratic, in the form that does not cancel."""
-        integral = torch.log1p(_double(level) ** 2)
+        integral = torch.log1p(double(level) ** 2)
         slope = self.beta_max - self.beta_min
         return 2 * integral / (self.beta_min + torch.sqrt(self.beta_min**2 + 2 * slope * integral))
 
@@ -190,7 +190,7 @@ class VPScaledLinear(VariancePreserving):
     def time(self, level: Tensor | float) -> Tensor:
         """The root of a cubic, in the form that does not cancel."""
         p, q = self._roots
-        integral = torch.log1p(_double(level) ** 2)
+        integral = torch.log1p(double(level) ** 2)
         y = (p**3 + 3 * q * integral) ** (1 / 3)
         return 3 * integral / (y * y + y * p + p * p)
 
@@ -217,7 +217,7 @@ class VPCosine(VariancePreserving):
     def time(self, level: Tensor | float) -> Tensor:
         """u - u0 from the difference of two tangents, so that small times keep their digits."""
         start = self._rate * self.offset
-        rise = _double(level) ** 2 / math.cos(start) ** 2
+        rise = double(level) ** 2 / math.cos(start) ** 2
         before = math.tan(start)
         after = torch.sqrt(rise + before**2)
         turn = torch.atan2(rise, (after + before) * (1 + after * before))
@@ -240,12 +240,12 @@ class RectifiedFlow(Schedule):
 
     def alpha(self, t: Tensor | float) -> Tensor:
         """1 - s."""
-        t = _double(t)
+        t = double(t)
         return (1 - t) / (1 + (self.shift - 1) * t)
 
     def sigma(self, t: Tensor | float) -> Tensor:
         """s."""
-        t = _double(t)
+        t = double(t)
         return self.shift * t / (1 + (self.shift - 1) * t)
 
     def d_alpha(self, t: Tensor | float) -> Tensor:
@@ -254,88 +254,16 @@ class RectifiedFlow(Schedule):
 
     def d_sigma(self, t: Tensor | float) -> Tensor:
         """ds/dt."""
-        return self.shift / (1 + (self.shift - 1) * _double(t)) ** 2
+        return self.shift / (1 + (self.shift - 1) * double(t)) ** 2
 
     def time(self, level: Tensor | float) -> Tensor:
         """level/(level + shift)."""
-        level = _double(level)
+        level = double(level)
         return level / (level + self.shift)
 
     def trained(self) -> Schedule:
         """The path in s, which is what a network is told whatever the shift."""
         return RectifiedFlow()
-
-
-class DDPMTable(VariancePreserving):
-    """A discrete schedule: betas (T,), t the index from 0 to T - 1.
-
-    Between the entries log(sigma/alpha) is linear in t; beyond them `time` stays at the ends.
-    """
-
-    def __init__(self, betas: Tensor) -> None:
-        betas = _double(betas)
-        if betas.ndim != 1 or len(betas) < 2 or not bool(((betas > 0) & (betas < 1)).all()):
-            raise InputError("DDPMTable: betas must be (T,) with T >= 2 and values inside (0, 1)")
-        self.betas = betas
-        self.t_max = float(len(betas) - 1)
-
-    def __repr__(self) -> str:
-        low, high = self.levels[0].item(), self.levels[-1].item()
-        return f"DDPMTable({len(self.betas)} steps, levels {low:.4g} to {high:.4g})"
-
-    @classmethod
-    def linear(cls, steps: int = 1000, low: float = 1e-4, high: float = 0.02) -> DDPMTable:
-        """The betas of DDPM (Ho et al., arXiv 2006.11239)."""
-        return cls(torch.linspace(low, high, steps, dtype=torch.float64))
-
-    @classmethod
-    def scaled_linear(
-        cls, steps: int = 1000, low: float = 0.00085, high: float = 0.012
-    ) -> DDPMTable:
-        """The betas of latent diffusion."""
-        return cls(torch.linspace(low**0.5, high**0.5, steps, dtype=torch.float64) ** 2)
-
-    @classmethod
-    def cosine(cls, steps: int = 1000, largest: float = 0.999) -> DDPMTable:
-        """The betas of the cosine schedule, capped at `largest`."""
-        t = torch.arange(steps + 1, dtype=torch.float64) / steps
-        left = torch.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
-        return cls(torch.clamp(1 - left[1:] / left[:-1], max=largest))
-
-    @cached_property
-    def levels(self) -> Tensor:
-        """sigma/alpha (T,) of the entries, rising."""
-        log_kept = torch.cumsum(torch.log1p(-self.betas), 0)
-        return torch.sqrt(torch.expm1(-log_kept))
-
-    @cached_property
-    def _log_levels(self) -> Tensor:
-        return torch.log(self.levels)
-
-    def _segment(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """(log level, its slope) at t."""
-        table = self._log_levels.to(t.device)
-        low = torch.clamp(t.floor(), 0, len(table) - 2).to(torch.int64)
-        slope = table[low + 1] - table[low]
-        return table[low] + (t - low) * slope, slope
-
-    def level_squared(self, t: Tensor) -> Tensor:
-        """The interpolated level, squared."""
-        return torch.exp(2 * self._segment(t)[0])
-
-    def d_log_alpha(self, t: Tensor) -> Tensor:
-        """-sigma^2 d(log level)/dt."""
-        square = self.level_squared(t)
-        return -square / (1 + square) * self._segment(t)[1]
-
-    def time(self, level: Tensor | float) -> Tensor:
-        """The interpolated index."""
-        log_level = torch.log(_double(level))
-        table = self._log_levels.to(log_level.device)
-        low = torch.searchsorted(table, log_level.contiguous(), right=True) - 1
-        low = torch.clamp(low, 0, len(table) - 2)
-        part = (log_level - table[low]) / (table[low + 1] - table[low])
-        return low + torch.clamp(part, 0.0, 1.0)
 
 
 def _check_betas(low: float, high: float) -> None:

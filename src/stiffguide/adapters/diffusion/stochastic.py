@@ -56,7 +56,7 @@ class Stochastic:
 
     def raised(self, sigma: float, steps: int) -> float:
         """The level that churn lifts sigma to."""
-        if not self.s_tmin <= sigma <= self.s_tmax:
+        if not self.s_churn or not self.s_tmin <= sigma <= self.s_tmax:
             return sigma
         return sigma * (1 + min(self.s_churn / steps, math.sqrt(2) - 1))
 

@@ -55,6 +55,7 @@ INLINE V measure(const V* x, const V* rtol, const V* atol, const V* u, const V* 
     UNROLL for (int i = 0; i < N; i++) {
         V scale = atol[i] + rtol[i] * v_max(v_abs(u[i]), v_abs(v[i]));
         V q = sel(eq(x[i], 0.0), 0.0, v_abs(x[i]) / scale);
+        if (N == 1) return q; // its square may overflow
         sum = sum + q * q;
     }
     return v_sqrt(sum * (1.0 / N));

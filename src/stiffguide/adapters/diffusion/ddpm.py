@@ -1,0 +1,84 @@
+"""The discrete schedules of DDPM, as tables with interpolation."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from stiffguide.adapters.diffusion.schedule import VariancePreserving, double
+from stiffguide.errors import InputError
+
+
+class DDPMTable(VariancePreserving):
+    """A discrete schedule: betas (T,), t the index from 0 to T - 1.
+
+    Between the entries log(sigma/alpha) is linear in t; beyond them `time` stays at the ends.
+    """
+
+    def __init__(self, betas: Tensor) -> None:
+        betas = double(betas)
+        if betas.ndim != 1 or len(betas) < 2 or not bool(((betas > 0) & (betas < 1)).all()):
+            raise InputError("DDPMTable: betas must be (T,) with T >= 2 and values inside (0, 1)")
+        self.betas = betas
+        self.t_max = float(len(betas) - 1)
+
+    def __repr__(self) -> str:
+        low, high = self.levels[0].item(), self.levels[-1].item()
+        return f"DDPMTable({len(self.betas)} steps, levels {low:.4g} to {high:.4g})"
+
+    @classmethod
+    def linear(cls, steps: int = 1000, low: float = 1e-4, high: float = 0.02) -> DDPMTable:
+        """The betas of DDPM (Ho et al., arXiv 2006.11239)."""
+        return cls(torch.linspace(low, high, steps, dtype=torch.float64))
+
+    @classmethod
+    def scaled_linear(
+        cls, steps: int = 1000, low: float = 0.00085, high: float = 0.012
+    ) -> DDPMTable:
+        """The betas of latent diffusion."""
+        return cls(torch.linspace(low**0.5, high**0.5, steps, dtype=torch.float64) ** 2)
+
+    @classmethod
+    def cosine(cls, steps: int = 1000, largest: float = 0.999) -> DDPMTable:
+        """The betas of the cosine schedule, capped at `largest`."""
+        t = torch.arange(steps + 1, dtype=torch.float64) / steps
+        left = torch.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
+        return cls(torch.clamp(1 - left[1:] / left[:-1], max=largest))
+
+    @cached_property
+    def levels(self) -> Tensor:
+        """sigma/alpha (T,) of the entries, rising."""
+        log_kept = torch.cumsum(torch.log1p(-self.betas), 0)
+        return torch.sqrt(torch.expm1(-log_kept))
+
+    @cached_property
+    def _log_levels(self) -> Tensor:
+        return torch.log(self.levels)
+
+    def _segment(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """(log level, its slope) at t."""
+        table = self._log_levels.to(t.device)
+        low = torch.clamp(t.floor(), 0, len(table) - 2).to(torch.int64)
+        slope = table[low + 1] - table[low]
+        return table[low] + (t - low) * slope, slope
+
+    def level_squared(self, t: Tensor) -> Tensor:
+        """The interpolated level, squared."""
+        return torch.exp(2 * self._segment(t)[0])
+
+    def d_log_alpha(self, t: Tensor) -> Tensor:
+        """-sigma^2 d(log level)/dt."""
+        square = self.level_squared(t)
+        return -square / (1 + square) * self._segment(t)[1]
+
+    def time(self, level: Tensor | float) -> Tensor:
+        """The interpolated index."""
+        log_level = torch.log(double(level))
+        table = self._log_levels.to(log_level.device)
+        low = torch.searchsorted(table, log_level.contiguous(), right=True) - 1
+        low = torch.clamp(low, 0, len(table) - 2)
+        part = (log_level - table[low]) / (table[low + 1] - table[low])
+        return low + torch.clamp(part, 0.0, 1.0)

@@ -1,0 +1,343 @@
+"""The command line: what it prints, writes and refuses, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from stiffguide import cli, methods, problems
+from stiffguide.catalogue import TABLEAUX
+from stiffguide.cli.app import app
+from stiffguide.cli.catalogue import method_table
+from stiffguide.cli.work_precision import tolerances
+
+HEUN = {
+    "name": "my_heun",
+    "a": [[], [1]],
+    "b": ["1/2", "0.5"],
+    "c": [0, 1],
+    "order": 2,
+    "b_hat": [1, 0],
+    "error_order": 1,
+    "source": "Heun (1900)",
+}
+
+
+def call(*args):
+    """The outcome of a command; a traceback fails the test."""
+    env = {"COLUMNS": os.environ.get("WIDTH", "200")}
+    result = CliRunner(env=env).invoke(app, [str(arg) for arg in args])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def good(*args):
+    """What a command prints that ends well."""
+    result = call(*args)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refused(*args, code=1):
+    """What a command prints that is refused: one sentence, no traceback."""
+    result = call(*args)
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return " ".join(result.output.split())
+
+
+# solve ------------------------------------------------------------------------------------------
+
+
+def test_solve_prints_statistics_digits_and_status():
+    text = good("solve", "robertson", "--t1", 40)
+    for word in ("accepted", "rejected", "nfe", "njac", "nlu", "correct digits"):
+        assert word in text
+    assert "reached the end of the interval" in text
+
+
+@pytest.mark.parametrize("name", ["hires", "van_der_pol_scaled", "brusselator"])
+def test_solve_reports_the_digits_that_it_reached(name):
+    lines = [x for x in good("solve", name, "--rtol", 1e-4).splitlines() if "correct digits" in x]
+    assert 2 < float(lines[0].split()[-1]) < 9
+
+
+@pytest.mark.parametrize("name", ["robertson", "van_der_pol", "pollu"])
+def test_solve_a_batch(name):
+    shorter = ("--t1", 10) if name != "van_der_pol" else ("--t1", 100)
+    text = good("solve", name, "--batch", 5, "--rtol", 1e-3, *shorter)
+    assert "5 of 5" in text
+    assert "every row reached the end" in text
+    assert "rows per second" in text
+
+
+def test_rows_of_a_batch_follow_from_the_seed(tmp_path):
+    ends = []
+    for seed in (0, 0, 1):
+        path = tmp_path / f"{len(ends)}.npz"
+        good("solve", "robertson", "--t1", 1, "--batch", 3, "--seed", seed, "--save", path)
+        ends.append(np.load(path)["y"][:, -1])
+    assert (ends[0] == ends[1]).all()
+    assert (ends[0][0] == ends[2][0]).all()  # row 0 is the problem itself
+    assert (ends[0][1:] != ends[2][1:]).any()
+
+
+def test_solve_saves_and_plots(tmp_path):
+    picture, data = tmp_path / "new" / "out.png", tmp_path / "out.npz"
+    good("solve", "brusselator", "--plot", picture, "--save", data)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    with np.load(data) as saved:
+        assert saved["t"].shape == (400,)
+        assert saved["y"].shape == (400, 2)
+        assert saved["t"][-1] == 20.0
+        assert saved["status"] == 0
+        stats = dict(zip(saved["stats_names"].tolist(), saved["stats"].tolist(), strict=True))
+    assert set(stats) == {"accepted", "rejected", "nfe", "njac", "nlu"}
+    assert stats["accepted"] > 50
+    reference = problems.brusselator().reference
+    assert np.load(data)["y"][-1] == pytest.approx(reference, rel=1e-4)
+
+
+def test_a_batch_is_plotted_and_saved(tmp_path):
+    picture, data = tmp_path / "out.png", tmp_path / "out.npz"
+    good("solve", "robertson", "--batch", 4, "--t1", 40, "--plot", picture, "--save", data)
+    assert picture.stat().st_size > 10_000
+    assert np.load(data)["y"].shape == (4, 400, 3)
+    assert np.load(data)["stats"].shape == (4, 5)
+
+
+def test_a_failed_row_ends_with_its_sentence_and_code_1():
+    text = refused("solve", "robertson", "--method", "tsit5", "--max-attempts", 300)
+    assert "max_attempts was used up" in text
+    assert "the problem is stiff" in text
+    text = refused("solve", "robertson", "-m", "tsit5", "--max-attempts", 300, "--batch", 2)
+    assert "0 of 2" in text
+    assert "row 0: max_attempts was used up" in text
+
+
+def test_backward_and_unknown_ends():
+    assert "no reference" in good("solve", "lotka_volterra", "--t1", 1)
+    good("solve", "lotka_volterra", "--t1", -1)
+    assert "correct digits" in good("solve", "prothero_robinson", "--t1", 2)
+    assert "where robertson starts" in refused("solve", "robertson", "--t1", 0)
+
+
+def test_progress_is_shown_on_demand():
+    assert "%" in call("solve", "brusselator", "--progress").stderr
+    assert "%" not in call("solve", "brusselator", "--no-progress").stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("solve", "robertsn"), "did you mean 'robertson'"),
+        (("solve", "xyz"), "there are robertson"),
+        (("solve", "robertson", "-m", "rodas6"), "did you mean 'rodas"),
+        (("solve", "robertson", "-m", "gauss4"), "fully implicit"),
+        (("solve", "robertson", "--plot", "x.nonsense", "--t1", "1"), "x.nonsense"),
+        (("methods", "--family", "rosenbrok"), "did you mean 'rosenbrock'"),
+        (("methods", "--family", "zzz"), "there are"),
+        (("verify", "rodas9"), "did you mean"),
+        (("work-precision", "robertson", "--methods", "nope"), "'nope' is unknown"),
+        (("work-precision", "robertson", "--rtols", "1e-3;1e-4"), "rtols"),
+        (("work-precision", "robertson", "--rtols", "2,3"), "between 0 and 1"),
+    ],
+)
+def test_refusals_are_sentences(args, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert words in refused(*args)
+
+
+@pytest.mark.parametrize("option", ["--rtol=-1", "--rtol=2", "--atol=0", "--batch=0", "--rtol=x"])
+def test_numbers_out_of_range_are_usage_errors(option):
+    assert "Invalid value" in refused("solve", "robertson", option, code=2)
+
+
+# methods, problems, info --------------------------------------------------------------------------
+
+
+def test_methods_lists_everything():
+    table = method_table()
+    names = [row[0] for row in table.rows]
+    assert set(names) == {*TABLEAUX, *methods.names()}
+    text = good("methods")
+    assert all(name in text for name in names)
+    cells = {row[0]: row for row in table.rows}
+    assert cells["rodas5p"][5] == cells["kvaerno5"][5] == "L-stable"
+    assert cells["implicit_midpoint"][5] == "A-stable"
+    assert cells["rk4"][5] == "to -2.79"
+    assert "tableau only" in cells["gauss4"][1]
+
+
+def test_methods_of_one_family():
+    text = good("methods", "--family", "rosenbrock")
+    assert "rodas5p" in text
+    assert "tsit5" not in text
+    assert "sdirk2" not in good("methods", "--family", "ESDIRK")
+
+
+def test_a_narrow_terminal_gets_its_sources_below(monkeypatch):
+    monkeypatch.setenv("WIDTH", "80")
+    text = good("methods", "--family", "rosenbrock")
+    assert "rodas5p: Steinebach" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_problems_lists_everything():
+    text = good("problems")
+    assert all(name in text for name in problems.names())
+    assert "1e+11" in text
+
+
+def test_info_names_versions_and_devices():
+    text = good("info")
+    for word in ("stiffguide", "torch", "python", "threads", "compiler", "cache"):
+        assert word in text
+
+
+def test_help_and_version():
+    assert "work-precision" in good("--help")
+    assert "stiffguide" in good("--version")
+
+
+def test_a_missing_package_is_named_in_one_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "click", None)
+    monkeypatch.delitem(sys.modules, "stiffguide.cli.app")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert "pip install 'stiffguide[cli,plot]'" in str(stopped.value)
+
+
+def test_missing_matplotlib_is_named_in_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    text = refused("solve", "robertson", "--t1", 1, "--plot", tmp_path / "x.png")
+    assert "pip install 'stiffguide[plot]'" in text
+
+
+# verify -------------------------------------------------------------------------------------------
+
+
+def written(tmp_path, name="heun.json", **changes):
+    path = tmp_path / name
+    path.write_text(json.dumps({k: v for k, v in (HEUN | changes).items() if v is not None}))
+    return path
+
+
+def test_verify_proves_and_measures():
+    text = good("verify", "bosh3", "rodas3", "gauss4", "secant_heun")
+    assert sum(line.rstrip().endswith(" ok") for line in text.splitlines()) == 3
+    assert "tableau only" in text
+    assert "L-stable" in text
+
+
+def test_verify_reads_a_tableau(tmp_path):
+    assert "my_heun" in good("verify", "--tableau", written(tmp_path))
+    toml = tmp_path / "midpoint.toml"
+    toml.write_text('name = "mid"\na = [[], [0.5]]\nb = [0, 1]\nc = [0, "1/2"]\norder = 2\n')
+    assert "mid" in good("verify", "--tableau", toml)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"order": 3}, "my_heun: b is not of order 3: the condition sum b_i"),
+        ({"order": 1}, "my_heun: b is of order 2 at least"),
+        ({"c": [0, "0.9"]}, "row 1 of a sums to 1, c[1] says 0.9"),
+        ({"b": ["1/2", "1/3"]}, "b sums to 0.83"),
+        ({"error_order": 2}, "my_heun: b_hat is not of error_order 2"),
+        ({"b": [0.5, 0.5, 0]}, "a has 2 rows, b has 3 entries"),
+        ({"b_hat": [1]}, "b_hat has 1 entries"),
+        ({"b": ["1/2", "half"]}, "b[1] is 'half'"),
+        ({"a": [[], [True]]}, "a[1][0] is True"),
+        ({"a": 3}, "a must be a list of rows"),
+        ({"b": 3}, "b must be a list of numbers"),
+        ({"order": 1.5}, "order must be a whole number"),
+        ({"order": None}, "the field 'order' is missing"),
+        ({"ordre": 2}, "did you mean order?"),
+        ({"zzzzzz": 2}, "the field 'zzzzzz' is unknown"),
+        ({"b_error": [1, -1]}, "give b_error or b_hat"),
+        ({"error_order": None}, "error_order come together"),
+        (
+            {"a": [[], [0.6666666667]], "b": ["1/4", "3/4"], "c": [0, "2/3"]},
+            "with digits = 12 every claim is proved",
+        ),
+    ],
+)
+def test_verify_refuses_a_broken_tableau_in_one_sentence(changes, words, tmp_path):
+    assert words in refused("verify", "--tableau", written(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("x.json", '{"a": ', "not readable as json"),
+        ("x.json", "[1]", "give the fields"),
+        ("x.json", '{"a": NaN}', "NaN is not a coefficient"),
+        ("x.toml", "a = ", "not readable as toml"),
+        ("x.yaml", "a: 1", "ending in .json or .toml"),
+    ],
+)
+def test_verify_refuses_a_file_that_is_no_tableau(name, text, words, tmp_path):
+    (tmp_path / name).write_text(text)
+    assert words in refused("verify", "--tableau", tmp_path / name)
+
+
+def test_verify_refuses_a_file_that_is_not_there(tmp_path):
+    assert "No such file" in refused("verify", "--tableau", tmp_path / "none.json")
+
+
+def test_verify_reports_a_violation_with_code_1(monkeypatch):
+    monkeypatch.setattr("stiffguide.cli.verify.observed_order", lambda method: 3.2)
+    text = refused("verify", "rk4")
+    assert "rk4: the observed order is 3.20, claimed is 4" in text
+    assert "violated" in text
+
+
+# work-precision and demo --------------------------------------------------------------------------
+
+
+def test_ranges_and_lists_of_tolerances():
+    assert tolerances("1e-3:1e-6") == [1e-3, 1e-4, 1e-5, 1e-6]
+    assert tolerances("1e-2,3e-5") == [1e-2, 3e-5]
+    assert tolerances("1e-4") == [1e-4]
+
+
+def test_work_precision_measures_saves_and_plots(tmp_path):
+    picture, data = tmp_path / "out.png", tmp_path / "out.json"
+    text = good(
+        *("work-precision", "brusselator", "--methods", "tsit5,rodas4", "--rtols", "1e-3,1e-5"),
+        *("--plot", picture, "--save", data),
+    )
+    assert picture.stat().st_size > 10_000
+    points = json.loads(data.read_text())["points"]
+    assert [p["method"] for p in points] == ["tsit5", "tsit5", "rodas4", "rodas4"]
+    for loose, tight in (points[:2], points[2:]):
+        assert tight["error"] < loose["error"]
+        assert tight["nfe"] > loose["nfe"]
+        assert tight["seconds"] > 0
+    assert "tsit5" in text
+
+
+def test_work_precision_says_what_failed():
+    text = refused(
+        *("work-precision", "robertson", "--methods", "tsit5", "--rtols", "1e-3"),
+        *("--max-attempts", 200),
+    )
+    assert "tsit5 at rtol = 0.001: max_attempts was used up" in text
+
+
+@pytest.mark.slow
+def test_demo_leaves_pictures_and_tables(tmp_path):
+    text = good("demo", "--out", tmp_path / "out", "--rows", 20, "--quick")
+    assert "the problem is stiff" in text
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"solutions.png", "batch.png", "work_precision.png"} <= left
+    assert {"demo.txt", "demo.md", "demo.csv"} <= left
+    assert "robertson" in (tmp_path / "out" / "demo.csv").read_text()
+    assert "| robertson | rodas5p |" in (tmp_path / "out" / "demo.md").read_text()
