@@ -113,7 +113,7 @@ def pool(g: Graph) -> list[int]:
     parts = [x, y, *map(g.const, (0.0, 1.0, -1.0, 0.5, 2.0, 3.0))]
     parts += [g.add("neg", x), g.add("sub", x, y), g.add("mul", g.const(-0.3), x), g.add("abs", y)]
     less = g.add("lt", x, y)
-    return [*parts, less, g.add("not", less), g.add("eq", x, y), g.add("ne", x, y)]
+    return [*parts, g.add("not", less), less, g.add("eq", x, y), g.add("ne", x, y)]
 
 
 @pytest.mark.parametrize("op", [op for op, arity in ARITY.items() if arity])

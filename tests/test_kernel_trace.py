@@ -86,7 +86,7 @@ FIELDS: dict[str, Any] = {
     ),
     "stacked": lambda t, y: torch.stack([y[0], y[1] * t, *y.unbind()[2:]]) + torch.diff(y).sum(),
     "products": lambda t, y: A5 @ y + torch.einsum("ij,i,k->k", A5, y, y) + F.linear(y, A5, K5),
-    "convolved": lambda t, y: F.conv1d(F.pad(y[None], (1, 1), mode="circular"), K5[None, None, :3])[0],
+    "convolved": lambda t, y: F.conv1d(F.pad(y[None], (1, 1), "circular"), K5[None, None, :3])[0],
     "systems": lambda t, y: torch.linalg.solve(y[:3, None] * y[:3] + A5[:3, :3], y[:3]).sum() * y,
     "sparse": lambda t, y: torch.mv(SPARSE, y) + A5.det() * y,
     "integers": lambda t, y: y * (torch.arange(5) % 2) + (t * 10).long() * y + (y > 0.6).sum(),

@@ -83,6 +83,25 @@ def test_k_diffusion(name: str, zero: bool) -> None:
     torch.testing.assert_close(sample(THIN, NOISE, levels, name).x, expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("name", "theirs", "how"),
+    [
+        ("euler", "sample_euler", {"s_churn": 4.0, "s_tmin": 0.05, "s_noise": 1.1}),
+        ("heun", "sample_heun", {"s_churn": 40.0}),
+        ("euler", "sample_euler_ancestral", {"eta": 1.0}),
+        ("euler", "sample_euler_ancestral", {"eta": 0.4, "s_noise": 0.9}),
+    ],
+)
+def test_k_diffusion_with_noise(name: str, theirs: str, how: dict[str, float]) -> None:
+    levels = grid.karras(11, zero=True)
+    run = getattr(k_sampling(), theirs)
+    torch.manual_seed(3)
+    expected = run(THIN, 80 * NOISE, levels, disable=True, **how)
+    torch.manual_seed(3)
+    found = sample(THIN, NOISE, levels, name, **how).x
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
 def test_k_diffusion_grids() -> None:
     theirs = k_sampling()
     for n in (5, 20):

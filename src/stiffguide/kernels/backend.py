@@ -13,7 +13,7 @@ from torch import Tensor
 from stiffguide import loop
 from stiffguide.contracts import Method
 from stiffguide.controllers import PID
-from stiffguide.errors import InputError, Status, UnsupportedError
+from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.kernels import coefficients, trace
 from stiffguide.kernels.run import FEW, Ended, Kernel, Pieces, Task
 from stiffguide.layout import Layout
@@ -160,8 +160,6 @@ def _run(kernel: Kernel, r: Request) -> Solved:
         sign = torch.where(task.t1 < task.t0, -1.0, 1.0)
         pieces = [x.to(r.y0.dtype) for x in ended.pieces[2:]]
         trajectory = Trajectory(*ended.pieces[:2], *pieces, sign)
-    if bool((live.status == int(Status.INTERRUPTED)).any()):
-        LOG.info("kernel: interrupted")
     outputs = (_kept(p.outputs[0], task, ended, live, r.y0.dtype),)
     return Solved(replace(p, outputs=outputs), live, trajectory)
 
@@ -195,21 +193,20 @@ def _table(value: Tensor | float) -> Tensor:
 
 def _live(p: loop.Problem, r: Request, ended: Ended) -> loop.Live:
     """The end of the solve as the loop would leave it, for messages and statistics."""
-    status, accepted, attempts = ended.counts[:3]
+    status, accepted, attempts = ended.counts[:3].unbind()
     y = ended.y.to(r.y0.dtype)
-    f0 = y
-    if bool((status != int(Status.SUCCESS)).any()):
-        f0 = p.f(ended.t, y)
+    failed = bool(status.any())  # SUCCESS is 0
+    f0 = p.f(ended.t, y) if failed else y
     return loop.Live(
         t=ended.t,
         y=y,
         f0=f0,
         dt=ended.dt,
-        method=p.method.init(ended.t, y) if f0 is not y else (),
+        method=p.method.init(ended.t, y) if failed else (),
         controller=(),
         guidance=(),
         status=status,
-        stop=torch.zeros_like(status),
+        stop=torch.zeros_like(status) if failed else status,
         attempts=attempts,
         accepted=accepted,
         work=ended.counts[3:],

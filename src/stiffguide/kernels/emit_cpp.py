@@ -47,6 +47,7 @@ def source(traced: Traced, method: Coefficients, entry: str = "threads.h") -> st
     implicit = method.family != "explicit"
     elimination = plan(traced.features, traced.jac if implicit else ())
     parts = [
+        f"#define N {traced.features}",
         native("lanes.h"),
         *_constants(traced, method, elimination),
         native("state.h"),
@@ -71,7 +72,6 @@ def _constants(traced: Traced, m: Coefficients, elimination: Elimination) -> lis
     weights = m.interpolant.weights or ()
     inlined = n <= steps.UNROLLED
     numbers: dict[str, float] = {
-        "N": n,
         "P": len(traced.parameters),
         "IMPLICIT": int(implicit),
         "NJ": len(traced.jac) if implicit else 0,

@@ -143,9 +143,9 @@ class Kernel:
 
     def _run(self, task: Task, pieces: Pieces | None) -> Ended:
         b, f = task.y0.shape
-        t, y, dt = task.t0.clone(), task.y0.clone(), torch.zeros_like(task.t0)
-        counts = torch.zeros((6, b), dtype=torch.int64)
-        counts[0] = int(Status.INTERRUPTED)
+        memory = torch.empty((f + 2) * b, dtype=torch.float64)
+        t, dt, y = memory[:b], memory[b : 2 * b], memory[2 * b :].reshape(b, f)
+        counts = torch.empty((6, b), dtype=torch.int64)
         saved = None
         if task.times is not None:
             saved = torch.full((b, task.times.shape[1], f), float("nan"), dtype=torch.float64)
@@ -156,7 +156,17 @@ class Kernel:
             flags = torch.zeros(2, dtype=torch.int64)  # next row, stop
             call = _call(task, ended, self.method.error_order + 1, flags)
             _work(lambda: function(ctypes.byref(call)), b, flags)
+            if flags[1]:
+                _leave(task, ended, int(flags[0]))
         return ended
+
+
+def _leave(task: Task, ended: Ended, first: int) -> None:
+    """The rows from `first` on, which an interrupt kept from beginning."""
+    rest = slice(first, None)
+    ended.t[rest], ended.y[rest], ended.dt[rest] = task.t0[rest], task.y0[rest], 0.0
+    ended.counts[:, rest] = 0
+    ended.counts[0, rest] = int(Status.INTERRUPTED)
 
 
 def _call(task: Task, ended: Ended, k: int, flags: Tensor) -> _Call:

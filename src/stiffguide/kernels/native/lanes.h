@@ -1,5 +1,5 @@
-// Arithmetic on V: one double a lane. V is a plain double where WIDE is 0; else PAIRS native
-// vectors side by side, which hide each other's latency. M is a mask: 0 or -1 a lane.
+// Arithmetic on V: one double a lane. V is a plain double where WIDE is 0; else one native
+// vector, or two side by side, which hide each other's latency. M is a mask: 0 or -1 a lane.
 
 #if CUDA
 #define INLINE static __device__ __forceinline__
@@ -41,69 +41,44 @@ INLINE V v_abs(V x) { return __builtin_fabs(x); }
 #else
 #define NATIVE 2
 #endif
-#ifndef PAIRS
-#define PAIRS 2
+#if N <= 6
+#define LANES (2 * NATIVE)
+#define HIGH(...) , __VA_ARGS__ // the second vector
+#else // for more components there are not enough registers for two
+#define LANES NATIVE
+#define HIGH(...)
 #endif
-#define LANES (NATIVE * PAIRS)
 typedef double v_t __attribute__((vector_size(8 * NATIVE)));
 typedef mask_t m_t __attribute__((vector_size(8 * NATIVE)));
-struct V {
-    v_t x[PAIRS];
-    V() = default;
-    __attribute__((always_inline)) V(double c) {
-        for (int i = 0; i < PAIRS; i++) x[i] = c + (v_t){};
-    }
-};
 struct M {
-    m_t x[PAIRS];
+    m_t low HIGH(high);
 };
-#define EACH _Pragma("GCC unroll 4") for (int i = 0; i < PAIRS; i++)
-#define BINARY(op)                        \
-    INLINE V operator op(V a, V b) {      \
-        V r;                              \
-        EACH r.x[i] = a.x[i] op b.x[i];   \
-        return r;                         \
-    }                                     \
-    INLINE V operator op(V a, double b) { \
-        V r;                              \
-        EACH r.x[i] = a.x[i] op b;        \
-        return r;                         \
-    }                                     \
-    INLINE V operator op(double a, V b) { \
-        V r;                              \
-        EACH r.x[i] = a op b.x[i];        \
-        return r;                         \
-    }
+struct V {
+    v_t low HIGH(high);
+    V() = default;
+    __attribute__((always_inline)) V(v_t x HIGH(v_t y)) : low(x) HIGH(high(y)) {}
+    __attribute__((always_inline)) V(double c) : low(c + (v_t){}) HIGH(high(c + (v_t){})) {}
+};
+#define BINARY(op)                                                                           \
+    INLINE V operator op(V a, V b) { return V(a.low op b.low HIGH(a.high op b.high)); }      \
+    INLINE V operator op(V a, double b) { return V(a.low op b HIGH(a.high op b)); }          \
+    INLINE V operator op(double a, V b) { return V(a op b.low HIGH(a op b.high)); }
 BINARY(+)
 BINARY(-)
 BINARY(*)
 BINARY(/)
-INLINE V operator-(V a) {
-    V r;
-    EACH r.x[i] = -a.x[i];
-    return r;
-}
-#define LOGIC(op)                       \
-    INLINE M operator op(M a, M b) {    \
-        M r;                            \
-        EACH r.x[i] = a.x[i] op b.x[i]; \
-        return r;                       \
-    }
-LOGIC(&)
-LOGIC(|)
-INLINE M operator~(M a) {
-    M r;
-    EACH r.x[i] = ~a.x[i];
-    return r;
-}
+INLINE V operator-(V a) { return V(-a.low HIGH(-a.high)); }
+INLINE M operator&(M a, M b) { return M{a.low & b.low HIGH(a.high & b.high)}; }
+INLINE M operator|(M a, M b) { return M{a.low | b.low HIGH(a.high | b.high)}; }
+INLINE M operator~(M a) { return M{~a.low HIGH(~a.high)}; }
 INLINE V sel(M m, V a, V b) {
-    V r;
-    EACH r.x[i] = m.x[i] ? a.x[i] : b.x[i];
-    return r;
+    return V(m.low ? a.low : b.low HIGH(m.high ? a.high : b.high));
 }
 INLINE bool some(M m) {
-    m_t all = m.x[0];
-    for (int i = 1; i < PAIRS; i++) all |= m.x[i];
+    m_t all = m.low;
+#if N <= 6
+    all |= m.high;
+#endif
 #if defined(__AVX512DQ__)
     return __builtin_ia32_cvtq2mask512(all) != 0;
 #else
@@ -112,17 +87,10 @@ INLINE bool some(M m) {
     return r != 0;
 #endif
 }
-INLINE V v_abs(V x) {
-    V r;
-    EACH r.x[i] = (v_t)((m_t)x.x[i] & 0x7fffffffffffffffLL);
-    return r;
-}
-#define COMPARISON(name, op)               \
-    INLINE M name(V a, V b) {              \
-        M r;                               \
-        EACH r.x[i] = a.x[i] op b.x[i];    \
-        return r;                          \
-    }
+INLINE v_t magnitude(v_t x) { return (v_t)((m_t)x & 0x7fffffffffffffffLL); }
+INLINE V v_abs(V x) { return V(magnitude(x.low) HIGH(magnitude(x.high))); }
+#define COMPARISON(name, op) \
+    INLINE M name(V a, V b) { return M{a.low op b.low HIGH(a.high op b.high)}; }
 // a loop over the lanes, which the compiler turns into calls of the vector mathematics library
 // where there is one
 #define FUNCTION(name, function)                                                 \

@@ -1,0 +1,69 @@
+"""How the manual is built: `make docs`."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "src"))
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import stiffguide  # noqa: E402
+from stiffguide.cli.catalogue import method_table  # noqa: E402
+
+project = "stiffguide"
+author = "the stiffguide authors"
+version = release = stiffguide.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+exclude_patterns = ["_build", "_generated"]
+html_theme = "furo"
+html_title = f"stiffguide {version}"
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+autodoc_preserve_defaults = True
+
+CODE = re.compile(r"`([^`]+)`")
+
+
+def write_method_table(app):
+    """The table of methods, from the catalogue itself."""
+    folder = HERE / "_generated"
+    folder.mkdir(exist_ok=True)
+    text = method_table().markdown()
+    path = folder / "methods_table.md"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+
+
+def to_markup(app, what, name, obj, options, lines):
+    """Docstrings are plain text: escape it, keep `code`, and make items of hanging indents."""
+    made = []
+    for block in "\n".join(lines).split("\n\n"):
+        rows = block.split("\n")
+        items = len(rows) > 1 and any(row.startswith(" ") for row in rows[1:])
+        for row in rows:
+            text = escape(row.strip())
+            if items and not row.startswith(" "):
+                made.append(f"* {text}")
+            else:
+                made.append(f"  {text}" if items else text)
+        made.append("")
+    lines[:] = made
+
+
+def escape(text):
+    """Only what stands between backticks is markup."""
+    parts = CODE.split(text)
+    plain = [re.sub(r"([*|_\\`])", r"\\\1", part) for part in parts[::2]]
+    code = [f"``{part}``" for part in parts[1::2]]
+    pairs = zip(plain, [*code, ""], strict=True)
+    return "".join(p + c for p, c in pairs)
+
+
+def setup(app):
+    """Connect the two above."""
+    app.connect("builder-inited", write_method_table)
+    app.connect("autodoc-process-docstring", to_markup)
