@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from timeit import repeat
@@ -176,6 +177,30 @@ def test_other_arguments_do_not_fit() -> None:
     assert g.fits(f, (2 * k, 2), 1)
     for args in ((k, 3), (k.float(), 2), (k[:1], 2), (k,), (1.5, 2)):
         assert not g.fits(f, args, 1)
+
+
+def test_a_trace_of_one_row_is_not_used_for_many() -> None:
+    k = torch.tensor([2.0, 3.0, 4.0], dtype=F64)
+    f = lambda t, y, k: k * y  # noqa: E731 - by row for one row, by component for three
+    one = traced(f, torch.ones(1, 3, dtype=F64), (k[:1],), batched=True)
+    assert one.parameters[0].per_row
+    many = traced(f, torch.ones(3, 3, dtype=F64), (k,), batched=True)
+    assert not any(p.per_row for p in many.parameters)
+
+
+def test_floats_that_choose_a_branch_are_part_of_the_graph() -> None:
+    f = lambda t, y, mu: mu * y if mu > 0 else -y  # noqa: E731
+    g = traced(f, Y3, (2.0,))
+    assert g.parameters == []
+    assert not g.fits(f, (3.0,), 1)
+    assert traced(f, Y3, (-1.0,)).key != g.key
+
+
+def test_threads_trace_side_by_side() -> None:
+    fields = [with_rate(float(i)) for i in range(4)] * 4
+    alone = [traced(f, Y3).key for f in fields]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda f: traced(f, Y3).key, fields)) == alone
 
 
 def test_cycles_end() -> None:

@@ -14,7 +14,7 @@ from stiffguide import loop
 from stiffguide.contracts import Method
 from stiffguide.controllers import PID
 from stiffguide.errors import InputError, UnsupportedError
-from stiffguide.kernels import coefficients, trace
+from stiffguide.kernels import coefficients, device, trace
 from stiffguide.kernels.run import FEW, Ended, Kernel, Pieces, Task
 from stiffguide.layout import Layout
 from stiffguide.output import AtTimes, Dense, End, EveryStep, Trajectory
@@ -84,11 +84,11 @@ def solve(r: Request, backend: str) -> Solved | None:
         _refuse(r)
         kernel = prepare(r.f, r.args, r.layout, r.problem.method, r.t0, r.y0)
         wide = r.layout.rows > FEW
-        if backend == "auto" and r.layout.rows * r.layout.features < WORTH_BUILDING:
-            if not kernel.ready(wide=wide):
-                LOG.info("eager, because a kernel is not built yet and costs more than this solve")
-                return None
-        kernel.library(wide=wide)
+        small = r.layout.rows * r.layout.features < WORTH_BUILDING
+        if backend == "auto" and small and not kernel.ready(wide=wide):
+            LOG.info("eager, because a kernel is not built yet and costs more than this solve")
+            return None
+        kernel.prepare(r.y0.device, wide=wide)
     except UnsupportedError as error:
         if backend == "kernel":
             raise
@@ -123,6 +123,11 @@ def prepare(
 _KERNELS: dict[tuple[str, str], Kernel] = {}
 
 
+def forget() -> None:
+    """Drop the kernels that are loaded; those in the cache stay."""
+    _KERNELS.clear()
+
+
 def _refuse(r: Request) -> None:
     p, reason = r.problem, ""
     if p.guidance is not None:
@@ -131,8 +136,8 @@ def _refuse(r: Request) -> None:
         reason = "`monitor` and `progress` look at every attempt"
     elif not r.y0.dtype.is_floating_point:
         reason = f"it computes in real numbers and y0 is {r.y0.dtype}"
-    elif r.y0.device.type != "cpu":
-        reason = f"it runs on the CPU and y0 is on {r.y0.device}"
+    elif not device.supported(r.y0.device):
+        reason = f"it runs on CPUs and on GPUs of NVIDIA, and y0 is on {r.y0.device}"
     elif p.stops.shape[1] > 1:
         reason = "it knows no `tstops`"
     elif not isinstance(p.controller, PID):
@@ -157,9 +162,9 @@ def _run(kernel: Kernel, r: Request) -> Solved:
         live = _live(p, r, ended)
     trajectory = None
     if dense and ended.pieces is not None and ended.pieces.coefficients is not None:
-        sign = torch.where(task.t1 < task.t0, -1.0, 1.0)
-        pieces = [x.to(r.y0.dtype) for x in ended.pieces[2:]]
-        trajectory = Trajectory(*ended.pieces[:2], *pieces, sign)
+        x, sign = ended.pieces, torch.where(task.t1 < task.t0, -1.0, 1.0)
+        y0, y1, c = x.y0.to(r.y0.dtype), x.y1.to(r.y0.dtype), ended.pieces.coefficients
+        trajectory = Trajectory(x.before, x.after, y0, y1, c.to(r.y0.dtype), sign)
     outputs = (_kept(p.outputs[0], task, ended, live, r.y0.dtype),)
     return Solved(replace(p, outputs=outputs), live, trajectory)
 
@@ -169,14 +174,14 @@ def _task(kernel: Kernel, r: Request) -> Task:
     assert isinstance(p.controller, PID)
     times = None
     if isinstance(p.outputs[0], AtTimes):
-        times = torch.atleast_2d(p.outputs[0].times).contiguous()
+        times = torch.atleast_2d(p.outputs[0].times).to(r.y0.device).contiguous()
     return Task(
         t0=r.t0,
         t1=p.stops[:, -1].contiguous(),
         y0=r.y0.detach().to(torch.float64).contiguous(),
         parameters=kernel.traced.parameter_table(r.args, r.layout.rows).detach().contiguous(),
-        rtol=_table(p.tolerance.rtol),
-        atol=_table(p.tolerance.atol),
+        rtol=_table(p.tolerance.rtol, r.y0.device),
+        atol=_table(p.tolerance.atol, r.y0.device),
         controller=p.controller,
         max_step=p.max_step,
         first_step=r.first_step,
@@ -185,10 +190,10 @@ def _task(kernel: Kernel, r: Request) -> Task:
     )
 
 
-def _table(value: Tensor | float) -> Tensor:
+def _table(value: Tensor | float, place: torch.device) -> Tensor:
     if isinstance(value, Tensor):
         return value.to(torch.float64).contiguous()
-    return torch.full((1, 1), value, dtype=torch.float64)
+    return torch.full((1, 1), value, dtype=torch.float64, device=place)
 
 
 def _live(p: loop.Problem, r: Request, ended: Ended) -> loop.Live:
@@ -215,7 +220,8 @@ def _live(p: loop.Problem, r: Request, ended: Ended) -> loop.Live:
 
 def _kept(output: Any, task: Task, ended: Ended, live: loop.Live, dtype: torch.dtype) -> Kept:
     if isinstance(output, AtTimes):
-        assert task.times is not None and ended.saved is not None
+        assert task.times is not None
+        assert ended.saved is not None
         return Kept(task.times.expand(task.rows, -1), ended.saved.to(dtype))
     if isinstance(output, EveryStep):
         assert ended.pieces is not None
@@ -228,6 +234,6 @@ def _steps(task: Task, pieces: Pieces, accepted: Tensor, dtype: torch.dtype) -> 
     longest = int(accepted.max()) if accepted.numel() else 0
     times = torch.cat((task.t0.unsqueeze(1), pieces.after[:longest].T), 1)
     states = torch.cat((task.y0.unsqueeze(1), pieces.y1[:longest].movedim(0, 1)), 1)
-    beyond = torch.arange(longest + 1) > accepted.unsqueeze(1)
+    beyond = torch.arange(longest + 1, device=accepted.device) > accepted.unsqueeze(1)
     times = times.masked_fill(beyond, float("nan"))
     return Kept(times, states.masked_fill(beyond.unsqueeze(-1), float("nan")).to(dtype))

@@ -110,7 +110,8 @@ def _usable(path: Path) -> bool:
     return False
 
 
-def _checksum(path: Path) -> str:
+def checksum(path: Path) -> str:
+    """The hash of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -121,7 +122,7 @@ def _load(home: Path) -> ctypes.CDLL | None:
         if not all(map(_trusted, (home, library, checksum))):
             LOG.warning("kernel %s is refused: others own it or may write it", home.name)
             return None
-        if checksum.read_text() != _checksum(library):
+        if checksum.read_text() != checksum(library):
             LOG.warning("kernel %s is damaged: it will be built again", home.name)
             return None
         return ctypes.CDLL(str(library))
@@ -157,7 +158,7 @@ def make(key: str, source: Callable[[], str], options: tuple[str, ...]) -> ctype
             LOG.info("kernel cache %s cannot be written (%s): using a private folder", root, error)
             continue
         try:
-            problem = _compile(command, text, aside, options)
+            problem = compile_library(command, text, aside, options)
             library = None if problem else _publish(aside, root / key)
         except OSError as error:  # a full disk shows here, or as a complaint of the compiler
             problem, library = str(error), None
@@ -168,7 +169,7 @@ def make(key: str, source: Callable[[], str], options: tuple[str, ...]) -> ctype
     raise BuildError(f"kernel: {' '.join(command)} failed: {problem or 'nothing was written'}")
 
 
-def _compile(command: list[str], text: str, aside: Path, options: tuple[str, ...]) -> str:
+def compile_library(command: list[str], text: str, aside: Path, options: tuple[str, ...]) -> str:
     """Compile in the folder `aside`; what went wrong, or ""."""
     source, library = aside / "kernel.cpp", aside / LIBRARY
     source.write_text(text)
@@ -186,7 +187,7 @@ def _compile(command: list[str], text: str, aside: Path, options: tuple[str, ...
             continue
         source.unlink()
         library.chmod(0o700)
-        (aside / CHECKSUM).write_text(_checksum(library))
+        (aside / CHECKSUM).write_text(checksum(library))
         return ""
     return problem
 

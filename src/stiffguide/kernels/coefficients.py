@@ -1,9 +1,8 @@
-"""What the emitters need of a method: the numbers of its tableau, as the eager stepper uses them."""
+"""What the emitters need of a method: the numbers of its tableau, as the eager steppers do."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from stiffguide.continuous import continuous_extension
@@ -58,9 +57,21 @@ class Coefficients:
     filtered: bool = False  # the error goes through W^-1
 
 
-@lru_cache(maxsize=256)
 def of(method: Method) -> Coefficients:
     """The numbers of a method; raises UnsupportedError where no kernel is emitted for it."""
+    known = _known.get(id(method))
+    if known is None or known[0] is not method:
+        if len(_known) >= REMEMBERED:
+            _known.clear()
+        known = _known[id(method)] = (method, _read(method))
+    return known[1]
+
+
+REMEMBERED = 256
+_known: dict[int, tuple[Method, Coefficients]] = {}
+
+
+def _read(method: Method) -> Coefficients:
     if method.error_order is None:
         raise UnsupportedError(f"{method.name} has no error estimate: a kernel chooses dt by it")
     if isinstance(method, Rosenbrock):
@@ -132,7 +143,8 @@ def _explicit(tableau: Tableau, error_order: int) -> Coefficients:
 
 
 def _esdirk(tableau: Tableau, error_order: int) -> Coefficients:
-    assert tableau.b_error is not None and tableau.gamma is not None
+    assert tableau.b_error is not None
+    assert tableau.gamma is not None
     hat = tableau.b_hat
     return Coefficients(
         name=tableau.name,

@@ -45,13 +45,13 @@ def compile(
     start, _ = arguments.times(t0, t0, layout)
     kernel = backend.prepare(f, args, layout, stepper, start, layout.flatten(like, "like"))
     widths = (False, True) if batched else (False,)
-    cached = all([kernel.ready(wide=wide) for wide in widths])
+    found = [kernel.ready(wide=wide) for wide in widths]
     for wide in widths:
         kernel.library(wide=wide)
     return Compiled(
         method=stepper.name,
         features=layout.features,
         parameters=len(kernel.traced.parameters),
-        cached=cached,
+        cached=all(found),
         seconds=time.perf_counter() - began,
     )

@@ -10,9 +10,6 @@ from stiffguide.kernels import emit_cpp
 from stiffguide.kernels.coefficients import Coefficients
 from stiffguide.kernels.traced import Traced
 
-NAME = "stiffguide_solve"
-THREADS = 64  # in a block: a row needs many registers
-
 
 def source(traced: Traced, method: Coefficients) -> str:
     """CUDA C++ without any header, for nvcc and for compilation at run time."""

@@ -11,6 +11,7 @@ A function that is defined anew, such as a lambda in a loop, has the mark of the
 from __future__ import annotations
 
 import functools
+import sys
 import types
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -21,7 +22,8 @@ from torch import Tensor, nn
 
 DEEPEST = 8
 LONGEST = 1024  # entries of a container, bytes of an array: beyond, identity counts
-SETTLED = ("torch", "numpy", "scipy", "math", "functools", "builtins", "collections", "typing")
+BUDGET = 20_000  # values; beyond, identity counts
+SETTLED = sys.stdlib_module_names | {"torch", "numpy", "scipy"}
 VALUES = frozenset({int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device})
 HIDDEN = frozenset({"_parameters", "_buffers", "_modules"})
 
@@ -66,7 +68,8 @@ class _Walk:
         self.values.append(place)
         if place < met:
             return  # the same object as before
-        visitor = _visitor(kind) if depth <= DEEPEST else None
+        shallow = depth <= DEEPEST and len(self.values) < BUDGET
+        visitor = _visitor(kind) if shallow else None
         if visitor is None:
             self.identity(value)
         else:
@@ -78,7 +81,7 @@ class _Walk:
         self.alive.append(value)
 
     def function(self, f: types.FunctionType, depth: int) -> None:
-        if f.__module__ is not None and f.__module__.split(".", 1)[0] in SETTLED:
+        if _settled(f.__module__):
             return self.identity(f)
         self.identity(f.__code__)
         for cell in f.__closure__ or ():
@@ -99,7 +102,7 @@ class _Walk:
         """A global: what it is, or, of a module of the user, what the code takes from it."""
         if not isinstance(value, types.ModuleType):
             self.visit(value, depth)
-        elif value.__name__.split(".", 1)[0] not in SETTLED:
+        elif not _settled(value.__name__):
             self.identity(value)
             for name in _globals(code):
                 if name in value.__dict__:
@@ -137,7 +140,6 @@ class _Walk:
     def module(self, value: nn.Module, depth: int) -> None:
         """A torch module: tensors by identity, submodules, and its own numbers."""
         state = value.__dict__
-        self.identity(type(value))
         for name in HIDDEN:
             for key, item in state[name].items():
                 self.values.append(key)
@@ -145,24 +147,43 @@ class _Walk:
         for name, item in state.items():
             if name not in HIDDEN and type(item) in VALUES:
                 self.values.append(item)
-        if type(value).__module__.split(".", 1)[0] not in SETTLED:
+        if not _settled(type(value).__module__):
             for name, item in state.items():
                 if not name.startswith("_") and type(item) not in VALUES:
                     self.visit(item, depth)
-            self.visit(type(value).forward, depth)
+        self.kind(type(value), depth)
 
     def instance(self, value: Any, depth: int) -> None:
-        """Any other object: its attributes, and how it is called."""
+        """Any other object: its attributes, and what its class says."""
         kind = type(value)
-        self.identity(kind)
-        if kind.__module__.split(".", 1)[0] in SETTLED or not hasattr(kind, "__dict__"):
+        if _settled(kind.__module__) and kind is not types.SimpleNamespace:
             return self.identity(value)
         if hasattr(value, "__dict__"):
             self.mapping(value.__dict__, depth)
         for name in getattr(kind, "__slots__", ()):
             self.visit(getattr(value, name, None), depth)
-        if callable(value) and isinstance(kind.__call__, types.FunctionType):
-            self.visit(kind.__call__, depth)
+        self.kind(kind, depth)
+
+    def kind(self, kind: type, depth: int) -> None:
+        """A class of the user: numbers and functions among its attributes."""
+        self.values.append(id(kind))
+        if id(kind) in self._seen:
+            return
+        self._seen[id(kind)] = len(self._seen)
+        self.alive.append(kind)
+        for base in kind.__mro__:
+            if _settled(base.__module__):
+                continue
+            for name, item in vars(base).items():
+                function = getattr(item, "__func__", getattr(item, "fget", item))
+                if name.startswith("__") and name != "__call__":
+                    continue
+                if type(function) in VALUES or isinstance(function, types.FunctionType):
+                    self.visit(function, depth)
+
+
+def _settled(module: str | None) -> bool:
+    return module is None or module.split(".", 1)[0] in SETTLED
 
 
 @functools.cache

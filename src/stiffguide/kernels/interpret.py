@@ -20,7 +20,7 @@ from stiffguide.kernels.lookup import LOOKUPS, index_of, look_up
 from stiffguide.kernels.movement import FILLS, INDICES, MOVES, VIEWS, move
 from stiffguide.kernels.refusal import UntraceableError
 from stiffguide.kernels.rules import RULES
-from stiffguide.kernels.scalars import Scalar
+from stiffguide.kernels.scalars import Scalar, array
 from stiffguide.kernels.schema import arguments, functional, replaced, tensors, written
 from stiffguide.kernels.sources import Sources, constants
 
@@ -140,7 +140,7 @@ class Interpreter(TorchDispatchMode):
             if tensor.is_floating_point() and torch.finfo(tensor.dtype).eps > self._eps:
                 self.rounded = self.rounded or f"{func} in {tensor.dtype}"
             if result is None:
-                result = torch.full(tensor.shape, UNKNOWN)
+                result = torch.full(tensor.shape, UNKNOWN, device="cpu")
             self.give(tensor, result)
 
     def _moved(self, func: Any, base: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -148,7 +148,7 @@ class Interpreter(TorchDispatchMode):
             if name in INDICES:
                 if not all(self._known(self.numbers(x)) for x in tensors(value)):
                     raise UntraceableError(f"f computes an index from y or t ({func})")
-                return value
+                return tree_map_only(Tensor, Tensor.cpu, value)
             if name in FILLS and isinstance(value, (int, float)):
                 return self._graph.const(value)
             return tree_map_only(Tensor, self.numbers, value)
@@ -177,7 +177,7 @@ class Interpreter(TorchDispatchMode):
         source = self.numbers(given["self"])
 
         def read(k: int) -> Tensor:
-            here = torch.full(index.shape, k)
+            here = torch.full(index.shape, k, device="cpu")
             same = tree_map_only(Tensor, lambda x: here if x is index else source, given)
             moved: Tensor = func(**same)
             return moved
@@ -229,7 +229,7 @@ class Interpreter(TorchDispatchMode):
             raise UntraceableError(f"f uses {func} in a form that has no scalar rule") from error
         if out.dtype == torch.bool:
             values = [v.differs(0.0) for v in values]
-        return torch.tensor([v.number for v in values], dtype=torch.int64).reshape(out.shape)
+        return array([v.number for v in values], out.shape)
 
     def _cast(self, func: Any, source: Tensor, out: Tensor) -> Tensor:
         numbers = self.numbers(source).expand(out.shape)
@@ -245,8 +245,7 @@ class Interpreter(TorchDispatchMode):
                 raise UntraceableError(f"f rounds to {out.dtype} ({func}), coarser than the state")
             return numbers.clone()
         op, *rest = change
-        changed = [self._graph.add(op, n, *rest) for n in numbers.flatten().tolist()]
-        return torch.tensor(changed, dtype=torch.int64).reshape(out.shape)
+        return array([self._graph.add(op, n, *rest) for n in numbers.flatten().tolist()], out.shape)
 
     def _decomposed(
         self, func: Any, base: str, args: Any, kwargs: Any, targets: list[Tensor]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stiffguide.kernels.graph import Graph
 from stiffguide.kernels.refusal import UntraceableError
-from stiffguide.kernels.scalars import Scalar, sum_of
+from stiffguide.kernels.scalars import Scalar, array, sum_of
 
 LOOKUPS = frozenset({"index", "_unsafe_index", "index_select", "gather", "take"})
 LONGEST = 256  # entries of the axis that is looked up
@@ -52,7 +52,7 @@ def look_up(
             graph.add("where", graph.add("eq", place, here), new, old)
             for place, new, old in zip(wanted, read(k).flatten().tolist(), chosen, strict=True)
         ]
-    return torch.tensor(chosen, dtype=torch.int64).reshape(out)
+    return array(chosen, out)
 
 
 def _wrapped(graph: Graph, number: int, length: int) -> int:
@@ -74,5 +74,5 @@ def place_among(graph: Graph, a: dict[str, Any]) -> Tensor:
             values.flatten().tolist() if isinstance(values, Tensor) else [graph.const(values)]
         )
     ]
-    counts = torch.tensor([sum_of(graph, row) for row in lists], dtype=torch.int64)
-    return counts.reshape(values.shape if isinstance(values, Tensor) else ())
+    shape = values.shape if isinstance(values, Tensor) else ()
+    return array([sum_of(graph, row) for row in lists], shape)

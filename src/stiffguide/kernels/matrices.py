@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stiffguide.kernels.graph import Graph
-from stiffguide.kernels.scalars import Scalar, sum_of, total
+from stiffguide.kernels.scalars import Scalar, array, sum_of, total
 
 Numbers = list[list[int]]
 Rows = list[list[Scalar]]
@@ -24,7 +24,7 @@ def matmul(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
     else:
         pages = _matmul(graph, left, right)
     shape = (*a.shape[:-1], b.shape[-1])
-    return torch.tensor(pages, dtype=torch.int64).reshape(shape)
+    return array(pages, shape)
 
 
 def _matmul(graph: Graph, rows: Numbers, columns: Numbers) -> Numbers:
@@ -50,7 +50,8 @@ def convolution(graph: Graph, a: dict[str, Any]) -> Tensor:
     windows = x.permute(0, 1, 3, 2, 4).flatten(-2).tolist()
     kernels = weight.reshape(groups, weight.shape[0] // groups, -1).tolist()
     pages = [[_matmul(graph, w, k) for w, k in zip(page, kernels, strict=True)] for page in windows]
-    out = torch.tensor(pages, dtype=torch.int64).mT.reshape(batch, -1, *space)
+    made = array(pages, (batch, groups, prod(space), -1))
+    out = made.mT.reshape(batch, -1, *space)
     if a["bias"] is None:
         return out
     offset = a["bias"].reshape(-1, *(1 for _ in space)).expand_as(out)
@@ -58,7 +59,7 @@ def convolution(graph: Graph, a: dict[str, Any]) -> Tensor:
         graph.add("add", n, b)
         for n, b in zip(out.flatten().tolist(), offset.flatten().tolist(), strict=True)
     ]
-    return torch.tensor(sums, dtype=torch.int64).reshape(out.shape)
+    return array(sums, out.shape)
 
 
 def _eliminate(rows: Rows) -> Scalar:
@@ -99,7 +100,7 @@ def solve(graph: Graph, matrix: Tensor, sides: Tensor) -> Tensor:
                 rest = rows[k][j] - total(terms) if terms else rows[k][j]
                 rows[k][j] = rest / rows[k][k]
         solved.append([[x.number for x in row[n:]] for row in rows])
-    return torch.tensor(solved, dtype=torch.int64).reshape(sides.shape)
+    return array(solved, sides.shape)
 
 
 def determinant(graph: Graph, matrix: Tensor) -> Tensor:
@@ -111,4 +112,4 @@ def determinant(graph: Graph, matrix: Tensor) -> Tensor:
         for k, row in enumerate(rows):
             value = value * row[k]
         found.append(value.number)
-    return torch.tensor(found, dtype=torch.int64).reshape(matrix.shape[:-2])
+    return array(found, matrix.shape[:-2])

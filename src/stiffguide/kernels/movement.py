@@ -57,7 +57,7 @@ def _map(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
 
 def destinations(name: str, shape: torch.Size, bound: dict[str, Any]) -> Tensor:
     """Where in the flattened result the entries of an accumulating write go."""
-    places = torch.arange(shape.numel()).reshape(shape)
+    places = torch.arange(shape.numel(), device="cpu").reshape(shape)
     if name == "index_add":
         return places.index_select(bound["dim"], bound["index"])
     if name == "scatter_add":

@@ -13,6 +13,7 @@ from torch.utils._pytree import TreeSpec, tree_map_only, tree_unflatten
 
 from stiffguide.kernels.graph import Graph
 from stiffguide.kernels.interpret import Interpreter
+from stiffguide.kernels.scalars import array
 from stiffguide.kernels.schema import tensors
 from stiffguide.kernels.sources import Sources
 from stiffguide.kernels.traced import Leaf
@@ -51,8 +52,8 @@ def observe(s: Setting, t: Tensor, y: Tensor) -> Observation:
     t = t.to(real_dtype(s.layout.dtype)).clone()
     t, y = t if s.layout.batched else t[0], y.clone()
     components = [graph.add("y", index=i) for i in range(y.shape[1])]
-    watch.give(t, torch.tensor(graph.add("t")).reshape(t.shape), foreign=True)
-    watch.give(y, torch.tensor([components]), foreign=True)
+    watch.give(t, array(graph.add("t"), t.shape), foreign=True)
+    watch.give(y, array(components, y.shape), foreign=True)
     values = [_argument(k, s, sources, watch) for k in range(len(s.values))]
     args = tree_unflatten(values, s.tree)
     with torch.no_grad(), watch, OneRow(s.captured_rows, sources, watch):

@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 from math import prod
 
-import torch
 from torch import Tensor
 
 from stiffguide.kernels.graph import Graph
-from stiffguide.kernels.scalars import Scalar, total
+from stiffguide.kernels.scalars import Scalar, array, total
 
 Dims = Sequence[int] | int | None
 Fold = Callable[[list[Scalar]], Scalar]
@@ -28,7 +27,7 @@ def along(
     lists = numbers.permute(*kept, *axes).reshape(prod(shape), -1).tolist()
     nothing = graph.const(empty)
     folded = [fold([Scalar(graph, n) for n in r]).number if r else nothing for r in lists]
-    result = torch.tensor(folded, dtype=torch.int64).reshape(shape)
+    result = array(folded, shape)
     for axis in sorted(axes) if keepdim else ():
         result = result.unsqueeze(axis)
     return result
@@ -45,7 +44,7 @@ def running(graph: Graph, numbers: Tensor, dim: int, op: str) -> Tensor:
         for number in row[1:]:
             partial.append(graph.add(op, partial[-1], number))
         rows.append(partial)
-    return torch.tensor(rows, dtype=torch.int64).reshape(moved.shape).movedim(-1, dim)
+    return array(rows, moved.shape).movedim(-1, dim)
 
 
 def mean(values: list[Scalar]) -> Scalar:
@@ -114,7 +113,7 @@ def norm(order: float) -> Fold:
 def softmax(graph: Graph, numbers: Tensor, dim: int, log: bool) -> Tensor:
     """exp(x - max x) / sum of these, or its logarithm."""
     if numbers.ndim == 0:
-        return torch.tensor(graph.const(0.0 if log else 1.0))
+        return array(graph.const(0.0 if log else 1.0))
     moved = numbers.movedim(dim, -1)
     rows = []
     for row in moved.reshape(-1, moved.shape[-1]).tolist():
@@ -126,4 +125,4 @@ def softmax(graph: Graph, numbers: Tensor, dim: int, log: bool) -> Tensor:
             rows.append([(v - whole.apply("log")).number for v in shifted])
         else:
             rows.append([(v / whole).number for v in powers])
-    return torch.tensor(rows, dtype=torch.int64).reshape(moved.shape).movedim(-1, dim)
+    return array(rows, moved.shape).movedim(-1, dim)

@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from stiffguide.kernels import matrices, reductions
 from stiffguide.kernels.graph import Graph
 from stiffguide.kernels.lookup import place_among
 from stiffguide.kernels.movement import destinations
 from stiffguide.kernels.refusal import UntraceableError
-from stiffguide.kernels.scalars import Scalar, total
+from stiffguide.kernels.scalars import Scalar, array, total
 
 Arguments = dict[str, Any]
 Rule = Callable[[Graph, Arguments], "Tensor | tuple[Tensor | None, ...]"]
@@ -67,7 +68,7 @@ def _softmax(log: bool, g: Graph, a: Arguments) -> Tensor:
 def _pointwise(g: Graph, op: str, x: Tensor, y: Tensor) -> Tensor:
     x, y = torch.broadcast_tensors(x, y)
     pairs = zip(x.flatten().tolist(), y.flatten().tolist(), strict=True)
-    return torch.tensor([g.add(op, m, n) for m, n in pairs], dtype=torch.int64).reshape(x.shape)
+    return array([g.add(op, m, n) for m, n in pairs], x.shape)
 
 
 def _mm(g: Graph, a: Arguments) -> Tensor:
@@ -89,20 +90,20 @@ def _fused(first: str, second: str, g: Graph, a: Arguments) -> Tensor:
     vector = right.ndim == 1
     made = matrices.matmul(g, left, right.unsqueeze(-1) if vector else right)
     made = made.squeeze(-1) if vector else made
-    made = _pointwise(g, "mul", torch.tensor(g.const(a["alpha"])), made)
-    offset = _pointwise(g, "mul", torch.tensor(g.const(a["beta"])), a["self"])
+    made = _pointwise(g, "mul", array(g.const(a["alpha"])), made)
+    offset = _pointwise(g, "mul", array(g.const(a["beta"])), a["self"])
     return _pointwise(g, "add", made, offset)
 
 
 def _accumulate(name: str, source: str, g: Graph, a: Arguments) -> Tensor:
     kept: Tensor = a["self"].clone(memory_format=torch.contiguous_format)
-    places = destinations(name, kept.shape, a)
+    places = destinations(name, kept.shape, tree_map_only(Tensor, Tensor.cpu, a))
     flat = kept.reshape(-1)
     numbers = a[source]
     if name == "scatter_add":
         numbers = numbers[tuple(slice(n) for n in places.shape)]
     if a.get("alpha", 1) != 1:
-        numbers = _pointwise(g, "mul", numbers, torch.tensor(g.const(a["alpha"])))
+        numbers = _pointwise(g, "mul", numbers, array(g.const(a["alpha"])))
     for place, number in zip(
         places.flatten().tolist(), numbers.expand_as(places).flatten().tolist(), strict=True
     ):
@@ -136,7 +137,9 @@ def _solve(g: Graph, a: Arguments) -> tuple[Tensor | None, ...]:
 
 def _inverse(g: Graph, a: Arguments) -> tuple[Tensor | None, ...]:
     _small(a["A"])
-    eye = torch.eye(a["A"].shape[-1], dtype=torch.int64) * g.const(1.0)  # node 0 is the constant 0
+    eye = torch.eye(a["A"].shape[-1], dtype=torch.int64, device="cpu") * g.const(
+        1.0
+    )  # node 0 is the constant 0
     return matrices.solve(g, a["A"], eye.expand_as(a["A"])), None
 
 

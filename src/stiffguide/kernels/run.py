@@ -13,7 +13,7 @@ from torch import Tensor
 
 from stiffguide.controllers import PID
 from stiffguide.errors import Status
-from stiffguide.kernels import build, emit_cpp
+from stiffguide.kernels import build, device, emit_cpp, emit_cuda
 from stiffguide.kernels.coefficients import Coefficients
 from stiffguide.kernels.graph import digest
 from stiffguide.kernels.traced import Traced
@@ -99,6 +99,7 @@ class Kernel:
     traced: Traced
     method: Coefficients
     _libraries: dict[bool, ctypes.CDLL] = field(default_factory=dict)
+    _program: device.Program | None = None
 
     def key(self, *, wide: bool) -> str:
         """The name of a library: the hash of all that it depends on."""
@@ -122,6 +123,13 @@ class Kernel:
             )
         return self._libraries[wide]
 
+    def prepare(self, place: torch.device, *, wide: bool) -> None:
+        """Build what a solve on that device needs; raises UnsupportedError."""
+        if place.type == "cpu":
+            self.library(wide=wide)
+        elif self._program is None:
+            self._program = device.compile(emit_cuda.source(self.traced, self.method), place)
+
     def solve(self, task: Task) -> Ended:
         """Solve every row."""
         return self._run(task, None)
@@ -142,22 +150,26 @@ class Kernel:
         return self._run(task, pieces)._replace(pieces=pieces)
 
     def _run(self, task: Task, pieces: Pieces | None) -> Ended:
-        b, f = task.y0.shape
-        memory = torch.empty((f + 2) * b, dtype=torch.float64)
+        (b, f), place = task.y0.shape, task.y0.device
+        memory = torch.empty((f + 2) * b, dtype=torch.float64, device=place)
         t, dt, y = memory[:b], memory[b : 2 * b], memory[2 * b :].reshape(b, f)
-        counts = torch.empty((6, b), dtype=torch.int64)
+        counts = torch.empty((6, b), dtype=torch.int64, device=place)
         saved = None
         if task.times is not None:
-            saved = torch.full((b, task.times.shape[1], f), float("nan"), dtype=torch.float64)
+            saved = task.y0.new_full((b, task.times.shape[1], f), float("nan"))
         ended = Ended(t, y, dt, counts, saved, pieces)
-        if b:
-            wide = b > FEW
-            function = self.library(wide=wide).stiffguide_solve
-            flags = torch.zeros(2, dtype=torch.int64)  # next row, stop
-            call = _call(task, ended, self.method.error_order + 1, flags)
-            _work(lambda: function(ctypes.byref(call)), b, flags)
-            if flags[1]:
-                _leave(task, ended, int(flags[0]))
+        if not b:
+            return ended
+        flags = torch.zeros(2, dtype=torch.int64, device=place)  # next row, stop
+        call = _call(task, ended, self.method.error_order + 1, flags)
+        self.prepare(place, wide=b > FEW)
+        if self._program is not None and place.type != "cpu":
+            self._program.run(bytes(call), b)
+            return ended
+        function = self.library(wide=b > FEW).stiffguide_solve
+        _work(lambda: function(ctypes.byref(call)), b, flags)
+        if flags[1]:
+            _leave(task, ended, int(flags[0]))
         return ended
 
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
 from stiffguide.kernels.graph import Graph
 
 
@@ -116,6 +122,11 @@ class Scalar:
 
 
 LARGEST_POWER = 16
+
+
+def array(numbers: Any, shape: Sequence[int] = ()) -> Tensor:
+    """Node numbers, in nested lists, as an array; on the CPU, whatever the default device is."""
+    return torch.tensor(numbers, dtype=torch.int64, device="cpu").reshape(tuple(shape))
 
 
 def total(terms: list[Scalar]) -> Scalar:

@@ -10,13 +10,13 @@ zeros of the Jacobian.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from stiffguide.kernels.graph import Graph
 from stiffguide.kernels.refusal import UntraceableError
+from stiffguide.kernels.scalars import array
 
 LARGEST_CAPTURED = 65_536  # entries
 STRUCTURAL = (0.0, 1.0, -1.0)
@@ -49,7 +49,7 @@ class Sources:
     def lift(self, tensor: Tensor, source: int, *, per_row: bool) -> Tensor:
         """Node numbers in the shape of `tensor`, an entry of the table each."""
         numbers = [self._entry(source, k, per_row) for k in range(tensor.numel())]
-        return torch.tensor(numbers, dtype=torch.int64).reshape(tensor.shape)
+        return array(numbers, tensor.shape)
 
     def _entry(self, source: int, element: int, per_row: bool) -> int:
         self.parameters.append(Parameter(source, element, per_row))
@@ -72,7 +72,7 @@ class Sources:
             self.graph.const(v) if v in STRUCTURAL else self._entry(source, k, False)
             for k, v in enumerate(dense.flatten().tolist())
         ]
-        return torch.tensor(numbers, dtype=torch.int64).reshape(dense.shape)
+        return array(numbers, dense.shape)
 
 
 def _check(tensor: Tensor) -> None:
@@ -106,21 +106,20 @@ def structure(tensor: Tensor) -> bytes:
             return b""
         values = sum(((values == v) * (k + 1) for k, v in enumerate(STRUCTURAL)), 0 * values)
         values = values.to(torch.int8)
-    content: bytes = values.cpu().contiguous().numpy().tobytes()
-    return content
+    return content(values)
+
+
+def content(tensor: Tensor) -> bytes:
+    """The values of a tensor of any dtype, to be compared."""
+    if tensor.dtype == torch.bfloat16:  # numpy has none
+        tensor = tensor.float()
+    found: bytes = tensor.cpu().numpy().tobytes()
+    return found
 
 
 def constants(graph: Graph, tensor: Tensor) -> Tensor:
     """Node numbers of known values."""
     if tensor._is_zerotensor():  # forward-mode autograd makes zeros that have no memory
-        return torch.full(tensor.shape, graph.const(0.0))
+        return torch.full(tensor.shape, graph.const(0.0), device="cpu")
     values = tensor.detach().reshape(-1).tolist()
-    return torch.tensor([graph.const(v) for v in values], dtype=torch.int64).reshape(tensor.shape)
-
-
-def signature(leaf: Any) -> Any:
-    """What of a leaf of args has to stay for a graph to stay valid."""
-    if isinstance(leaf, Tensor):
-        fixed = () if leaf.is_floating_point() else (leaf.detach().cpu().numpy().tobytes(),)
-        return (tuple(leaf.shape), leaf.dtype, *fixed)
-    return type(leaf)
+    return array([graph.const(v) for v in values], tensor.shape)

@@ -8,6 +8,7 @@ does something with its rows that a single row cannot show. Both are refused, in
 from __future__ import annotations
 
 import itertools
+import threading
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -35,10 +36,12 @@ from stiffguide.tensors import real_dtype
 __all__ = ["Captured", "Leaf", "Parameter", "Traced", "UntraceableError", "field"]
 
 Function = Callable[..., Any]
-REMEMBERED = 64  # pieces of code
+REMEMBERED = 64  # pieces of code,
+ALIKE = 4  # and traces of each
 FOREIGN = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 
-_memory: OrderedDict[Hashable, list[Traced]] = OrderedDict()
+_memory: OrderedDict[Hashable, tuple[Traced, ...]] = OrderedDict()
+_lock = threading.Lock()
 
 
 def field(f: Function, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: Tensor) -> Traced:
@@ -48,21 +51,25 @@ def field(f: Function, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: Te
     args with as many rows as y0 have parameters of their own for every row; so have captured
     tensors, where f makes no sense otherwise.
     """
-    shape, known = _shape(layout, y0), _memory.setdefault(_anchor(f), [])
-    _memory.move_to_end(_anchor(f))
-    for traced in known:
+    shape, anchor = _shape(layout, y0), _anchor(f)
+    for traced in _memory.get(anchor, ()):
         if traced.shape == shape and traced.fits(f, args, layout.rows):
-            known.remove(traced)
-            known.insert(0, traced)
-            return traced
+            return _remember(anchor, traced)
     with torch.no_grad():
         made = _trace(f, args, layout, t0, y0)
     made.shape = shape
-    del known[3:]
-    known.insert(0, made)
-    if len(_memory) > REMEMBERED:
-        _memory.popitem(last=False)
-    return made
+    return _remember(anchor, made)
+
+
+def _remember(anchor: Hashable, traced: Traced) -> Traced:
+    """Put a trace first among those of its code, and its code last to be forgotten."""
+    with _lock:
+        others = tuple(t for t in _memory.get(anchor, ()) if t is not traced)
+        _memory[anchor] = (traced, *others[: ALIKE - 1])
+        _memory.move_to_end(anchor)
+        if len(_memory) > REMEMBERED:
+            _memory.popitem(last=False)
+    return traced
 
 
 def _anchor(f: Function) -> Hashable:
@@ -134,7 +141,7 @@ def _attempt(s: Setting, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: 
     looks = [(t, y, _observe(s, t[:1], y[:1])) for t, y in itertools.islice(places, 2)]
     first, second = looks[0][2], looks[1][2]
     _refuse_change(first, second)
-    traced = _assemble(s, args, first)
+    traced = _assemble(s, layout, first)
     p = torch.atleast_2d(traced.parameter_table(args, layout.rows))
     for t, y, look in looks:
         _compare(traced, t[:1], y[:1], p[:1], look.value[None], first)
@@ -209,7 +216,7 @@ def _compare(
         raise UntraceableError(f"f is not what its trace says: {difference}{hint}")
 
 
-def _assemble(s: Setting, args: tuple[Any, ...], look: Observation) -> Traced:
+def _assemble(s: Setting, layout: Layout, look: Observation) -> Traced:
     """Derive, keep what is needed, and name it."""
     jac, dfdt = derivatives(look.graph, look.outputs)
     roots = [*look.outputs, *jac.values(), *dfdt.values()]
@@ -235,4 +242,5 @@ def _assemble(s: Setting, args: tuple[Any, ...], look: Observation) -> Traced:
         captured=captured,
         mark=fingerprint(s.f, *fixed(s.leaves, s.values)),
         device=s.layout.device,
+        rows=layout.rows,
     )

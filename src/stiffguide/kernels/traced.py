@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from stiffguide.errors import InputError
 from stiffguide.kernels.fingerprint import Mark, fingerprint
 from stiffguide.kernels.graph import Graph
-from stiffguide.kernels.sources import Parameter, readable, structure
+from stiffguide.kernels.sources import Parameter, content, readable, structure
 
 NOTHING = Mark((), ())
 CPU = torch.device("cpu")
@@ -59,11 +59,11 @@ class Captured:
             return False
         if not self.structure:
             return True
-        content = readable(self.tensor).cpu().numpy().tobytes()
-        if content != self._seen:
+        found = content(readable(self.tensor))
+        if found != self._seen:
             if structure(self.tensor) != self.structure:
                 return False
-            self._seen = content
+            self._seen = found
         return True
 
 
@@ -88,6 +88,7 @@ class Traced:
     mark: Mark = NOTHING
     device: torch.device = CPU
     shape: Hashable = ()  # of the state
+    rows: int = 1  # that it was checked with
 
     def __post_init__(self) -> None:
         groups = groupby(self.parameters, key=lambda p: (p.source, p.per_row))
@@ -108,8 +109,8 @@ class Traced:
     def fits(self, f: Callable[..., Any], args: tuple[Any, ...], rows: int) -> bool:
         """Whether this is still f, for these arguments: no number that f was built of changed."""
         values = tree_leaves(args) if args else []
-        if len(values) != len(self.leaves):
-            return False
+        if len(values) != len(self.leaves) or (self.rows == 1) != (rows == 1):
+            return False  # one row alone cannot tell what is by row, and what rows do together
         pairs = list(zip(self.leaves, values, strict=True))
         return (
             all(leaf.accepts(value, rows) for leaf, value in pairs)
