@@ -25,7 +25,7 @@ $(VENV)/demo.stamp: $(RECIPE) | $(PY)
 	@touch $@
 
 $(VENV)/test.stamp: $(RECIPE) | $(PY)
-	$(INSTALL) --editable '.[test,dev,digits]'
+	$(INSTALL) --editable '.[test,dev,digits,docs]'
 	$(INSTALL) --no-deps k-diffusion torchsde trampoline  # its own needs pin numpy below 2
 	@touch $@
 

@@ -40,18 +40,25 @@ def write_method_table(app):
 
 def to_markup(app, what, name, obj, options, lines):
     """Docstrings are plain text: escape it, keep `code`, and make items of hanging indents."""
+    lines[:] = [line for block in "\n".join(lines).split("\n\n") for line in paragraph(block)]
+
+
+def paragraph(block):
+    """The lines of one paragraph: code, a list, or text; a blank line ends it."""
+    rows = block.split("\n")
+    if rows[0].startswith(">>>"):
+        return [*rows, ""]
+    if all(row.startswith("    ") for row in rows):
+        return ["::", "", *rows, ""]
+    dashes = rows[0].startswith("- ")
+    if not dashes and not any(row.startswith(" ") for row in rows[1:]):
+        return [*map(escape, rows), ""]
     made = []
-    for block in "\n".join(lines).split("\n\n"):
-        rows = block.split("\n")
-        items = len(rows) > 1 and any(row.startswith(" ") for row in rows[1:])
-        for row in rows:
-            text = escape(row.strip())
-            if items and not row.startswith(" "):
-                made.append(f"* {text}")
-            else:
-                made.append(f"  {text}" if items else text)
-        made.append("")
-    lines[:] = made
+    for row in rows:
+        starts = row.startswith("- ") if dashes else not row.startswith(" ")
+        text = escape(row.removeprefix("- ").strip())
+        made.append(f"* {text}" if starts else f"  {text}")
+    return [*made, ""]
 
 
 def escape(text):

@@ -49,6 +49,7 @@ def sentence(error: pytest.ExceptionInfo[Exception]) -> str:
 TIMES = {
     "t0 nan": ({"t0": NAN}, "t0 must be finite"),
     "t1 nan": ({"t1": NAN}, "t1 must be finite"),
+    "t1 inf": ({"t1": INF}, "t1 is infinite and nothing would stop the solve: give save_at=Steady"),
     "t0 inf": ({"t0": -INF}, "t0 must be finite"),
     "t0 text": ({"t0": "soon"}, "t0 is not a number: 'soon'"),
     "t1 none": ({"t1": None}, "t1 is not a number: None"),
@@ -160,6 +161,7 @@ METHODS = {
     "method far": ({"method": "zzz"}, "method: 'zzz' is unknown"),
     "method none": ({"method": None}, "method: .*not NoneType"),
     "method class": ({"method": int}, "method: .*not type"),
+    "backend": ({"backend": "cuda"}, "backend: 'cuda' is unknown; give 'eager'"),
     "no pair": ({"method": "rk4"}, r"rk4 has no embedded pair.*controller=Fixed\(dt\)"),
     "controller": ({"controller": 0.1}, "controller: give PID, Fixed or Grid"),
     "controller class": ({"controller": "pid"}, "controller: give PID"),
@@ -176,7 +178,6 @@ UNSUPPORTED = {
     "tableau": ({"method": TABLEAUX["radau_iia5"]}, "radau_iia5 is fully implicit"),
     "large": ({"y0": torch.ones(5000)}, "rodas5p factorises a dense Jacobian.*explicit"),
     "events": ({"events": [lambda t, y: y[0]]}, "events are not supported yet"),
-    "backend": ({"backend": "cuda"}, "backend: 'cuda'"),
 }
 
 BAD = TIMES | TOLERANCES | STATES | FIELDS | METHODS
@@ -285,7 +286,7 @@ def test_an_exception_of_the_field_is_the_users_own() -> None:
         call(f=f)
 
 
-# numerical trouble is a status, not an exception ---------------------------------------------------
+# numerical trouble is a status, not an exception --------------------------------------------------
 
 
 @every_family
@@ -302,7 +303,7 @@ def test_a_start_that_is_not_finite_is_a_status(name: str, value: float) -> None
             solution.raise_if_failed()
 
 
-# the borders of what is good -----------------------------------------------------------------------
+# the borders of what is good ----------------------------------------------------------------------
 
 
 @every_family

@@ -209,6 +209,27 @@ def test_a_steady_state_ends_a_row(name: str) -> None:
 
 
 @every_family
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_endless_solve_ends_where_something_stops_it(name: str, sign: int) -> None:
+    settings = {"method": name, "rtol": 1e-3, "atol": 1e-4}
+    found = sg.solve(
+        lambda t, y: sign * (2 - y),
+        real(0.0),
+        0.0,
+        sign * math.inf,
+        save_at=sg.SteadyState(1e-2),
+        **settings,
+    )
+    assert int(found.status) == Status.EVENT
+    close(found.y, torch.full((1, 1), 2.0).double(), rtol=2e-2)
+    watched = sg.solve(
+        ring, real(1.0, 0.0), 0.0, sign * math.inf, monitor=lambda t, y: t.abs() > 3, **settings
+    )
+    assert int(watched.status) == Status.EVENT
+    assert 3 < abs(float(watched.t)) < 10
+
+
+@every_family
 def test_a_monitor_sees_the_users_shapes_and_may_stop_rows(name: str) -> None:
     seen: list[tuple[Tensor, Any]] = []
 

@@ -12,6 +12,7 @@ import torch
 from families import (
     EXPLICIT,
     METHODS,
+    PAIRED,
     SOLVERS,
     TABLEAU,
     close,
@@ -27,7 +28,8 @@ from torch import Tensor
 
 import stiffguide as sg
 from stiffguide import Fixed, Grid
-from stiffguide.stability import stability_function
+from stiffguide.order import embedded_weights
+from stiffguide.stability import StabilityFunction, stability_function
 
 every_tableau = pytest.mark.parametrize("name", TABLEAU)
 small = st.floats(-2, 2).map(lambda x: round(x, 6))
@@ -158,13 +160,17 @@ def test_there_and_back_again(name: str) -> None:
 # the stability function --------------------------------------------------------------------------
 
 
-def r_of(name: str, z: complex) -> complex:
-    """R(z) of the tableau: P/Q in float64, in powers of 1/z where z is large."""
-    p, q = (np.array([float(x) for x in part]) for part in stability_function(TABLEAU[name]))
+def value_of(function: StabilityFunction, z: complex) -> complex:
+    """P(z)/Q(z) in float64, in powers of 1/z where z is large."""
+    p, q = (np.array([float(x) for x in part]) for part in function)
     if abs(z) <= 1:
         return complex(np.polyval(p[::-1], z) / np.polyval(q[::-1], z))
     lift = z ** (len(p) - len(q))
     return complex(lift * np.polyval(p, 1 / z) / np.polyval(q, 1 / z))
+
+
+def r_of(name: str, z: complex) -> complex:
+    return value_of(stability_function(TABLEAU[name]), z)
 
 
 def step_of(name: str, z: complex) -> complex:
@@ -186,6 +192,15 @@ def test_a_step_multiplies_by_the_stability_function(name: str, re: float, im: f
 @pytest.mark.parametrize("z", [-30.0, -1e3, -1e8, -1e13, -50 + 200j, 1e6j])
 def test_implicit_steps_multiply_by_it_far_away(name: str, z: complex) -> None:
     assert abs(step_of(name, complex(z)) - r_of(name, complex(z))) < 1e-9 + 1e-15 * abs(z)
+
+
+@pytest.mark.parametrize("name", [n for n in PAIRED if n in TABLEAU])
+def test_no_error_estimate_is_blind_to_linear_problems(name: str) -> None:
+    tableau = TABLEAU[name]
+    hat = embedded_weights(tableau)
+    for z in (-0.5, 0.5, 0.5j, -0.5 + 0.5j):
+        main, low = (value_of(stability_function(tableau, w), z) for w in (None, hat))
+        assert abs(main - low) > 0.05 * abs(main - np.exp(z))
 
 
 # dense output ------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ def test_a_thousand_hostile_rows(name: str, attempts: int) -> None:
     )
     assert found.status.shape[0] >= 920
     judge(batch, found, rtol, atol)
-    assert found.success.sum() > 0.2 * len(atol)
+    assert found.success.sum() > 0.15 * len(atol)
 
 
 @pytest.mark.parametrize("name", ["dopri5", "rodas4", "kencarp4"])

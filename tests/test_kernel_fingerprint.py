@@ -17,6 +17,7 @@ from traces import F64, traced
 
 from stiffguide import problems
 from stiffguide.kernels.fingerprint import fingerprint
+from stiffguide.kernels.trace import UntraceableError
 
 RATE = 2.0
 SETTINGS: dict[str, Any] = {"rate": 2.0, "deep": {"rates": [1.0, 2.0]}}
@@ -201,6 +202,14 @@ def test_threads_trace_side_by_side() -> None:
     alone = [traced(f, Y3).key for f in fields]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda f: traced(f, Y3).key, fields)) == alone
+
+
+@pytest.mark.slow
+def test_an_operator_of_functions_is_refused_and_works_afterwards() -> None:
+    f = lambda t, y: torch.cond(t > 0, lambda y: 2 * y, lambda y: -y, (y,))  # noqa: E731
+    with pytest.raises(UntraceableError):
+        traced(f, Y3)
+    assert torch.equal(f(torch.tensor(1.0), Y3), 2 * Y3)
 
 
 def test_cycles_end() -> None:

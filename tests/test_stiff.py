@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ def test_newton_keeps_what_it_may(method: str) -> None:
         assert int(found.stats.njac) <= int(found.stats.nlu) <= accepted + 5
 
 
-# three ways to a Jacobian, and fields that leave torch ---------------------------------------------
+# three ways to a Jacobian, and fields that leave torch --------------------------------------------
 
 
 def quick(name: str) -> Problem:
@@ -150,6 +151,18 @@ def clock_through_numpy(t: Tensor, y: Tensor) -> Tensor:
     return torch.stack((-100 * (a - float(np.cos(t.numpy()))), a - b))
 
 
+def clock_through_float(t: Tensor, y: Tensor) -> Tensor:
+    """Autograd would see no t at all."""
+    a, b = y
+    return torch.stack((-100 * (a - math.cos(float(t))), a - b))
+
+
+def through_floats(t: Tensor, y: Tensor) -> Tensor:
+    """Autograd would see half of y."""
+    a, b = y
+    return torch.stack((-100 * (a.item() - torch.cos(t)) + 0 * a, a - b))
+
+
 def without_y(t: Tensor, y: Tensor) -> Tensor:
     return torch.stack((torch.cos(t), -torch.sin(t)))
 
@@ -162,9 +175,12 @@ def test_a_field_may_leave_torch(method: str) -> None:
     rtol = rtol_for(method, 1e-5)
     settings = {"method": method, "rtol": rtol, "atol": rtol}
     plain = sg.solve(inside, real(0.0, 0.0), 0.0, 1.0, **settings)
-    for f in (through_numpy, clock_through_numpy):
-        found = sg.solve(f, real(0.0, 0.0), 0.0, 1.0, **settings).raise_if_failed()
-        close(found.y, plain.y, rtol=50 * rtol)
+    jac = real(-100.0, 0.0, 1.0, -1.0).reshape(2, 2)
+    for f in (through_numpy, clock_through_numpy, clock_through_float, through_floats):
+        for how in (None, jac):
+            found = sg.solve(f, real(0.0, 0.0), 0.0, 1.0, jac=how, **settings)
+            close(found.y, plain.y, rtol=50 * rtol)
+            assert int(found.stats.accepted) <= 1.1 * int(plain.stats.accepted) + 2
     found = sg.solve(without_y, real(0.0, 1.0), 0.0, 1.0, **settings)
     close(found.y[-1], real(np.sin(1.0), np.cos(1.0)), rtol=50 * rtol)
 

@@ -82,7 +82,7 @@ def _advice(p: Problem, status: Status, stiffness: float) -> str:
     tableau = getattr(p.method, "tableau", None)
     if isinstance(tableau, Tableau) and tableau.explicit:
         limit = negative_real_stability_limit(tableau)
-        if stiffness > 0.5 * limit and status is not Status.NON_FINITE:
+        if stiffness > 0.5 * limit and status is Status.MAX_ATTEMPTS:
             return (
                 f"The step is limited by stability, not by accuracy ({p.method.name} is stable up "
                 f"to {limit:.3g}): the problem is stiff, use method='rodas5p' or 'kvaerno5'"

@@ -8,26 +8,36 @@ Jacobian written by hand against 32-35).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.overrides import TorchFunctionMode
 
 from stiffguide.contracts import Linearisation
 from stiffguide.errors import InputError
 from stiffguide.tensors import constant, real_dtype
 
 SWEEPS = 24  # up to this size single sweeps beat one vmapped sweep
+CONVERSIONS = {
+    *(Tensor.item, Tensor.tolist, Tensor.numpy, Tensor.__array__),
+    *(Tensor.__float__, Tensor.__int__, Tensor.__complex__),
+}
 
 Flat = Callable[[Tensor, Tensor], Tensor]  # f(t (B,), y (B, F)) -> (B, F)
 
 
 class GivenJacobian:
-    """A field with a Jacobian that the user wrote; df/dt by one evaluation in forward mode."""
+    """A field with a Jacobian that the user wrote; df/dt by one evaluation in forward mode.
 
-    def __init__(self, f: Flat, jac: Flat) -> None:
+    With `clock` (see `AutogradJacobian`) df/dt is a difference.
+    """
+
+    def __init__(self, f: Flat, jac: Flat, *, clock: bool = False) -> None:
         self._f = f
         self._jac = jac
+        self._clock = clock
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         """f(t (B,), y (B, F)) -> (B, F)."""
@@ -36,6 +46,8 @@ class GivenJacobian:
     def linearise(self, t: Tensor, y: Tensor, *, time: bool) -> Linearisation:
         """The Jacobian at (t, y) and, with `time`, the derivative by t."""
         jac = self._jac(t, y)
+        if time and self._clock:
+            return Linearisation(jac, _difference_in_time(self._f, t, y, self._f(t, y)), 2)
         return Linearisation(jac, time_derivative(self._f, t, y) if time else None, int(time))
 
 
@@ -162,23 +174,37 @@ def wrap(
     f: Flat, jac: Flat | str | None, t0: Tensor, y0: Tensor
 ) -> GivenJacobian | AutogradJacobian | DifferenceJacobian:
     """Choose how the Jacobian is made; f is known to work at (t0, y0)."""
-    if jac is None or jac == "autograd":
-        y = y0.detach().requires_grad_()
-        seen = _recorded(f, t0, y)
-        if seen is None or not seen.requires_grad:
-            return DifferenceJacobian(f)
-        return AutogradJacobian(f, clock=_recorded(f, t0.detach().requires_grad_(), y) is None)
     if jac == "differences":
         return DifferenceJacobian(f)
-    if isinstance(jac, str):
+    if isinstance(jac, str) and jac != "autograd":
         raise InputError(f"jac: {jac!r} is unknown; give a function, 'autograd' or 'differences'")
-    return GivenJacobian(f, jac)
+    clock = _recorded(f, t0.detach().requires_grad_(), y0) is None
+    if jac is not None and not isinstance(jac, str):
+        return GivenJacobian(f, jac, clock=clock)
+    value = _recorded(f, t0, y0.detach().requires_grad_())
+    if value is None or not value.requires_grad:
+        return DifferenceJacobian(f)
+    return AutogradJacobian(f, clock=clock)
+
+
+class _Conversions(TorchFunctionMode):
+    """Notices where a recorded tensor becomes a number: autograd cannot see through that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func in CONVERSIONS and args[0].requires_grad:
+            self.seen = True
+            args = (args[0].detach(), *args[1:])
+        return func(*args, **(kwargs or {}))
 
 
 def _recorded(f: Flat, t: Tensor, y: Tensor) -> Tensor | None:
-    """The value of f with autograd recording, or None where f does not allow that."""
-    try:
-        with torch.enable_grad():
-            return f(t, y)
-    except RuntimeError:
-        return None
+    """The value of f with autograd recording, or None where it does not see all of f."""
+    with torch.enable_grad(), _Conversions() as conversions:
+        value = f(t, y)
+    return None if conversions.seen else value

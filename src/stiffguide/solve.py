@@ -15,7 +15,7 @@ from stiffguide.controllers import PID
 from stiffguide.errors import InputError, Status, UnsupportedError
 from stiffguide.initial_dt import initial_dt
 from stiffguide.layout import Layout
-from stiffguide.output import AtTimes, Dense, End, Trajectory
+from stiffguide.output import AtTimes, Dense, End, EveryStep, Trajectory
 from stiffguide.progress import Progress
 from stiffguide.solution import Solution, Stats
 from stiffguide.tableau import RosenbrockTableau, Tableau
@@ -68,7 +68,7 @@ def solve(
     numerical failure is returned, never raised. Arguments:
 
     method: a name (`stiffguide methods` lists them), a tableau, or a Method; "auto" is rodas5p.
-    rtol, atol: numbers, one per component (the shape of y0), or (B,) per row.
+    rtol, atol: numbers, one per component (the shape of y0), or (B,) or (B, 1) per row.
     jac: jac(t, y, *args) -> (F, F), or (B, F, F) when batched; a constant tensor; "autograd"
         (the default) or "differences". States are flattened in the order of y0.
     save_at: times, or an object of `stiffguide.output`; the default keeps the end only, T = 1.
@@ -102,6 +102,7 @@ def solve(
         max_step=arguments.length(max_step, "max_step") or float("inf"),
         max_attempts=arguments.attempts(max_attempts),
     )
+    _check_that_it_ends(end, problem.outputs, monitor)
     first = arguments.length(first_step, "first_step")
     if backend != "eager":
         watched = progress or monitor is not None
@@ -109,8 +110,8 @@ def solve(
         if (solved := kernels.solve(request, backend)) is not None:
             return _solution(solved.problem, solved.live, layout, solved.trajectory)
     f0 = _evaluate_first(flat, start, flat0)
-    if not stepper.implicit:
-        jac = jac or "differences"  # nobody will ask for it: no need to try what autograd can do
+    if not stepper.implicit and jac is None:
+        jac = "differences"  # nobody will ask for it: no need to try what autograd can do
     wrapped = field.wrap(flat, _flat_jacobian(jac, args, layout), start, flat0)
     watch = Progress(progress, monitor, layout, start, end)
     ended, problem = _run(replace(problem, f=wrapped), start, flat0, f0, first, watch)
@@ -257,6 +258,15 @@ def _outputs(save_at: Any, dense: bool, layout: Layout) -> tuple[Output, ...]:
     if dense:
         return chosen, Dense()
     return (chosen,)
+
+
+def _check_that_it_ends(t1: Tensor, outputs: tuple[Output, ...], monitor: Any) -> None:
+    watched = monitor is not None or {type(o) for o in outputs} - {End, AtTimes, EveryStep, Dense}
+    if not watched and bool(torch.isinf(t1).any()):
+        raise InputError(
+            "t1 is infinite and nothing would stop the solve: give save_at=SteadyState(), a "
+            "monitor, or a finite t1"
+        )
 
 
 def _solution(

@@ -184,10 +184,19 @@ def work_precision(points: Sequence[Point], title: str) -> Any:
             place.loglog(cost, [p.error for p in own], "o-", ms=4, lw=1.4, label=method)
         place.set_xlabel(what)
         place.set_ylabel("relative error at t1, worst component")
-        place.grid(True, which="major", alpha=0.25)
+        _plain_ticks(place.xaxis)
     axes[0][0].legend(fontsize="small")
     made.suptitle(title, fontsize="medium")
     return made
+
+
+def _plain_ticks(axis: Any) -> None:
+    """Ticks of a logarithmic axis at 1, 2, 5, 10, ..., written out: less than a decade has some."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def batch(problem: Problem, t: Tensor, y: Tensor, steps: Tensor) -> Any:

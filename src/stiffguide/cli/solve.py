@@ -45,6 +45,7 @@ positive = click.FloatRange(min=0, min_open=True)
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="npz to write")
 @click.option("--progress/--no-progress", default=None, help="show how far the solve is")
 def solve(
+    *,
     problem: str,
     method: str,
     rtol: float,

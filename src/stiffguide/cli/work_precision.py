@@ -39,6 +39,7 @@ BEST_OF = 2  # solves per point; the faster one counts
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="JSON to write")
 @click.option("--progress/--no-progress", default=None, help="show how far the solves are")
 def work_precision(
+    *,
     problem: str,
     methods: str,
     rtols: str,

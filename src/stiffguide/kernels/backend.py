@@ -18,7 +18,7 @@ from stiffguide.kernels import coefficients, device, trace
 from stiffguide.kernels.run import FEW, Ended, Kernel, Pieces, Task
 from stiffguide.layout import Layout
 from stiffguide.output import AtTimes, Dense, End, EveryStep, Trajectory
-from stiffguide.tensors import tangles
+from stiffguide.tensors import constant, tangles
 
 LOG = logging.getLogger("stiffguide")
 LARGEST = 64  # components
@@ -193,7 +193,7 @@ def _task(kernel: Kernel, r: Request) -> Task:
 def _table(value: Tensor | float, place: torch.device) -> Tensor:
     if isinstance(value, Tensor):
         return value.to(torch.float64).contiguous()
-    return torch.full((1, 1), value, dtype=torch.float64, device=place)
+    return constant(((value,),), torch.float64, place)
 
 
 def _live(p: loop.Problem, r: Request, ended: Ended) -> loop.Live:

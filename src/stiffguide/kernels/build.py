@@ -41,7 +41,7 @@ FLAGS = (
     "-fno-rtti",
     "-w",
 )
-LIBRARY, CHECKSUM = "kernel.so", "sha256"
+LIBRARY, RECORD = "kernel.so", "sha256"
 
 
 class BuildError(UnsupportedError):
@@ -110,22 +110,34 @@ def _usable(path: Path) -> bool:
     return False
 
 
-def checksum(path: Path) -> str:
-    """The hash of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def checksum(content: bytes) -> str:
+    """The hash of a library."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _open(content: bytes) -> ctypes.CDLL:
+    """Load exactly these bytes: from a copy, so that nobody can change them under our feet."""
+    handle, path = tempfile.mkstemp(suffix=".so", dir=_private())
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        return ctypes.CDLL(path)
+    finally:
+        os.unlink(path)
 
 
 def _load(home: Path) -> ctypes.CDLL | None:
     """The library in a folder of the cache, if all is as it was left."""
-    library, checksum = home / LIBRARY, home / CHECKSUM
+    library, record = home / LIBRARY, home / RECORD
     try:
-        if not all(map(_trusted, (home, library, checksum))):
+        if not all(map(_trusted, (home, library, record))):
             LOG.warning("kernel %s is refused: others own it or may write it", home.name)
             return None
-        if checksum.read_text() != checksum(library):
+        content = library.read_bytes()
+        if record.read_text() != checksum(content):
             LOG.warning("kernel %s is damaged: it will be built again", home.name)
             return None
-        return ctypes.CDLL(str(library))
+        return _open(content)
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
@@ -181,13 +193,13 @@ def compile_library(command: list[str], text: str, aside: Path, options: tuple[s
         if done.returncode:
             continue
         try:
-            ctypes.CDLL(str(library))
+            _open(library.read_bytes())
         except OSError as error:  # an older mathematics library lacks some vector function
             problem = str(error)
             continue
         source.unlink()
         library.chmod(0o700)
-        (aside / CHECKSUM).write_text(checksum(library))
+        (aside / RECORD).write_text(checksum(library.read_bytes()))
         return ""
     return problem
 

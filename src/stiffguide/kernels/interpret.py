@@ -43,6 +43,8 @@ CASTS = {"copy": "src", "_to_copy": "self", "convert_element_type": "a"}
 class Interpreter(TorchDispatchMode):
     """Keeps node numbers beside tensors while it is entered."""
 
+    supports_higher_order_operators = True  # so that they come here, to be refused
+
     def __init__(self, graph: Graph, sources: Sources, dtype: torch.dtype) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._graph = graph
@@ -51,6 +53,7 @@ class Interpreter(TorchDispatchMode):
         self._numbers: dict[int, tuple[Tensor, Tensor]] = {}  # by id; keeps the tensors alive
         self._foreign: set[int] = set()  # storages that f must not write to
         self.rounded = ""  # an operation in less precision than the state's
+        self.compiled = False  # f called torch's compiler
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -78,6 +81,9 @@ class Interpreter(TorchDispatchMode):
     ) -> Any:
         """Carry out one operation, twice."""
         kwargs = kwargs or {}
+        if not isinstance(func, torch._ops.OpOverload):
+            self.compiled = True
+            raise UntraceableError(f"f uses torch's operator {func}, which takes functions")
         name = func._schema.name.split("::")[1]
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise UntraceableError(f"f draws random numbers ({func})")
@@ -250,7 +256,9 @@ class Interpreter(TorchDispatchMode):
     def _decomposed(
         self, func: Any, base: str, args: Any, kwargs: Any, targets: list[Tensor]
     ) -> Any:
-        rule = torch._decomp.decomposition_table.get(func)
+        from torch._decomp import decomposition_table  # late: most fields never need it
+
+        rule = decomposition_table.get(func)
         with self:
             out = rule(*args, **kwargs) if rule else func.decompose(*args, **kwargs)
             if out is NotImplemented and targets and hasattr(torch.ops.aten, base):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import TreeSpec, tree_map_only, tree_unflatten
 
+from stiffguide.errors import InputError
 from stiffguide.kernels.graph import Graph
 from stiffguide.kernels.interpret import Interpreter
 from stiffguide.kernels.scalars import array
@@ -56,9 +58,15 @@ def observe(s: Setting, t: Tensor, y: Tensor) -> Observation:
     watch.give(y, array(components, y.shape), foreign=True)
     values = [_argument(k, s, sources, watch) for k in range(len(s.values))]
     args = tree_unflatten(values, s.tree)
-    with torch.no_grad(), watch, OneRow(s.captured_rows, sources, watch):
-        state = s.layout.unflatten(y, *((1,) if s.layout.batched else ()))
-        value = s.layout.flatten(s.f(t, state, *args), "the value of f")
+    try:
+        with torch.no_grad(), watch, OneRow(s.captured_rows, sources, watch):
+            state = s.layout.unflatten(y, *((1,) if s.layout.batched else ()))
+            value = s.layout.flatten(s.f(t, state, *args), "the value of f")
+    except Exception as error:
+        expected = isinstance(error, InputError) and not watch.compiled
+        if not expected and "torch._dynamo" in sys.modules:
+            torch._dynamo.reset()  # else torch.cond fails for good once it was watched
+        raise
     outputs = watch.numbers(value).flatten().tolist()
     return Observation(graph, outputs, sources, value.detach().reshape(-1), watch.rounded)
 

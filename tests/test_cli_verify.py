@@ -1,0 +1,95 @@
+"""`stiffguide verify`: proofs, measurements, and broken tableaux refused in one sentence."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from commands import good, refused
+
+HEUN = {
+    "name": "my_heun",
+    "a": [[], [1]],
+    "b": ["1/2", "0.5"],
+    "c": [0, 1],
+    "order": 2,
+    "b_hat": [1, 0],
+    "error_order": 1,
+    "source": "Heun (1900)",
+}
+
+
+def written(tmp_path, name="heun.json", **changes):
+    path = tmp_path / name
+    path.write_text(json.dumps({k: v for k, v in (HEUN | changes).items() if v is not None}))
+    return path
+
+
+def test_verify_proves_and_measures():
+    text = good("verify", "bosh3", "gauss4", "kvaerno3")
+    assert sum(line.rstrip().endswith(" ok") for line in text.splitlines()) == 2
+    assert "tableau only" in text
+    assert "L-stable" in text
+
+
+def test_verify_reads_a_tableau(tmp_path):
+    assert "my_heun" in good("verify", "--tableau", written(tmp_path))
+    toml = tmp_path / "midpoint.toml"
+    toml.write_text('name = "mid"\na = [[], [0.5]]\nb = [0, 1]\nc = [0, "1/2"]\norder = 2\n')
+    assert "mid" in good("verify", "--tableau", toml)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"order": 3}, "my_heun: b is not of order 3: the condition sum b_i"),
+        ({"order": 1}, "my_heun: b is of order 2 at least"),
+        ({"c": [0, "0.9"]}, "row 1 of a sums to 1, c[1] says 0.9"),
+        ({"b": ["1/2", "1/3"]}, "b sums to 0.83"),
+        ({"error_order": 2}, "my_heun: b_hat is not of error_order 2"),
+        ({"b": [0.5, 0.5, 0]}, "a has 2 rows, b has 3 entries"),
+        ({"b_hat": [1]}, "b_hat has 1 entries"),
+        ({"b": ["1/2", "half"]}, "b[1] is 'half'"),
+        ({"a": [[], [True]]}, "a[1][0] is True"),
+        ({"a": 3}, "a must be a list of rows"),
+        ({"b": 3}, "b must be a list of numbers"),
+        ({"order": 1.5}, "order must be a whole number"),
+        ({"order": None}, "the field 'order' is missing"),
+        ({"ordre": 2}, "did you mean order?"),
+        ({"zzzzzz": 2}, "the field 'zzzzzz' is unknown"),
+        ({"b_error": [1, -1]}, "give b_error or b_hat"),
+        ({"error_order": None}, "error_order come together"),
+        (
+            {"a": [[], [0.6666666667]], "b": ["1/4", "3/4"], "c": [0, "2/3"]},
+            "with digits = 12 every claim is proved",
+        ),
+    ],
+)
+def test_verify_refuses_a_broken_tableau_in_one_sentence(changes, words, tmp_path):
+    assert words in refused("verify", "--tableau", written(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("x.json", '{"a": ', "not readable as json"),
+        ("x.json", "[1]", "give the fields"),
+        ("x.json", '{"a": NaN}', "NaN is not a coefficient"),
+        ("x.toml", "a = ", "not readable as toml"),
+        ("x.yaml", "a: 1", "ending in .json or .toml"),
+    ],
+)
+def test_verify_refuses_a_file_that_is_no_tableau(name, text, words, tmp_path):
+    (tmp_path / name).write_text(text)
+    assert words in refused("verify", "--tableau", tmp_path / name)
+
+
+def test_verify_refuses_a_file_that_is_not_there(tmp_path):
+    assert "No such file" in refused("verify", "--tableau", tmp_path / "none.json")
+
+
+def test_verify_reports_a_violation_with_code_1(monkeypatch):
+    monkeypatch.setattr("stiffguide.cli.verify.observed_order", lambda method: 3.2)
+    text = refused("verify", "rk4")
+    assert "rk4: the observed order is 3.20, claimed is 4" in text
+    assert "violated" in text

@@ -1,0 +1,166 @@
+"""Kernels of random fields: what is printed, differentiated and built is what torch computes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import stiffguide
+from stiffguide import methods, problems
+from stiffguide.kernels import coefficients, emit_cuda, trace
+from stiffguide.layout import Layout
+
+D = torch.float64
+SIZE = 8  # random fields to a kernel: the components of one system
+COMPILER = shutil.which("g++") or shutil.which("clang++")
+NVCC = shutil.which("nvcc")
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
+
+UNARY = {
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "tanh": torch.tanh,
+    "atan": torch.atan,
+    "erf": torch.erf,
+    "gauss": lambda x: torch.exp(-x * x),
+    "log": lambda x: torch.log1p(x * x),
+    "root": lambda x: torch.sqrt(1 + x * x),
+    "sigmoid": torch.sigmoid,
+    "abs": torch.abs,
+    "relu": torch.relu,
+    "clamp": lambda x: x.clamp(-1, 1.5),
+    "asinh": torch.asinh,
+    "neg": torch.neg,
+    "expm1": lambda x: torch.expm1(-x.abs()),
+    "cube": lambda x: (0.5 * x) ** 3,
+}
+BINARY = {
+    "add": torch.add,
+    "sub": torch.sub,
+    "mul": torch.mul,
+    "div": lambda x, y: x / (1 + y * y),
+    "max": torch.maximum,
+    "min": torch.minimum,
+    "where": lambda x, y: torch.where(x > y, x, 0.5 * (x + y)),
+    "pow": lambda x, y: (1 + x * x) ** torch.tanh(y),
+    "atan2": lambda x, y: torch.atan2(x, 2 + y * y),
+}
+
+leaves = st.one_of(
+    st.tuples(st.just("y"), st.integers(0, SIZE - 1)),
+    st.tuples(st.just("c"), st.floats(-2, 2).map(lambda x: round(x, 3))),
+    st.just(("t", 0)),
+)
+trees = st.recursive(
+    leaves,
+    lambda inner: st.one_of(
+        st.tuples(st.sampled_from(sorted(UNARY)), inner),
+        st.tuples(st.sampled_from(sorted(BINARY)), inner, inner),
+    ),
+    max_leaves=8,
+)
+systems = st.lists(trees, min_size=SIZE, max_size=SIZE)
+
+
+def value(tree: Any, t: Tensor, y: Tensor) -> Tensor:
+    """An expression tree in torch."""
+    kind, *rest = tree
+    if kind == "y":
+        return y[..., rest[0]]
+    if kind == "c":
+        return torch.full_like(y[..., 0], rest[0])
+    if kind == "t":
+        return t.expand(y[..., 0].shape)
+    if kind in UNARY:
+        return UNARY[kind](value(rest[0], t, y))
+    return BINARY[kind](value(rest[0], t, y), value(rest[1], t, y))
+
+
+def field_of(system: list[Any]) -> Any:
+    """Components that stay bounded: y_i' = tanh(tree_i) - rate_i y_i."""
+    rates = [0.5 + 3.0 * i for i in range(SIZE)]
+
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        return torch.stack(
+            [
+                torch.tanh(value(x, t, y)) - r * y[..., i]
+                for i, (x, r) in enumerate(zip(system, rates, strict=True))
+            ],
+            -1,
+        )
+
+    return f
+
+
+def agree(system: list[Any], method: str) -> None:
+    f, y0 = field_of(system), torch.linspace(-1, 1.2, SIZE, dtype=D)
+    s = {"method": method, "rtol": 1e-5, "atol": 1e-7}
+    kernel = stiffguide.solve(f, y0, 0.0, 1.0, backend="kernel", **s)
+    eager = stiffguide.solve(f, y0, 0.0, 1.0, backend="eager", **s)
+    assert int(kernel.status) == int(eager.status) == 0
+    # corners as of |x|, where rounding decides which way a step goes; Jacobians that are kept
+    assert abs(int(kernel.stats.accepted) - int(eager.stats.accepted)) <= 3
+    torch.testing.assert_close(kernel.y, eager.y, rtol=2e-4, atol=2e-6)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory):
+    """One cache of kernels for this file."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("STIFFGUIDE_CACHE", str(tmp_path_factory.mktemp("kernels")))
+    yield
+    patch.undo()
+
+
+# a smaller example would be one build away each: no shrinking
+QUICK = {
+    "deadline": None,
+    "derandomize": True,
+    "phases": [Phase.generate],
+    "suppress_health_check": list(HealthCheck),
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("method", ["rodas4", "tsit5", "kvaerno3"])
+@settings(max_examples=2, **QUICK)
+@given(system=systems)
+def test_random_fields(method: str, system: list[Any]) -> None:
+    agree(system, method)
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "examples"), [("rodas4", 9), ("tsit5", 9), ("kvaerno3", 7)])
+def test_two_hundred_random_fields(method: str, examples: int) -> None:
+    @settings(max_examples=examples, **QUICK)
+    @given(system=systems)
+    def check(system: list[Any]) -> None:
+        agree(system, method)
+
+    check()
+
+
+def cuda_source(name: str, method: str) -> str:
+    p = problems.get(name)
+    y0 = p.y0.reshape(1, -1)
+    traced = trace.field(p.f, (), Layout(p.y0, batched=False), torch.zeros(1, dtype=D), y0)
+    return emit_cuda.source(traced, coefficients.of(methods.get(method)))
+
+
+@pytest.mark.skipif(NVCC is None, reason="needs nvcc")
+@pytest.mark.parametrize("method", ["rodas5p", "tsit5", "kvaerno3", "dop853"])
+def test_cuda_compiles(method: str, tmp_path: Path) -> None:
+    source = tmp_path / "kernel.cu"
+    source.write_text(cuda_source("robertson", method))
+    command = [str(NVCC), "-ptx", "-std=c++17", "--fmad=false", "-o", str(tmp_path / "k.ptx")]
+    done = subprocess.run([*command, str(source)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
