@@ -19,7 +19,8 @@ DROP = 1e-4  # a direction that is this much contained in the ones before is lef
 def local_stiffness(dx: Tensor, df: Tensor) -> Tensor:
     """|df|/|dx| (B,): the size of the eigenvalue that dominates the error."""
     size: Tensor = torch.linalg.vector_norm(df, dim=-1)
-    return size / (torch.linalg.vector_norm(dx, dim=-1) + FLOOR)
+    length: Tensor = torch.linalg.vector_norm(dx, dim=-1)
+    return size / (length + FLOOR)
 
 
 def dominant_direction(df: Tensor) -> Tensor:

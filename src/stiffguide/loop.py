@@ -134,7 +134,8 @@ def attempt(p: Problem, s: Live) -> Live:
 
     reached = accept & clip.last
     arrived = reached & (clip.target == p.stops[:, -1])
-    f1, turned = end.f1, 0
+    f1 = end.f1
+    turned: Tensor | int = 0
     if p.stops.shape[1] > 1:
         f1, turned = _depart(p, s, end, reached & ~arrived)
     t = torch.where(accept, end.t1, s.t)

@@ -17,8 +17,42 @@ from stiffguide.errors import TableauError
 from stiffguide.exact import EXACT_DIGITS, Matrix, Row, invert_lower, matmul, square
 
 
+class Coefficients:
+    """What both kinds of tableau have in common."""
+
+    name: str
+    b: Row
+    order: int
+    b_error: Row | None
+    error_order: int | None
+    dense: Matrix | None
+    dense_order: int | None
+    digits: int
+
+    @property
+    def tolerance(self) -> Fraction:
+        """How far a condition may be off, given the digits of the source."""
+        return Fraction(1, 10 ** (self.digits - 2))
+
+    @property
+    def stages(self) -> int:
+        """Number of stages S."""
+        return len(self.b)
+
+    @property
+    def estimate_order(self) -> int | None:
+        """The error estimate is O(dt^(estimate_order + 1)): the lower order of the pair."""
+        return None if self.error_order is None else min(self.order, self.error_order)
+
+    def _check_pairs(self) -> None:
+        if (self.b_error is None) != (self.error_order is None):
+            raise TableauError(f"{self.name}: b_error and error_order come together or not at all")
+        if (self.dense is None) != (self.dense_order is None):
+            raise TableauError(f"{self.name}: dense and dense_order come together or not at all")
+
+
 @dataclass(frozen=True)
-class Tableau:
+class Tableau(Coefficients):
     """Coefficients of a Runge-Kutta method with, possibly, an embedded one and a dense output.
 
     `a` (S, S) may be given with short rows; `b_error` = b - b_hat with b_hat of order
@@ -58,10 +92,7 @@ class Tableau:
                 raise TableauError(f"{self.name}: {field} has {len(rows)} rows, b has {s} entries")
         if any(len(row) != s for row in self.a):
             raise TableauError(f"{self.name}: a row of a has more than {s} entries")
-        if (self.b_error is None) != (self.error_order is None):
-            raise TableauError(f"{self.name}: b_error and error_order come together or not at all")
-        if (self.dense is None) != (self.dense_order is None):
-            raise TableauError(f"{self.name}: dense and dense_order come together or not at all")
+        self._check_pairs()
         if self.order < 1:
             raise TableauError(f"{self.name}: the order must be at least 1, not {self.order}")
 
@@ -96,16 +127,6 @@ class Tableau:
                     f"{self.name}: dense row {i} gives {float(sum(row)):.17g} at theta = 1, "
                     f"b says {float(ends[i]):.17g}"
                 )
-
-    @property
-    def tolerance(self) -> Fraction:
-        """How far a condition may be off, given the digits of the source."""
-        return Fraction(1, 10 ** (self.digits - 2))
-
-    @property
-    def stages(self) -> int:
-        """Number of stages S."""
-        return len(self.b)
 
     @cached_property
     def explicit(self) -> bool:
@@ -166,7 +187,7 @@ class Tableau:
 
 
 @dataclass(frozen=True)
-class RosenbrockTableau:
+class RosenbrockTableau(Coefficients):
     """Coefficients of a Rosenbrock method, in the form that a program uses.
 
     With W = I/(dt gamma) - J, stage i solves (Hairer and Wanner II, IV.7, eq. 7.25)
@@ -226,10 +247,7 @@ class RosenbrockTableau:
                 raise TableauError(f"{self.name}: a and big_c must be strictly lower triangular")
         if self.gamma <= 0:
             raise TableauError(f"{self.name}: gamma must be positive")
-        if (self.b_error is None) != (self.error_order is None):
-            raise TableauError(f"{self.name}: b_error and error_order come together or not at all")
-        if (self.dense is None) != (self.dense_order is None):
-            raise TableauError(f"{self.name}: dense and dense_order come together or not at all")
+        self._check_pairs()
 
     @classmethod
     def from_textbook(
@@ -268,21 +286,6 @@ class RosenbrockTableau:
             error_order=error_order,
             digits=digits,
         )
-
-    @property
-    def tolerance(self) -> Fraction:
-        """How far a condition may be off, given the digits of the source."""
-        return Fraction(1, 10 ** (self.digits - 2))
-
-    @property
-    def stages(self) -> int:
-        """Number of stages S."""
-        return len(self.b)
-
-    @property
-    def estimate_order(self) -> int | None:
-        """The error estimate is O(dt^(estimate_order + 1)): the lower order of the pair."""
-        return None if self.error_order is None else min(self.order, self.error_order)
 
     @cached_property
     def big_gamma(self) -> Matrix:
