@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import shutil
+import signal
+import threading
 
 import pytest
 import torch
@@ -305,3 +307,18 @@ def test_a_captured_tensor_is_read_at_each_call() -> None:
         solution = stiffguide.solve(f, y0, 0.0, 1.0, backend="kernel")
         torch.testing.assert_close(solution.y[0], torch.exp(-rate), rtol=1e-5, atol=0)
         rate += 0.25
+
+
+def test_an_interrupt_ends_the_solve_with_what_was_reached() -> None:
+    y0, k = rows_of_robertson(300_000)
+    settings = {"batched": True, "backend": "kernel", "method": "rodas5p", "args": (k,)}
+    stiffguide.solve(robertson_field, y0[:100], 0.0, 1.0, **(settings | {"args": (k[:100],)}))
+    timer = threading.Timer(0.1, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    solution = stiffguide.solve(robertson_field, y0, 0.0, 1e4, **settings)
+    timer.join()
+    endings = set(solution.status.unique().tolist())
+    assert endings == {int(Status.SUCCESS), int(Status.INTERRUPTED)}
+    assert "interrupted" in solution.message
+    untouched = solution.stats.accepted == 0
+    assert bool((solution.t[untouched] == 0).all())

@@ -213,7 +213,7 @@ def _places(traced: Traced) -> list[tuple[int, int]]:
 
 
 def _elimination(traced: Traced, plan: Elimination) -> list[str]:
-    if plan.operations <= UNROLLED_PRODUCTS and plan.size <= steps.UNROLLED:
+    if plan.operations <= UNROLLED_PRODUCTS:
         return _written_out(traced, plan)
     slots = plan.slots
     factors: list[int] = []

@@ -19,6 +19,7 @@ from stiffguide.kernels.graph import digest
 from stiffguide.kernels.traced import Traced
 
 FEW = 4  # up to so many rows, one lane at a time is faster than many lanes that idle
+PATIENCE = 0.05  # seconds between two looks for an interrupt
 SHARE = 64  # rows that make another thread worth starting
 
 _DOUBLES, _LONGS = ctypes.c_void_p, ctypes.c_void_p
@@ -230,7 +231,8 @@ def _work(run: Callable[[], int], rows: int, flags: Tensor) -> None:
             thread.start()
         try:
             for thread in threads:
-                thread.join()
+                while thread.is_alive():  # a signal may wake another thread than this one
+                    thread.join(PATIENCE)
         except KeyboardInterrupt:
             flags[1] = 1
             for thread in threads:
