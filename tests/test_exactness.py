@@ -148,6 +148,14 @@ def test_adaptive_steps_backwards_mirror_those_forwards(name: str) -> None:
     assert torch.equal(back.y, mirror.y)
 
 
+@pytest.mark.parametrize("name", [n for n in TABLEAU if METHODS[n].implicit])
+def test_what_newton_leaves_is_far_below_the_tolerance(name: str) -> None:
+    for rtol in (1e-2, 1e-4):
+        exact = fixed(name, wavy, wave(0.0), 0.0, 0.4, 2, rtol=1e-12, atol=1e-12)
+        found = fixed(name, wavy, wave(0.0), 0.0, 0.4, 2, rtol=rtol, atol=rtol)
+        close(found, exact, rtol=0.05 * rtol)
+
+
 @every_family
 def test_there_and_back_again(name: str) -> None:
     settings = {"method": name, "rtol": rtol_for(name, 1e-8), "atol": 1e-9}

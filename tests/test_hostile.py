@@ -27,6 +27,9 @@ def judge(batch: Batch, found: sg.Solution, rtol: float, atol: Tensor) -> None:
     assert [(row, batch.kind(row), float(u[row]), float(exact[row])) for row in liars] == []
     assert {Status(s) for s in found.status.tolist()} <= {Status.SUCCESS, *FAILURES}
     assert torch.isfinite(u).all()
+    # a step is not taken to where the next one cannot start
+    stranded = ~torch.isfinite(batch.field(t.to(found.y.dtype), found.y[:, 0])).all(1)
+    assert [batch.kind(row) for row in torch.nonzero(stranded).flatten().tolist()] == []
     assert ((t - rows.t0) * (rows.t1 - rows.t0) >= 0).all()
     assert ((rows.t1 - t) * (rows.t1 - rows.t0) >= 0).all()
     # who had attempts enough stops where the solution does

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -17,6 +18,11 @@ def times(t0: Any, t1: Any, layout: Layout) -> tuple[Tensor, Tensor]:
     """t0 and t1 as (B,) float64 each; raises InputError."""
     ends = []
     for name, value in (("t0", t0), ("t1", t1)):
+        if isinstance(value, float | int) and math.isfinite(value):
+            ends.append(
+                torch.full((layout.rows,), value, dtype=torch.float64, device=layout.device)
+            )
+            continue
         t = _numbers(value, name, "a number").to(layout.device)
         if t.requires_grad:
             raise UnsupportedError(
@@ -35,11 +41,19 @@ def times(t0: Any, t1: Any, layout: Layout) -> tuple[Tensor, Tensor]:
 def tolerance(rtol: Any, atol: Any, layout: Layout) -> Tolerance:
     """Both tolerances: numbers, or (1 or B, 1 or F); raises InputError."""
     made = Tolerance(_per_entry(rtol, "rtol", layout), _per_entry(atol, "atol", layout))
+    least = 0.0
     for name in ("rtol", "atol"):
-        value = torch.as_tensor(getattr(made, name))
-        if not bool((value >= 0).all()) or not bool(torch.isfinite(value).all()):
-            raise InputError(f"{name} must be finite and not negative, got {value.min().item():g}")
-    if not bool((torch.as_tensor(made.rtol) + torch.as_tensor(made.atol) > 0).all()):
+        value = getattr(made, name)
+        # numbers stay numbers: every tensor operation would cost a small solve dearly
+        low = high = value
+        if isinstance(value, Tensor):
+            if not value.numel():
+                continue
+            low, high = map(float, torch.aminmax(value))
+        if not (low >= 0 and high < math.inf):
+            raise InputError(f"{name} must be finite and not negative, got {low:g}")
+        least += low
+    if least == 0 and not bool((torch.as_tensor(made.rtol) + torch.as_tensor(made.atol) > 0).all()):
         raise InputError("rtol and atol are both zero: no step can be accurate enough")
     return made
 
