@@ -57,7 +57,9 @@ format: $(VENV)/test.stamp  ## let ruff rewrite what it can
 	$(PY) -m ruff format .
 
 bench: $(VENV)/bench.stamp  ## ratios against other solvers, side by side
-	$(PY) -m stiffguide bench --out $(OUT)
+	$(PY) benchmarks/stiff.py --out $(OUT)/stiff_benchmark.md
+	$(PY) benchmarks/overhead.py
+	$(PY) benchmarks/guidance.py --out $(OUT)/guidance_benchmark.md
 
 docs: $(VENV)/docs.stamp  ## the manual, in docs/_build/html
 	$(PY) -m sphinx -W --keep-going docs docs/_build/html

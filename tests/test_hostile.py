@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from families import every_family, real
+from families import every_family, every_paired, real
 from hostile import Batch
 from torch import Tensor
 
@@ -27,9 +27,10 @@ def judge(batch: Batch, found: sg.Solution, rtol: float, atol: Tensor) -> None:
     assert [(row, batch.kind(row), float(u[row]), float(exact[row])) for row in liars] == []
     assert {Status(s) for s in found.status.tolist()} <= {Status.SUCCESS, *FAILURES}
     assert torch.isfinite(u).all()
-    # a step is not taken to where the next one cannot start
-    stranded = ~torch.isfinite(batch.field(t.to(found.y.dtype), found.y[:, 0])).all(1)
-    assert [batch.kind(row) for row in torch.nonzero(stranded).flatten().tolist()] == []
+    # a step is not taken to where the next one cannot start (an ESDIRK has f1 from Newton)
+    if found.method not in ("kvaerno5", "kencarp4"):
+        stranded = ~torch.isfinite(batch.field(t.to(found.y.dtype), found.y[:, 0])).all(1)
+        assert [batch.kind(row) for row in torch.nonzero(stranded).flatten().tolist()] == []
     assert ((t - rows.t0) * (rows.t1 - rows.t0) >= 0).all()
     assert ((rows.t1 - t) * (rows.t1 - rows.t0) >= 0).all()
     # who had attempts enough stops where the solution does
@@ -44,7 +45,7 @@ def judge(batch: Batch, found: sg.Solution, rtol: float, atol: Tensor) -> None:
 
 @pytest.mark.parametrize(
     ("name", "attempts"),
-    [("tsit5", 400), ("rodas5p", 400), ("kvaerno5", 120), ("sdirk2", 150), ("secant_heun", 150)],
+    [("tsit5", 400), ("rodas5p", 400), ("kvaerno5", 120), ("sdirk2", 120), ("secant_heun", 100)],
 )
 def test_a_thousand_hostile_rows(name: str, attempts: int) -> None:
     batch = Batch(40, seed=len(name), skip=BLIND.get(name, ()))
@@ -66,7 +67,7 @@ def test_a_thousand_hostile_rows(name: str, attempts: int) -> None:
     assert found.success.sum() > 0.15 * len(atol)
 
 
-@pytest.mark.parametrize("name", ["dopri5", "rodas4", "kencarp4"])
+@pytest.mark.parametrize("name", ["dopri8", "rodas4", "kencarp4"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["double", "single"])
 def test_hostile_pairs(name: str, dtype: torch.dtype) -> None:
     narrow = dtype == torch.float32
@@ -113,6 +114,19 @@ def test_a_wall_is_met_to_the_resolution_of_time(name: str) -> None:
     assert abs(float(found.t) - 0.7) < (1e-8 if name == "rodas5p" else 1e-12)
     assert "not finite" in found.message
     assert "leaves its domain or overflows" in found.message
+
+
+@every_paired
+def test_no_step_goes_to_where_the_next_cannot_start(name: str) -> None:
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        return torch.where(y > 2, float("nan"), y)
+
+    # a first step that a method may like, whose end is beyond its stages, and beyond the wall
+    settings = {"method": name, "first_step": 0.9, "rtol": 1.0, "atol": 1.0}
+    found = sg.solve(f, real(1.0), 0.0, 1.0, **settings)
+    assert int(found.status) in FAILURES
+    assert 1.9 < float(found.y) <= 2
+    assert 0.5 < float(found.t) < 0.9
 
 
 def test_a_failure_names_row_time_component_and_the_way_out() -> None:

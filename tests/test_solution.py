@@ -69,7 +69,8 @@ def test_its_text_is_short_and_says_how_it_ended(name: str) -> None:
 
 @every_family
 def test_counts_are_per_row_and_scalars_when_not_batched(name: str) -> None:
-    batch, alone = solved(name), sg.solve(lambda t, y: -y, real(1.0), 0.0, 1.0, method=name)
+    batch = solved(name, rtol=1e-3, atol=1e-4)
+    alone = sg.solve(lambda t, y: -y, real(1.0), 0.0, 1.0, method=name, rtol=1e-3)
     for count in ("accepted", "rejected", "nfe", "njac", "nlu"):
         assert getattr(batch.stats, count).shape == (2,)
         assert getattr(alone.stats, count).shape == ()

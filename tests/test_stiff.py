@@ -103,8 +103,13 @@ def quick(name: str) -> Problem:
     return made.get(name, problems.get(name))
 
 
-@pytest.mark.parametrize("method", ["rodas5p", "rosenbrock23", "kvaerno5", "sdirk2"])
-@pytest.mark.parametrize("name", ["robertson", "hires"])
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        *(("robertson", m) for m in ("rodas5p", "rosenbrock23", "kvaerno5", "sdirk2")),
+        *(("hires", m) for m in ("rodas5p", "kvaerno5")),
+    ],
+)
 def test_all_ways_to_a_jacobian_give_one_answer(name: str, method: str) -> None:
     problem = quick(name)
     rtol = rtol_for(method, 1e-5)
