@@ -3,8 +3,8 @@
     python benchmarks/stiff.py --out docs/stiff_benchmark.md
 
 CPU time (median) and error max|dy|/max|y| at the end for one tolerance. Errors at equal rtol differ
-between solvers: read both numbers. The others make their own Jacobian by differences; we have autograd in
-eager mode, and derive it in the kernels. CVODE takes part where scikit-sundae is installed.
+between solvers: read both numbers. The others make their own Jacobian by differences; we have
+autograd in eager mode and derive it in the kernels. CVODE takes part where scikit-sundae is there.
 """
 
 from __future__ import annotations
