@@ -1,12 +1,15 @@
-"""The members that laws are stated for: methods by structure, and one of each family."""
+"""The members that laws are stated for, and a problem that is no member's favourite."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from stiffguide import methods
+import stiffguide as sg
+from stiffguide import Fixed, methods
 
 NAMES = methods.names()
 METHODS = {name: methods.get(name) for name in NAMES}
@@ -37,3 +40,23 @@ def real(*values: float) -> Tensor:
 def close(found: Tensor, expected: Tensor, rtol: float = 1e-12, atol: float = 0.0) -> None:
     """Equal to within rtol of the expected size, entry by entry; nan meets nan."""
     torch.testing.assert_close(found, expected, rtol=rtol, atol=atol, equal_nan=True)
+
+
+def fixed(name: str, f: Any, y0: Tensor, t0: float, t1: float, steps: int, **more: Any) -> Tensor:
+    """The end of so many steps of one length; Newton is driven down to rounding."""
+    dt = abs(t1 - t0) / steps
+    tight = {"controller": Fixed(dt), "rtol": 1e-11, "atol": 1e-11, "method": name}
+    return sg.solve(f, y0, t0, t1, **{**tight, **more}).raise_if_failed().y[-1]
+
+
+def wavy(t: Tensor, y: Tensor) -> Tensor:
+    """Non-autonomous, coupled, nonlinear; solved by (e^sin t, e^cos t)."""
+    a, b = y.unbind(-1)
+    da = a * (0.5 * torch.log(b) + 0.5 * torch.cos(t))
+    db = -b * (0.3 * torch.log(a) + 0.7 * torch.sin(t))
+    return torch.stack((da, db), -1)
+
+
+def wave(t: Tensor | float) -> Tensor:
+    t = torch.as_tensor(t, dtype=torch.float64)
+    return torch.stack((torch.exp(torch.sin(t)), torch.exp(torch.cos(t))), -1)

@@ -101,6 +101,7 @@ STATES = {
     "text": ({"y0": "one"}, "y0 is a str"),
     "integer": ({"y0": torch.ones(3, dtype=torch.int64)}, r"y0 has dtype torch.int64.*double"),
     "bool": ({"y0": torch.ones(3, dtype=torch.bool)}, "y0 has dtype torch.bool"),
+    "sparse": ({"y0": torch.ones(3).to_sparse()}, r"y0 is torch.sparse_coo: give y0.to_dense\(\)"),
     "empty": ({"y0": torch.zeros(0)}, "y0 has no entries"),
     "empty tuple": ({"y0": ()}, "y0 is empty"),
     "empty dict": ({"y0": {}}, "y0 is empty"),
@@ -149,6 +150,7 @@ FIELDS = {
     "f elsewhere": ({"f": lambda t, y: y.to("meta")}, "the value of f is on meta, y0 on cpu"),
     "f in place": ({"f": lambda t, y: y.mul_(-1)}, "f changes y in place"),
     "f in place below": ({"f": lambda t, y: y[:2].mul_(-1).new_ones(3)}, "f changes y in place"),
+    "args elsewhere": ({"args": (torch.ones(2, device="meta"),)}, r"args\[0\] is on meta"),
     "args list": ({"args": [1.0]}, "args must be a tuple.*not list"),
     "args tensor": ({"args": real(1.0)}, "args must be a tuple.*not Tensor"),
 }
@@ -163,8 +165,11 @@ METHODS = {
     "method class": ({"method": int}, "method: .*not type"),
     "backend": ({"backend": "cuda"}, "backend: 'cuda' is unknown; give 'eager'"),
     "no pair": ({"method": "rk4"}, r"rk4 has no embedded pair.*controller=Fixed\(dt\)"),
-    "controller": ({"controller": 0.1}, "controller: give PID, Fixed or Grid"),
-    "controller class": ({"controller": "pid"}, "controller: give PID"),
+    "controller": ({"controller": 0.1}, r"controller: give PID\(\), Fixed\(dt\) or Grid"),
+    "controller class": ({"controller": sg.PID}, r"controller: give PID\(\)"),
+    "save_at class": ({"save_at": sg.EveryStep}, r"save_at: give EveryStep\(\), not the class"),
+    "guidance": ({"guidance": 0.5}, "guidance: give a rule"),
+    "jac elsewhere": ({"jac": torch.eye(3, device="meta")}, "jac is on meta, y0 on cpu"),
     "jac text": ({"jac": "exact"}, "jac: 'exact' is unknown"),
     "jac number": ({"jac": 1.0}, "jac must be a function"),
     "jac shape": ({"jac": lambda t, y: -torch.eye(2)}, r"jac returned shape \(2, 2\).*\(3, 3\)"),
@@ -174,6 +179,7 @@ METHODS = {
 
 UNSUPPORTED = {
     "complex": ({"y0": torch.ones(3, dtype=torch.complex128)}, "rodas5p needs a real state.*tsit5"),
+    "half": ({"y0": torch.ones(3).half()}, "rodas5p solves linear systems.*float16.*y0.float"),
     "fully implicit": ({"method": "gauss4"}, "gauss4 is fully implicit.*rodas5p"),
     "tableau": ({"method": TABLEAUX["radau_iia5"]}, "radau_iia5 is fully implicit"),
     "large": ({"y0": torch.ones(5000)}, "rodas5p factorises a dense Jacobian.*explicit"),
@@ -266,6 +272,13 @@ def test_bad_settings_are_refused_at_birth(make: Callable[[], Any], words: str) 
 @pytest.mark.parametrize("name", ["Rodas5P", "AUTO", "Tsit5"])
 def test_names_of_methods_have_no_case(name: str) -> None:
     assert call(method=name).success
+
+
+def test_tableaux_and_methods_are_methods_too() -> None:
+    for name in ("bosh3", "rodas4", "kvaerno3"):
+        expected = call(method=name, rtol=1e-3).y
+        for method in (TABLEAUX[name], sg.methods.get(name)):
+            assert torch.equal(call(method=method, rtol=1e-3).y, expected)
 
 
 def test_at_needs_dense_and_a_fitting_shape() -> None:

@@ -121,6 +121,8 @@ def _real_tensor(leaf: Any, path: str) -> Tensor:
         leaf = torch.tensor(leaf, dtype=wide)
     if not isinstance(leaf, Tensor):
         raise InputError(f"{path} is {_describe(leaf)}: give a tensor, see torch.as_tensor")
+    if leaf.layout is not torch.strided:
+        raise InputError(f"{path} is {leaf.layout}: give {path}.to_dense()")
     if not (leaf.dtype.is_floating_point or leaf.dtype.is_complex):
         raise InputError(
             f"{path} has dtype {leaf.dtype}: a state needs a floating-point dtype, "

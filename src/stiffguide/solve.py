@@ -95,7 +95,7 @@ def solve(
         f=field.AutogradJacobian(flat),
         method=stepper,
         controller=_controller(controller, stepper),
-        guidance=None if guidance is None else guidance.bind(stepper),
+        guidance=_guidance(guidance, stepper),
         outputs=_outputs(save_at, dense, layout),
         tolerance=tolerance,
         stops=arguments.stops(tstops, start, end, layout),
@@ -189,6 +189,8 @@ def _flat_jacobian(
         value = jac(t.to(dtype) if layout.batched else t[0].to(dtype), layout.unflatten(y), *args)
         if not isinstance(value, Tensor):
             raise InputError(f"jac returned a {type(value).__name__}, not a tensor")
+        if value.device != layout.device:
+            raise InputError(f"jac is on {value.device}, y0 on {layout.device}: move one of them")
         if value.numel() not in (n * n, b * n * n) or (n > 1 and value.shape[-2:] != (n, n)):
             raise InputError(
                 f"jac returned shape {tuple(value.shape)}; y0 has {n} components"
@@ -209,7 +211,7 @@ def _method(method: Any, layout: Layout) -> Method:
         stepper = methods.get(method)
     elif isinstance(method, (Tableau, RosenbrockTableau)):
         stepper = methods.from_tableau(method)
-    elif hasattr(method, "step") and hasattr(method, "family"):
+    elif hasattr(method, "family") and not isinstance(method, type):
         stepper = method
     else:
         raise InputError(f"method: give a name or a tableau, not {type(method).__name__}")
@@ -218,6 +220,11 @@ def _method(method: Any, layout: Layout) -> Method:
             raise UnsupportedError(
                 f"{stepper.name} needs a real state, y0 is {layout.dtype}: use an explicit method "
                 "such as 'tsit5', or solve for real and imaginary part"
+            )
+        if torch.finfo(layout.dtype).bits < 32:
+            raise UnsupportedError(
+                f"{stepper.name} solves linear systems, which torch does not for {layout.dtype}: "
+                "use y0.float(), or an explicit method such as 'tsit5'"
             )
         if layout.features > LARGEST_DENSE:
             raise UnsupportedError(
@@ -228,9 +235,11 @@ def _method(method: Any, layout: Layout) -> Method:
 
 
 def _controller(controller: Controller | None, stepper: Method) -> Controller:
-    if controller is not None and not hasattr(controller, "judge"):
-        raise InputError("controller: give PID, Fixed or Grid of stiffguide.controllers")
-    chosen: Controller = controller or TUNING[stepper.family]
+    if controller is not None and (
+        isinstance(controller, type) or not hasattr(controller, "judge")
+    ):
+        raise InputError("controller: give PID(), Fixed(dt) or Grid(times)")
+    chosen: Controller = controller or TUNING.get(stepper.family, PID())
     if chosen.adaptive and stepper.error_order is None:
         raise InputError(
             f"{stepper.name} has no embedded pair to choose dt by: give controller=Fixed(dt) or "
@@ -239,10 +248,20 @@ def _controller(controller: Controller | None, stepper: Method) -> Controller:
     return chosen
 
 
+def _guidance(guidance: Guidance | None, stepper: Method) -> Guidance | None:
+    if guidance is None:
+        return None
+    if isinstance(guidance, type) or not hasattr(guidance, "bind"):
+        raise InputError("guidance: give a rule such as ErrorDirection() of stiffguide.guidance")
+    return guidance.bind(stepper)
+
+
 def _outputs(save_at: Any, dense: bool, layout: Layout) -> tuple[Output, ...]:
     chosen: Output
     if save_at is None:
         chosen = End()
+    elif isinstance(save_at, type):
+        raise InputError(f"save_at: give {save_at.__name__}(), not the class")
     elif hasattr(save_at, "record"):
         chosen = save_at
     else:

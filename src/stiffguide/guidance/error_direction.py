@@ -19,6 +19,8 @@ from stiffguide.estimators import inner
 from stiffguide.guidance.kappa import Kappa, kappa, soundness
 from stiffguide.tensors import rows
 
+TINY = 1e-300
+
 
 class Slope(NamedTuple):
     """The start of the step before: what a third order needs."""
@@ -77,7 +79,7 @@ class ErrorDirection:
         df = f1 - step.f_low
         # numbers per row in float64: kappa is a difference of near equals
         square = inner(step.error, step.error).to(step.dt.dtype)
-        inverse = torch.where(square > 0, 1 / square, 0.0)
+        inverse = 1 / torch.clamp(square, min=TINY)  # no error: <E, .> is 0, and so is z
         z = step.dt * inner(step.error, df).to(step.dt.dtype) * inverse
         part = torch.clamp(self.rule(z), -1.0, 1.0)
         if self.order == 3:

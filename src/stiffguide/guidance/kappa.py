@@ -40,10 +40,15 @@ class Kappa(NamedTuple):
         """Kappa of (B,) values; z is clamped at 50."""
         z = torch.clamp(z, max=LARGEST)
         close = z.abs() < self.near
-        away = torch.where(close, 1.0, z)  # keeps both branches, and their gradients, finite
-        full = horner(self.exponential, away) * torch.exp(away) - horner(self.numerator, away)
-        near = horner(self.series, torch.where(close, z, 0.0))
-        top = torch.where(close, near, full / away**self.shift)
+        away = z.masked_fill(close, 1.0)  # keeps both branches, and their gradients, finite
+        flow = torch.exp(away)
+        if self.exponential != (1.0,):
+            flow = flow * horner(self.exponential, away)
+        full = flow - horner(self.numerator, away)
+        for _ in range(self.shift):
+            full = full / away
+        near = horner(self.series, torch.clamp(z, -self.near, self.near))
+        top = torch.where(close, near, full)
         return top / horner(self.difference, z)
 
 
