@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stiffguide import arguments, diagnosis, field, gradient, kernels, loop, methods
+from stiffguide import arguments, diagnosis, field, flat_field, gradient, kernels, loop, methods
 from stiffguide.contracts import Controller, Guidance, Method, Output
 from stiffguide.controllers import PID
 from stiffguide.errors import InputError, Status, UnsupportedError
@@ -19,7 +19,6 @@ from stiffguide.output import AtTimes, Dense, End, EveryStep, Trajectory
 from stiffguide.progress import Progress
 from stiffguide.solution import Solution, Stats
 from stiffguide.tableau import RosenbrockTableau, Tableau
-from stiffguide.tensors import real_dtype
 
 # The tuning that each family needs: explicit methods oscillate at the edge of stability under an I
 # controller (Hairer and Wanner II, IV.2); Newton's factors are worth keeping
@@ -90,7 +89,7 @@ def solve(
     start, end = arguments.times(t0, t1, layout)
     tolerance = arguments.tolerance(rtol, atol, layout)
     flat0 = layout.flatten(y0, "y0")
-    flat = _flat_field(f, args, layout)
+    flat = flat_field.field(f, args, layout)
     problem = loop.Problem(
         f=field.AutogradJacobian(flat),
         method=stepper,
@@ -109,10 +108,10 @@ def solve(
         request = kernels.Request(f, args, layout, problem, start, flat0, first, watched)
         if (solved := kernels.solve(request, backend)) is not None:
             return _solution(solved.problem, solved.live, layout, solved.trajectory)
-    f0 = _evaluate_first(flat, start, flat0)
+    f0 = flat_field.first_value(flat, start, flat0)
     if not stepper.implicit and jac is None:
         jac = "differences"  # nobody will ask for it: no need to try what autograd can do
-    wrapped = field.wrap(flat, _flat_jacobian(jac, args, layout), start, flat0)
+    wrapped = field.wrap(flat, flat_field.jacobian(jac, args, layout), start, flat0)
     watch = Progress(progress, monitor, layout, start, end)
     ended, problem = _run(replace(problem, f=wrapped), start, flat0, f0, first, watch)
     return _solution(problem, ended, layout)
@@ -142,63 +141,6 @@ def _start(p: loop.Problem, t0: Tensor, y0: Tensor, f0: Tensor, first: float | N
         dt = initial_dt(p.f, t0, t1, y0, f0, p.tolerance, p.method.error_order or p.method.order)
         nfe = 2
     return loop.begin(p, t0, y0, f0, dt, nfe)
-
-
-def _evaluate_first(flat: field.Flat, t0: Tensor, y0: Tensor) -> Tensor:
-    watched = not y0.is_inference()  # such tensors keep no count of their changes
-    before = y0._version if watched else 0
-    f0 = flat(t0, y0)
-    if watched and y0._version != before:
-        raise InputError("f changes y in place; return a new tensor instead (y.clone() first)")
-    return f0
-
-
-def _flat_field(f: Callable[..., Any], args: tuple[Any, ...], layout: Layout) -> field.Flat:
-    if not callable(f):
-        raise InputError(f"f must be callable, not {type(f).__name__}")
-    if not isinstance(args, tuple):
-        raise InputError(f"args must be a tuple such as args=(k,), not {type(args).__name__}")
-    for i, value in enumerate(args):
-        if isinstance(value, Tensor) and value.ndim and value.device != layout.device:
-            raise InputError(f"args[{i}] is on {value.device}, y0 on {layout.device}: move one")
-    dtype = real_dtype(layout.dtype)
-    what = "the value of f"
-
-    def flat(t: Tensor, y: Tensor) -> Tensor:
-        t = t.to(dtype)
-        value = f(t if layout.batched else t[0], layout.unflatten(y), *args)
-        return layout.flatten(value, what)
-
-    return flat
-
-
-def _flat_jacobian(
-    jac: Callable[..., Tensor] | Tensor | str | None, args: tuple[Any, ...], layout: Layout
-) -> field.Flat | str | None:
-    if jac is None or isinstance(jac, str):
-        return jac
-    n, b = layout.features, layout.rows
-    dtype = real_dtype(layout.dtype)
-    if isinstance(jac, Tensor):
-        constant = jac
-        jac = lambda t, y, *args: constant  # noqa: E731 - the same path as a function
-    if not callable(jac):
-        raise InputError(f"jac must be a function, a tensor or a name, not {type(jac).__name__}")
-
-    def flat(t: Tensor, y: Tensor) -> Tensor:
-        value = jac(t.to(dtype) if layout.batched else t[0].to(dtype), layout.unflatten(y), *args)
-        if not isinstance(value, Tensor):
-            raise InputError(f"jac returned a {type(value).__name__}, not a tensor")
-        if value.device != layout.device:
-            raise InputError(f"jac is on {value.device}, y0 on {layout.device}: move one of them")
-        if value.numel() not in (n * n, b * n * n) or (n > 1 and value.shape[-2:] != (n, n)):
-            raise InputError(
-                f"jac returned shape {tuple(value.shape)}; y0 has {n} components"
-                + (f" in {b} rows: return ({b}, {n}, {n})" if layout.batched else f": ({n}, {n})")
-            )
-        return value.to(layout.dtype).reshape(-1, n, n).expand(b, n, n)
-
-    return flat
 
 
 def _refuse(events: Any) -> None:
