@@ -100,9 +100,11 @@ def _third_order(
     share = 1 / (6 + 6 * p)
     w0, w2 = 0.5 - share, share / p  # of f1, and minus that of the oldest
     # what the quadrature leaves of the step, along E
-    vectors = torch.stack((f1, step.f0, state.f, step.y0 - step.y1))
-    s0, s1, s2, rest = inner(vectors, step.error).to(h.dtype)
-    rest = rest + h * (s1 + w0 * (s0 - s1) - w2 * (s2 - s1))
+    vectors = torch.stack((f1, step.f0, state.f, step.y0 - step.y1), 1)
+    along = torch.bmm(vectors, step.error.unsqueeze(-1)).to(h.dtype)
+    s0, s1, s2, rest = along.squeeze(-1).unbind(1)
+    mean = torch.addcmul(torch.addcmul(s1, w0, s0 - s1), w2, s1 - s2)
+    rest = torch.addcmul(rest, h, mean)
     damped = torch.clamp(1 - w0 * z, min=0.5)
     third = torch.clamp(rest * inverse / damped, -1.0, 1.0)
     square = z * z

@@ -19,6 +19,7 @@ from torch import Tensor
 from stiffguide.order import AnyTableau, embedded_weights
 from stiffguide.stability import stability_function
 from stiffguide.tableau import Tableau
+from stiffguide.tensors import constant
 
 LARGEST = 50.0  # e^z beyond it says no more than "clamp"
 TERMS = 24  # of the series around 0
@@ -54,9 +55,12 @@ class Kappa(NamedTuple):
 
 def horner(coefficients: tuple[float, ...], z: Tensor) -> Tensor | float:
     """The polynomial with these coefficients of 1, z, z^2, ..."""
-    value: Tensor | float = coefficients[-1]
-    for c in reversed(coefficients[:-1]):
-        value = value * z + c
+    if len(coefficients) == 1:
+        return coefficients[0]
+    terms = [constant((c,), z.dtype, z.device) for c in coefficients]
+    value = terms[-1]
+    for term in reversed(terms[:-1]):
+        value = torch.addcmul(term, value, z)
     return value
 
 
