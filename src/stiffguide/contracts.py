@@ -247,14 +247,6 @@ class Tolerance:
             size: Tensor = self.norm(quotient)
             return size
 
-    def take(self, mask: Tensor) -> Tolerance:
-        """The tolerance of some rows."""
-        parts = [
-            v[mask] if isinstance(v, Tensor) and v.ndim == 2 and v.shape[0] > 1 else v
-            for v in (self.rtol, self.atol)
-        ]
-        return Tolerance(parts[0], parts[1], self.norm)
-
 
 def stage_times(t0: Tensor, dt: Tensor, c: Sequence[float]) -> Tensor:
     """t0 + c_i dt for all stages (S, B), in the precision of time."""
