@@ -18,7 +18,7 @@ def times(t0: Any, t1: Any, layout: Layout) -> tuple[Tensor, Tensor]:
     """t0 and t1 as (B,) float64 each; raises InputError."""
     ends = []
     for name, value in (("t0", t0), ("t1", t1)):
-        if isinstance(value, float | int) and math.isfinite(value):
+        if isinstance(value, (float, int)) and math.isfinite(value):
             ends.append(
                 torch.full((layout.rows,), value, dtype=torch.float64, device=layout.device)
             )
@@ -117,6 +117,8 @@ def length(value: float | None, name: str) -> float | None:
 
 def attempts(value: int) -> int:
     """A positive number of attempts."""
+    if type(value) is int and value >= 1:
+        return min(value, 2**62)
     number = _numbers(value, "max_attempts", "a number")
     if number.ndim > 0 or not bool(number >= 1):
         raise InputError(f"max_attempts must be at least 1, not {value}")

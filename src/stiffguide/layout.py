@@ -25,10 +25,9 @@ class Layout:
         self._shapes = [t.shape[1:] if batched else t.shape for t in tensors]
         self._sizes = [s.numel() for s in self._shapes]
         self.dtype = tensors[0].dtype
-        for t in tensors[1:]:
-            self.dtype = torch.promote_types(self.dtype, t.dtype)
         self.device = tensors[0].device
-        for path, t in zip(self._paths, tensors, strict=True):
+        for path, t in zip(self._paths[1:], tensors[1:], strict=True):
+            self.dtype = torch.promote_types(self.dtype, t.dtype)
             if t.device != self.device:
                 raise InputError(f"{path} is on {t.device}, {self._paths[0]} on {self.device}")
         if batched:
@@ -133,6 +132,8 @@ def _real_tensor(leaf: Any, path: str) -> Tensor:
 
 def _shape_of(state: Any) -> Any:
     """The nesting of a state: None for a tensor, else (type, keys or None, children)."""
+    if isinstance(state, Tensor):  # asked first: it is the common case
+        return None
     if isinstance(state, Mapping):
         return ("dict", tuple(state), tuple(_shape_of(v) for v in state.values()))
     if isinstance(state, tuple) and hasattr(state, "_fields"):
@@ -143,6 +144,8 @@ def _shape_of(state: Any) -> Any:
 
 
 def _leaves(state: Any, path: str) -> list[tuple[str, Any]]:
+    if isinstance(state, Tensor):
+        return [(path, state)]
     if isinstance(state, Mapping):
         children = [(f"{path}[{k!r}]", v) for k, v in state.items()]
     elif isinstance(state, (tuple, list)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 from stiffguide import arguments, diagnosis, field, flat_field, gradient, kernels, loop, methods
 from stiffguide.contracts import Controller, Guidance, Method, Output
 from stiffguide.controllers import PID
-from stiffguide.errors import InputError, Status, UnsupportedError
+from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.initial_dt import initial_dt
 from stiffguide.layout import Layout
 from stiffguide.output import AtTimes, Dense, End, EveryStep, Trajectory
@@ -101,20 +102,25 @@ def solve(
         max_step=arguments.length(max_step, "max_step") or float("inf"),
         max_attempts=arguments.attempts(max_attempts),
     )
-    _check_that_it_ends(end, problem.outputs, monitor)
+    if not (isinstance(t1, float) and math.isfinite(t1)):  # which is dear to ask of a tensor
+        _check_that_it_ends(end, problem.outputs, monitor)
     first = arguments.length(first_step, "first_step")
     if backend != "eager":
         watched = progress or monitor is not None
-        request = kernels.Request(f, args, layout, problem, start, flat0, first, watched)
+        request = kernels.Request(f, args, layout, problem, start, end, flat0, first, watched)
         if (solved := kernels.solve(request, backend)) is not None:
-            return _solution(solved.problem, solved.live, layout, solved.trajectory)
+            why = {} if solved.live is None else _messages(problem, solved.live, layout)
+            return _solution(stepper, layout, *solved[:2], why, solved.trajectory)
     f0 = flat_field.first_value(flat, start, flat0)
     if not stepper.implicit and jac is None:
         jac = "differences"  # nobody will ask for it: no need to try what autograd can do
     wrapped = field.wrap(flat, flat_field.jacobian(jac, args, layout), start, flat0)
     watch = Progress(progress, monitor, layout, start, end)
     ended, problem = _run(replace(problem, f=wrapped), start, flat0, f0, first, watch)
-    return _solution(problem, ended, layout)
+    kept = problem.outputs[0].result(ended.t, ended.y)
+    counts = torch.stack((ended.status, ended.accepted, ended.attempts, *ended.work))
+    pieces = next((o.trajectory() for o in problem.outputs if isinstance(o, Dense)), None)
+    return _solution(stepper, layout, kept, counts, _messages(problem, ended, layout), pieces)
 
 
 def _run(
@@ -231,33 +237,35 @@ def _check_that_it_ends(t1: Tensor, outputs: tuple[Output, ...], monitor: Any) -
 
 
 def _solution(
-    p: loop.Problem, s: loop.Live, layout: Layout, trajectory: Trajectory | None = None
+    stepper: Method,
+    layout: Layout,
+    kept: tuple[Tensor, Tensor],  # (B, T), (B, T, F)
+    counts: Tensor,  # (6, B): status, accepted, attempts, nfe, njac, nlu
+    messages: dict[int, str],
+    trajectory: Trajectory | None,
 ) -> Solution:
-    t, y = p.outputs[0].result(s.t, s.y)
-    dense = next((o for o in p.outputs if isinstance(o, Dense)), None)
-    counts = (s.accepted, s.attempts - s.accepted, *s.work)
-    if layout.batched:
-        states = layout.unflatten(y, *t.shape)
-        stats, status = Stats(*counts), s.status
-    else:
-        states = layout.unflatten(y[0], t.shape[1])
-        t, stats, status = t[0], Stats(*(c[0] for c in counts)), s.status[0]
+    t, y = kept
+    states = layout.unflatten(y, *t.shape) if layout.batched else layout.unflatten(y, t.shape[1])
+    if not layout.batched:
+        t, counts = t.squeeze(0), counts.squeeze(1)
+    status, accepted, attempts, nfe, njac, nlu = counts.unbind()
+    stats = Stats(accepted, attempts - accepted, nfe, njac, nlu)
     return Solution(
         t=t,
         y=states,
         status=status,
         stats=stats,
-        method=p.method.name,
-        messages=_messages(p, s, layout),
+        method=stepper.name,
+        messages=messages,
         layout=layout,
-        trajectory=trajectory if dense is None else dense.trajectory(),
+        trajectory=trajectory,
     )
 
 
 def _messages(p: loop.Problem, s: loop.Live, layout: Layout) -> dict[int, str]:
-    ended = torch.nonzero(s.status != int(Status.SUCCESS)).flatten()[:MOST_SENTENCES].tolist()
-    if not ended:
+    if not s.status.any():  # SUCCESS is 0
         return {}
+    ended = torch.nonzero(s.status).flatten()[:MOST_SENTENCES].tolist()
     found = diagnosis.examine(p, s)
     worst = [None] * layout.rows if found is None else found.component.tolist()
     return {

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from stiffguide import loop
 from stiffguide.contracts import Method
 from stiffguide.controllers import PID
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.kernels import coefficients, device, trace
-from stiffguide.kernels.run import FEW, Ended, Kernel, Pieces, Task
+from stiffguide.kernels.run import FEW, Kernel
+from stiffguide.kernels.task import Ended, Pieces, Task
 from stiffguide.layout import Layout
 from stiffguide.output import AtTimes, Dense, End, EveryStep, Trajectory
 from stiffguide.tensors import constant, tangles
@@ -24,10 +25,10 @@ LOG = logging.getLogger("stiffguide")
 LARGEST = 64  # components
 WORTH_BUILDING = 4096  # rows times components: an eager solve of so many takes longer than a build
 BACKENDS = ("eager", "kernel", "auto")
+NO_GRADIENT = "it records no gradient: use torch.no_grad() or detach"
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """The arguments of a solve, checked and flat, with what a kernel needs of the user's field."""
 
     f: Callable[..., Any]
@@ -35,36 +36,18 @@ class Request:
     layout: Layout
     problem: loop.Problem
     t0: Tensor  # (B,)
+    t1: Tensor  # (B,)
     y0: Tensor  # (B, F)
     first_step: float | None
     watched: bool  # somebody wants to see, or stop, the solve on its way
 
 
-@dataclass(frozen=True)
-class Kept:
-    """An output that was filled by a kernel."""
-
-    times: Tensor  # (B, T)
-    states: Tensor  # (B, T, F)
-
-    def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
-        """All is done."""
-
-    def record(self, moment: Any) -> Tensor | None:
-        """All is done."""
-        return None
-
-    def result(self, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T), (B, T, F)."""
-        return self.times, self.states
-
-
-@dataclass(frozen=True)
-class Solved:
+class Solved(NamedTuple):
     """A solve that a kernel did."""
 
-    problem: loop.Problem  # with outputs that are filled
-    live: loop.Live
+    kept: tuple[Tensor, Tensor]  # (B, T), (B, T, F)
+    counts: Tensor  # (6, B) int64: status, accepted, attempts, nfe, njac, nlu
+    live: loop.Live | None  # the end as the loop would leave it, if a row failed
     trajectory: Trajectory | None
 
 
@@ -83,6 +66,8 @@ def solve(r: Request, backend: str) -> Solved | None:
     try:
         _refuse(r)
         kernel = prepare(r.f, r.args, r.layout, r.problem.method, r.t0, r.y0)
+        if tangles(*(captured.tensor for captured in kernel.traced.captured)):
+            raise _unusable(NO_GRADIENT)
         wide = r.layout.rows > FEW
         small = r.layout.rows * r.layout.features < WORTH_BUILDING
         if backend == "auto" and small and not kernel.ready(wide=wide):
@@ -115,7 +100,7 @@ def prepare(
     traced = trace.field(f, args, layout, t0, y0)
     key = (traced.key, method.name)
     known = _KERNELS.get(key)
-    if known is None or known.method != numbers:
+    if known is None or (known.method is not numbers and known.method != numbers):
         known = _KERNELS[key] = Kernel(traced, numbers)
     return known
 
@@ -144,10 +129,14 @@ def _refuse(r: Request) -> None:
         reason = "it chooses dt by a PID controller only"
     elif not all(type(o) in (End, AtTimes, EveryStep, Dense) for o in p.outputs):
         reason = "it keeps ends, given times and steps, and no other output"
-    elif tangles(r.y0, *r.args):
-        reason = "it records no gradient: use torch.no_grad() or detach"
+    elif tangles(r.y0, *(tree_leaves(r.args) if r.args else ())):
+        reason = NO_GRADIENT
     if reason:
-        raise UnsupportedError(f"kernel: cannot be used here, {reason}; use backend='eager'")
+        raise _unusable(reason)
+
+
+def _unusable(reason: str) -> UnsupportedError:
+    return UnsupportedError(f"kernel: cannot be used here, {reason}; use backend='eager'")
 
 
 def _run(kernel: Kernel, r: Request) -> Solved:
@@ -156,17 +145,15 @@ def _run(kernel: Kernel, r: Request) -> Solved:
     dense = any(isinstance(o, Dense) for o in p.outputs)
     for output in p.outputs:
         if isinstance(output, AtTimes):
-            output.start(r.t0, p.stops[:, -1], r.y0)  # it checks the times
-    with torch.no_grad():
-        ended = kernel.trace_steps(task, dense=dense) if steps else kernel.solve(task)
-        live = _live(p, r, ended)
+            output.start(r.t0, r.t1, r.y0)  # it checks the times
+    ended = kernel.trace_steps(task, dense=dense) if steps else kernel.solve(task)
+    live = _live(p, r, ended) if _failed(ended) else None
     trajectory = None
     if dense and ended.pieces is not None and ended.pieces.coefficients is not None:
         x, sign = ended.pieces, torch.where(task.t1 < task.t0, -1.0, 1.0)
         y0, y1, c = x.y0.to(r.y0.dtype), x.y1.to(r.y0.dtype), ended.pieces.coefficients
         trajectory = Trajectory(x.before, x.after, y0, y1, c.to(r.y0.dtype), sign)
-    outputs = (_kept(p.outputs[0], task, ended, live, r.y0.dtype),)
-    return Solved(replace(p, outputs=outputs), live, trajectory)
+    return Solved(_kept(p.outputs[0], task, ended, r.y0.dtype), ended.counts, live, trajectory)
 
 
 def _task(kernel: Kernel, r: Request) -> Task:
@@ -177,9 +164,9 @@ def _task(kernel: Kernel, r: Request) -> Task:
         times = torch.atleast_2d(p.outputs[0].times).to(r.y0.device).contiguous()
     return Task(
         t0=r.t0,
-        t1=p.stops[:, -1].contiguous(),
-        y0=r.y0.detach().to(torch.float64).contiguous(),
-        parameters=kernel.traced.parameter_table(r.args, r.layout.rows).detach().contiguous(),
+        t1=r.t1,
+        y0=_plain(r.y0),
+        parameters=_plain(kernel.traced.parameter_table(r.args, r.layout.rows)),
         rtol=_table(p.tolerance.rtol, r.y0.device),
         atol=_table(p.tolerance.atol, r.y0.device),
         controller=p.controller,
@@ -192,48 +179,66 @@ def _task(kernel: Kernel, r: Request) -> Task:
 
 def _table(value: Tensor | float, place: torch.device) -> Tensor:
     if isinstance(value, Tensor):
-        return value.to(torch.float64).contiguous()
+        return _plain(value)
     return constant(((value,),), torch.float64, place)
 
 
+def _plain(x: Tensor) -> Tensor:
+    """The numbers of x in float64, one behind the other; asked first, for a call costs its time."""
+    if x.dtype == torch.float64 and x.is_contiguous():
+        return x
+    return x.detach().to(torch.float64).contiguous()
+
+
 def _live(p: loop.Problem, r: Request, ended: Ended) -> loop.Live:
-    """The end of the solve as the loop would leave it, for messages and statistics."""
+    """The end of the solve as the loop would leave it, for the messages."""
     status, accepted, attempts = ended.counts[:3].unbind()
     y = ended.y.to(r.y0.dtype)
-    failed = bool(status.any())  # SUCCESS is 0
-    f0 = p.f(ended.t, y) if failed else y
+    with torch.no_grad():
+        f0 = p.f(ended.t, y)
     return loop.Live(
         t=ended.t,
         y=y,
         f0=f0,
         dt=ended.dt,
-        method=p.method.init(ended.t, y) if failed else (),
+        method=p.method.init(ended.t, y),
         controller=(),
         guidance=(),
         status=status,
-        stop=torch.zeros_like(status) if failed else status,
+        stop=torch.zeros_like(status),
         attempts=attempts,
         accepted=accepted,
         work=ended.counts[3:],
     )
 
 
-def _kept(output: Any, task: Task, ended: Ended, live: loop.Live, dtype: torch.dtype) -> Kept:
+def _failed(ended: Ended) -> bool:
+    """Whether any row did not succeed."""
+    status = ended.counts[0]
+    # SUCCESS is 0; of few rows, python asks faster than torch
+    return any(status.tolist()) if status.shape[0] <= FEW else bool(status.any())
+
+
+def _kept(output: Any, task: Task, ended: Ended, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Times (B, T) and states (B, T, F) that were asked for."""
     if isinstance(output, AtTimes):
         assert task.times is not None
         assert ended.saved is not None
-        return Kept(task.times.expand(task.rows, -1), ended.saved.to(dtype))
+        return task.times.expand(task.rows, -1), ended.saved.to(dtype)
     if isinstance(output, EveryStep):
         assert ended.pieces is not None
-        return _steps(task, ended.pieces, live.accepted, dtype)
-    return Kept(live.t.unsqueeze(1), live.y.unsqueeze(1))
+        return _steps(task, ended.pieces, ended.counts[1], dtype)
+    y = ended.y if ended.y.dtype == dtype else ended.y.to(dtype)
+    return ended.t.unsqueeze(1), y.unsqueeze(1)
 
 
-def _steps(task: Task, pieces: Pieces, accepted: Tensor, dtype: torch.dtype) -> Kept:
+def _steps(
+    task: Task, pieces: Pieces, accepted: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
     """Start and end of every accepted step, nan behind the last one of a row."""
     longest = int(accepted.max()) if accepted.numel() else 0
     times = torch.cat((task.t0.unsqueeze(1), pieces.after[:longest].T), 1)
     states = torch.cat((task.y0.unsqueeze(1), pieces.y1[:longest].movedim(0, 1)), 1)
     beyond = torch.arange(longest + 1, device=accepted.device) > accepted.unsqueeze(1)
     times = times.masked_fill(beyond, float("nan"))
-    return Kept(times, states.masked_fill(beyond.unsqueeze(-1), float("nan")).to(dtype))
+    return times, states.masked_fill(beyond.unsqueeze(-1), float("nan")).to(dtype)

@@ -63,6 +63,8 @@ def field(f: Function, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: Te
 
 def _remember(anchor: Hashable, traced: Traced) -> Traced:
     """Put a trace first among those of its code, and its code last to be forgotten."""
+    if next(reversed(_memory), None) == anchor and _memory[anchor][0] is traced:
+        return traced
     with _lock:
         others = tuple(t for t in _memory.get(anchor, ()) if t is not traced)
         _memory[anchor] = (traced, *others[: ALIKE - 1])

@@ -16,6 +16,7 @@ from stiffguide.errors import InputError
 from stiffguide.kernels.fingerprint import Mark, fingerprint
 from stiffguide.kernels.graph import Graph
 from stiffguide.kernels.sources import Parameter, content, readable, structure
+from stiffguide.tensors import constant
 
 NOTHING = Mark((), ())
 CPU = torch.device("cpu")
@@ -121,7 +122,7 @@ class Traced:
     def parameter_table(self, args: tuple[Any, ...], rows: int) -> Tensor:
         """(B, P) where an entry differs by row, else (P,): float64, read now."""
         if not self._columns:
-            return torch.empty(0, dtype=torch.float64, device=self.device)
+            return constant((), torch.float64, self.device)
         values = tree_leaves(args) if args else []
         values += [c.tensor for c in self.captured]
         columns = []
