@@ -121,7 +121,7 @@ def test_problems_have_the_jacobian_that_is_written(name: str) -> None:
     f, jac, _ = values(g, t, y)
     torch.testing.assert_close(f, problem.f(t, y), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(jac, written, rtol=1e-12, atol=1e-12)
-    assert len(g.jac) == int((written != 0).sum())  # the zeros are known
+    assert len(g.derived.jac) == int((written != 0).sum())  # the zeros are known
     assert g.autonomous == (name not in {"prothero_robinson"})
 
 
@@ -185,21 +185,21 @@ def test_zeros_of_a_captured_matrix_are_structure_until_they_change() -> None:
     f = lambda t, y: a @ y  # noqa: E731
     y0 = torch.ones(3, dtype=F64)
     g = traced(f, y0)
-    assert set(g.jac) == {(0, 0), (1, 1), (2, 2)}
+    assert set(g.derived.jac) == {(0, 0), (1, 1), (2, 2)}
     assert len(g.parameters) == 2
     a[0, 0] = 5.0
     assert traced(f, y0) is g
     assert float(values(g, torch.zeros(1, dtype=F64), y0[None])[0][0, 0]) == 5.0
     a[0, 1] = 7.0
     assert not g.fits(f, (), 1)
-    assert (0, 1) in traced(f, y0).jac
+    assert (0, 1) in traced(f, y0).derived.jac
 
 
 def test_nested_states_are_flat_in_the_graph() -> None:
     y0 = {"a": torch.ones(2, dtype=F64), "b": torch.ones((), dtype=F64)}
     g = traced(lambda t, y: {"a": y["a"] * y["b"], "b": -y["b"] * t}, y0)
-    assert set(g.jac) == {(0, 0), (0, 2), (1, 1), (1, 2), (2, 2)}
-    assert set(g.dfdt) == {2}
+    assert set(g.derived.jac) == {(0, 0), (0, 2), (1, 1), (1, 2), (2, 2)}
+    assert set(g.derived.dfdt) == {2}
 
 
 def test_single_precision_states_are_followed_in_double() -> None:

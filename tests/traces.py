@@ -26,15 +26,16 @@ def values(
     g: Traced, t: Tensor, y: Tensor, args: tuple[Any, ...] = ()
 ) -> tuple[Tensor, Tensor, Tensor]:
     """f (B, F), J (B, F, F) and df/dt (B, F) of a graph at t (B,), y (B, F)."""
-    roots = [*g.outputs, *g.jac.values(), *g.dfdt.values()]
+    graph, outputs, jacobian, dfdt = g.derived
+    roots = [*outputs, *jacobian.values(), *dfdt.values()]
     p = torch.atleast_2d(g.parameter_table(args, len(t)))
-    found = g.graph.evaluate(roots, t.numpy(), y.numpy(), p.numpy())
+    found = graph.evaluate(roots, t.numpy(), y.numpy(), p.numpy())
     columns = [torch.as_tensor(x, dtype=F64).expand(t.shape) for x in found]
     f = torch.stack(columns[: g.features], -1)
     jac, slope = torch.zeros(*f.shape, g.features, dtype=F64), torch.zeros_like(f)
-    for (i, j), x in zip(g.jac, columns[g.features :], strict=False):
+    for (i, j), x in zip(jacobian, columns[g.features :], strict=False):
         jac[:, i, j] = x
-    for i, x in zip(g.dfdt, columns[g.features + len(g.jac) :], strict=True):
+    for i, x in zip(dfdt, columns[g.features + len(jacobian) :], strict=True):
         slope[:, i] = x
     return f, jac, slope
 

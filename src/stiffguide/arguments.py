@@ -11,7 +11,7 @@ from torch import Tensor
 from stiffguide.contracts import Tolerance
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.layout import Layout
-from stiffguide.tensors import real_dtype
+from stiffguide.tensors import constant, real_dtype
 
 
 def times(t0: Any, t1: Any, layout: Layout) -> tuple[Tensor, Tensor]:
@@ -19,9 +19,7 @@ def times(t0: Any, t1: Any, layout: Layout) -> tuple[Tensor, Tensor]:
     ends = []
     for name, value in (("t0", t0), ("t1", t1)):
         if isinstance(value, (float, int)) and math.isfinite(value):
-            ends.append(
-                torch.full((layout.rows,), value, dtype=torch.float64, device=layout.device)
-            )
+            ends.append(_everywhere(float(value), layout))
             continue
         t = _numbers(value, name, "a number").to(layout.device)
         if t.requires_grad:
@@ -36,6 +34,12 @@ def times(t0: Any, t1: Any, layout: Layout) -> tuple[Tensor, Tensor]:
             raise InputError(f"{name} must be finite, not {value}")
         ends.append(t.expand(layout.rows).clone())
     return ends[0], ends[1]
+
+
+def _everywhere(value: float, layout: Layout) -> Tensor:
+    if layout.rows == 1:  # nobody writes to times: solves of one row share them
+        return constant((value,), torch.float64, layout.device)
+    return torch.full((layout.rows,), value, dtype=torch.float64, device=layout.device)
 
 
 def tolerance(rtol: Any, atol: Any, layout: Layout) -> Tolerance:

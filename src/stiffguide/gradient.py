@@ -9,7 +9,6 @@ accepted steps. The step sizes are constants of the derivative (they follow tole
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -39,7 +38,7 @@ def direct(
     t1 = p.stops[:, -1]
     with torch.no_grad(), watch:
         # guidance, stopping outputs and the monitor decide in the first pass where a row ends
-        scout = replace(p, outputs=(steps, *p.outputs))
+        scout = p._replace(outputs=(steps, *p.outputs))
         for output in scout.outputs:
             output.start(t0, t1, y0.detach())
         ended = loop.solve(scout, start(scout), watch.look)
@@ -52,8 +51,7 @@ def direct(
         output.start(t0, t1, y0)
     if times.shape[1] < 2:
         return ended._replace(y=y0), p
-    again = replace(
-        p,
+    again = p._replace(
         controller=Grid(times),
         stops=torch.minimum(p.stops * sign, reached.unsqueeze(1) * sign) * sign,
         max_step=float("inf"),

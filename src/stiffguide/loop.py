@@ -7,7 +7,6 @@ An attempt has no branch on data: a rejection is a `where`. What every row needs
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -35,8 +34,7 @@ SHRINK = 0.25  # after an attempt that met values that are not finite
 IDLE = 1e-6  # of a step: how far a finished row moves, so that it stays where f is defined
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """What stays the same during a solve."""
 
     f: Field

@@ -13,19 +13,47 @@ from stiffguide.layout import Layout
 from stiffguide.output import Trajectory
 
 
-@dataclass(frozen=True)
 class Stats:
     """Counts per row, (B,) int64, or scalars when not batched."""
 
-    accepted: Tensor
-    rejected: Tensor
-    nfe: Tensor  # evaluations of f
-    njac: Tensor  # Jacobians
-    nlu: Tensor  # factorisations
+    NAMES = ("accepted", "rejected", "nfe", "njac", "nlu")
+
+    def __init__(self, table: Tensor) -> None:
+        # taken apart when somebody asks: tensors cost a small solve dearly
+        self._table = table  # (6, B) or (6,): status, accepted, attempts, nfe, njac, nlu
+
+    @property
+    def accepted(self) -> Tensor:
+        """Steps taken."""
+        return self._table[1]
+
+    @property
+    def rejected(self) -> Tensor:
+        """Attempts that failed."""
+        return self._table[2] - self._table[1]
+
+    @property
+    def nfe(self) -> Tensor:
+        """Evaluations of f."""
+        return self._table[3]
+
+    @property
+    def njac(self) -> Tensor:
+        """Jacobians."""
+        return self._table[4]
+
+    @property
+    def nlu(self) -> Tensor:
+        """Factorisations."""
+        return self._table[5]
+
+    def as_dict(self) -> dict[str, Tensor]:
+        """All counts by their names."""
+        return {name: getattr(self, name) for name in self.NAMES}
 
     def __repr__(self) -> str:
-        fields = ("accepted", "rejected", "nfe", "njac", "nlu")
-        return "Stats(" + ", ".join(f"{n}={_brief(getattr(self, n))}" for n in fields) + ")"
+        counts = (f"{name}={_brief(count)}" for name, count in self.as_dict().items())
+        return f"Stats({', '.join(counts)})"
 
 
 @dataclass(frozen=True)
@@ -33,18 +61,27 @@ class Solution:
     """The solution at the times asked for, and how each row ended.
 
     t (B, T) float64 and y (B, T, ...) with the shape or nesting of y0; without the B axis when the
-    solve was not batched. status (B,) holds `errors.Status` values. `messages` has one sentence
+    solve was not batched. `messages` has one sentence
     for every row that did not reach its end.
     """
 
     t: Tensor
     y: Any
-    status: Tensor
-    stats: Stats
+    counts: Tensor  # (6, B) or (6,) int64: status, accepted, attempts, nfe, njac, nlu
     method: str
     messages: dict[int, str]
     layout: Layout
     trajectory: Trajectory | None = None
+
+    @property
+    def status(self) -> Tensor:
+        """How each row ended (B,) int64: values of `errors.Status`."""
+        return self.counts[0]
+
+    @property
+    def stats(self) -> Stats:
+        """What each row took."""
+        return Stats(self.counts)
 
     @property
     def success(self) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from stiffguide.initial_dt import initial_dt
 from stiffguide.layout import Layout
 from stiffguide.output import AtTimes, Dense, End, EveryStep, Trajectory
 from stiffguide.progress import Progress
-from stiffguide.solution import Solution, Stats
+from stiffguide.solution import Solution
 from stiffguide.tableau import RosenbrockTableau, Tableau
 
 # The tuning that each family needs: explicit methods oscillate at the edge of stability under an I
@@ -116,7 +115,7 @@ def solve(
         jac = "differences"  # nobody will ask for it: no need to try what autograd can do
     wrapped = field.wrap(flat, flat_field.jacobian(jac, args, layout), start, flat0)
     watch = Progress(progress, monitor, layout, start, end)
-    ended, problem = _run(replace(problem, f=wrapped), start, flat0, f0, first, watch)
+    ended, problem = _run(problem._replace(f=wrapped), start, flat0, f0, first, watch)
     kept = problem.outputs[0].result(ended.t, ended.y)
     counts = torch.stack((ended.status, ended.accepted, ended.attempts, *ended.work))
     pieces = next((o.trajectory() for o in problem.outputs if isinstance(o, Dense)), None)
@@ -246,15 +245,10 @@ def _solution(
 ) -> Solution:
     t, y = kept
     states = layout.unflatten(y, *t.shape) if layout.batched else layout.unflatten(y, t.shape[1])
-    if not layout.batched:
-        t, counts = t.squeeze(0), counts.squeeze(1)
-    status, accepted, attempts, nfe, njac, nlu = counts.unbind()
-    stats = Stats(accepted, attempts - accepted, nfe, njac, nlu)
     return Solution(
-        t=t,
+        t=t if layout.batched else t.squeeze(0),
         y=states,
-        status=status,
-        stats=stats,
+        counts=counts if layout.batched else counts.squeeze(1),
         method=stepper.name,
         messages=messages,
         layout=layout,

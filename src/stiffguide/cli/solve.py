@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -94,7 +93,7 @@ def _table(result: Run) -> Table:
     title = f"{problem.title}, {solution.method}, rtol = {result.rtol:g}"
     table = Table(title, ("", *columns), left=("",))
     counts = {"attempts": solution.stats.accepted + solution.stats.rejected}
-    for name, count in (counts | asdict(solution.stats)).items():
+    for name, count in (counts | solution.stats.as_dict()).items():
         if batched:
             spread = (count.min(), count.median(), count.max(), count.sum())
             table.add(name, *(f"{int(n):,}" for n in spread))
@@ -114,7 +113,7 @@ def _table(result: Run) -> Table:
 
 def _save(result: Run, path: Path) -> None:
     solution = result.solution
-    stats = {name: count.numpy() for name, count in asdict(solution.stats).items()}
+    stats = {name: count.numpy() for name, count in solution.stats.as_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:  # savez would add an ending to the name
         np.savez(

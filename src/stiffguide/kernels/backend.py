@@ -193,15 +193,15 @@ def _plain(x: Tensor) -> Tensor:
 def _live(p: loop.Problem, r: Request, ended: Ended) -> loop.Live:
     """The end of the solve as the loop would leave it, for the messages."""
     status, accepted, attempts = ended.counts[:3].unbind()
-    y = ended.y.to(r.y0.dtype)
+    t, y = ended.t.squeeze(1), ended.y.squeeze(1).to(r.y0.dtype)
     with torch.no_grad():
-        f0 = p.f(ended.t, y)
+        f0 = p.f(t, y)
     return loop.Live(
-        t=ended.t,
+        t=t,
         y=y,
         f0=f0,
         dt=ended.dt,
-        method=p.method.init(ended.t, y),
+        method=p.method.init(t, y),
         controller=(),
         guidance=(),
         status=status,
@@ -214,9 +214,10 @@ def _live(p: loop.Problem, r: Request, ended: Ended) -> loop.Live:
 
 def _failed(ended: Ended) -> bool:
     """Whether any row did not succeed."""
-    status = ended.counts[0]
     # SUCCESS is 0; of few rows, python asks faster than torch
-    return any(status.tolist()) if status.shape[0] <= FEW else bool(status.any())
+    if ended.counts.shape[1] <= FEW:
+        return any(ended.counts.tolist()[0])
+    return bool(ended.counts[0].any())
 
 
 def _kept(output: Any, task: Task, ended: Ended, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -228,8 +229,7 @@ def _kept(output: Any, task: Task, ended: Ended, dtype: torch.dtype) -> tuple[Te
     if isinstance(output, EveryStep):
         assert ended.pieces is not None
         return _steps(task, ended.pieces, ended.counts[1], dtype)
-    y = ended.y if ended.y.dtype == dtype else ended.y.to(dtype)
-    return ended.t.unsqueeze(1), y.unsqueeze(1)
+    return ended.t, ended.y if ended.y.dtype == dtype else ended.y.to(dtype)
 
 
 def _steps(

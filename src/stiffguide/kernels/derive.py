@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from stiffguide.kernels.graph import Graph, Node
 from stiffguide.kernels.refusal import UntraceableError
@@ -19,6 +20,32 @@ LARGEST_DERIVED = 1_000_000  # nodes
 
 Tangent = dict[int, int]  # direction -> node
 Factor = Callable[..., Scalar]  # (value, arguments...) -> derivative by one argument
+
+
+class Derived(NamedTuple):
+    """A field and its derivatives in one graph.
+
+    `outputs[i]` is the node of f_i; `jac` and `dfdt` name nodes for the entries that are not zero
+    by structure.
+    """
+
+    graph: Graph
+    outputs: list[int]
+    jac: dict[tuple[int, int], int]
+    dfdt: dict[int, int]
+
+
+def derived(plain: Graph, values: Sequence[int]) -> Derived:
+    """The derivatives of a graph whose nodes are all needed, in a graph of their own."""
+    graph = plain.copy()
+    jac, dfdt = derivatives(graph, values)
+    graph, moved, _ = graph.pruned([*values, *jac.values(), *dfdt.values()])
+    return Derived(
+        graph,
+        [moved[n] for n in values],
+        {place: moved[n] for place, n in jac.items()},
+        {i: moved[n] for i, n in dfdt.items()},
+    )
 
 
 def derivatives(

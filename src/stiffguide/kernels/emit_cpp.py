@@ -18,7 +18,6 @@ from stiffguide.kernels.expressions import Printer, literal
 from stiffguide.kernels.graph import Node, digest
 from stiffguide.kernels.traced import Traced
 
-VERSION = "1"  # raise it where the same graph is to give another kernel
 INLINE_NODES = 120  # a field up to this size is inlined at every stage
 UNROLLED_PRODUCTS = 150  # an elimination up to this size is written out
 CHUNK = 400  # statements to a function, because compile time grows faster than the function
@@ -37,15 +36,17 @@ def native(name: str) -> str:
 
 @cache
 def fingerprint() -> str:
-    """What the text depends on besides graph and method."""
-    names = sorted(f.name for f in (files("stiffguide.kernels") / "native").iterdir())
-    return digest(VERSION, *(native(name) for name in names))
+    """What the text depends on besides graph and method: all that stands in this folder."""
+    here = files("stiffguide.kernels")
+    texts = [*here.iterdir(), *(here / "native").iterdir()]
+    sources = sorted((f.name, f.read_text()) for f in texts if f.name.endswith((".py", ".h")))
+    return digest(*(text for entry in sources for text in entry))
 
 
 def source(traced: Traced, method: Coefficients, entry: str = "threads.h") -> str:
     """The translation unit; -DWIDE=0 makes one lane of it, -DWIDE=1 several."""
     implicit = method.family != "explicit"
-    elimination = plan(traced.features, traced.jac if implicit else ())
+    elimination = plan(traced.features, traced.derived.jac if implicit else ())
     parts = [
         f"#define N {traced.features}",
         native("lanes.h"),
@@ -74,7 +75,7 @@ def _constants(traced: Traced, m: Coefficients, elimination: Elimination) -> lis
     numbers: dict[str, float] = {
         "P": len(traced.parameters),
         "IMPLICIT": int(implicit),
-        "NJ": len(traced.jac) if implicit else 0,
+        "NJ": len(traced.derived.jac) if implicit else 0,
         "NW": len(elimination.slots),
         "STAGES": m.stages + late,
         "LATE": late,
@@ -136,7 +137,7 @@ def _function(
     traced: Traced, name: str, results: str, roots: Sequence[tuple[str, int]]
 ) -> list[str]:
     """A function of (t, y, p) that stores the values of some nodes where `roots` say."""
-    graph = traced.graph
+    graph = traced.derived.graph
     needed = graph.needed([number for _, number in roots])
     head = f"void {name}(V t, const V* __restrict__ y, const V* __restrict__ p, {results})"
     if len(needed) > CHUNK:
@@ -157,7 +158,7 @@ def _chunks(
     roots: Sequence[tuple[str, int]],
 ) -> list[str]:
     """The same as several functions that hand values on through an array."""
-    graph = traced.graph
+    graph = traced.derived.graph
     pieces = [needed[i : i + CHUNK] for i in range(0, len(needed), CHUNK)]
     home = {number: i for i, piece in enumerate(pieces) for number in piece}
     operations = {n for n in needed if graph.nodes[n].args}
@@ -190,15 +191,15 @@ def _chunks(
 
 
 def _field(traced: Traced) -> list[str]:
-    roots = [(f"f[{i}]", number) for i, number in enumerate(traced.outputs)]
+    roots = [(f"f[{i}]", number) for i, number in enumerate(traced.derived.outputs)]
     return _function(traced, "field", "V* __restrict__ f", roots)
 
 
 def _jacobian(traced: Traced, *, slopes: bool) -> list[str]:
-    roots = [(f"jac[{e}]", traced.jac[place]) for e, place in enumerate(_places(traced))]
+    roots = [(f"jac[{e}]", traced.derived.jac[place]) for e, place in enumerate(_places(traced))]
     slopes = slopes and not traced.autonomous
-    by_t = [(f"slope[{i}]", number) for i, number in traced.dfdt.items() if slopes]
-    missing = [f"slope[{i}] = 0.0;" for i in range(traced.features) if i not in traced.dfdt]
+    by_t = [(f"slope[{i}]", number) for i, number in traced.derived.dfdt.items() if slopes]
+    missing = [f"slope[{i}] = 0.0;" for i in range(traced.features) if i not in traced.derived.dfdt]
     lines = _function(
         traced, "jacobian", "V* __restrict__ jac, V* __restrict__ slope", roots + by_t
     )
@@ -209,7 +210,7 @@ def _jacobian(traced: Traced, *, slopes: bool) -> list[str]:
 
 
 def _places(traced: Traced) -> list[tuple[int, int]]:
-    return sorted(traced.jac)
+    return sorted(traced.derived.jac)
 
 
 def _elimination(traced: Traced, plan: Elimination) -> list[str]:

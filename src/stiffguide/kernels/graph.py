@@ -65,10 +65,14 @@ class Graph:
             return self._number(Node(op, value=arithmetic.canonical(value)))
         if op in LEAVES:
             return self._number(Node(op, index=index))
-        known = [self.nodes[a].value for a in args if self.nodes[a].op == "const"]
-        if len(known) == len(args):
-            return self.const(arithmetic.fold(op, known))
-        simpler = RULES[op](self, *args) if op in RULES else None
+        nodes = self.nodes
+        for a in args:
+            if nodes[a].op != "const":
+                break
+        else:
+            return self.const(arithmetic.fold(op, [nodes[a].value for a in args]))
+        rule = RULES.get(op)
+        simpler = None if rule is None else rule(self, *args)
         if simpler is not None:
             return simpler
         return self._number(Node(op, tuple(sorted(args)) if op in COMMUTATIVE else args))
@@ -88,6 +92,10 @@ class Graph:
             self.nodes.append(node)
         return number
 
+    def copy(self) -> Graph:
+        """A graph of the same nodes that can grow by itself."""
+        return Graph(self.nodes.copy(), self._seen.copy())
+
     def needed(self, roots: Iterable[int]) -> list[int]:
         """The nodes that `roots` are made of, in topological order."""
         alive = set(roots)
@@ -106,18 +114,19 @@ class Graph:
         place = {entry: k for k, entry in enumerate(entries)}
         graph, moved = Graph(), dict[int, int]()
         for number in needed:
-            node = self.nodes[number]
+            op, args, value, index = self.nodes[number]
             # no rule is applied again: the new node is the old one under another number
-            node = node._replace(args=tuple(moved[a] for a in node.args))
-            if node.op == "p":
-                node = node._replace(index=place[node.index])
-            moved[number] = graph._number(node)
+            args = tuple([moved[a] for a in args])
+            if op == "p":
+                index = place[index]
+            moved[number] = graph._number(Node(op, args, value, index))
         return graph, moved, entries
 
     def text(self) -> str:
         """One line a node; equal texts mean equal graphs, in every process."""
         return "\n".join(
-            f"{n.op} {' '.join(map(str, n.args))} {n.value.hex()} {n.index}" for n in self.nodes
+            f"{op} {' '.join(map(str, args))} {value.hex()} {index}"
+            for op, args, value, index in self.nodes
         )
 
     def evaluate(self, roots: Sequence[int], t: Any, y: Any, p: Any = ()) -> list[Any]:

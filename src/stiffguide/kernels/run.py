@@ -6,7 +6,6 @@ import ctypes
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 import torch
 
@@ -73,22 +72,22 @@ class Kernel:
         b, f = task.y0.shape
         degree = self.method.interpolant.degree
         pieces = Pieces(
-            first.t.repeat(n, 1),
-            first.t.repeat(n, 1),
-            first.y.repeat(n, 1, 1),
-            first.y.repeat(n, 1, 1),
+            first.t.T.repeat(n, 1),
+            first.t.T.repeat(n, 1),
+            first.y.movedim(1, 0).repeat(n, 1, 1),
+            first.y.movedim(1, 0).repeat(n, 1, 1),
             task.y0.new_zeros(n, degree, b, f) if dense else None,
         )
         return self._run(task, pieces)._replace(pieces=pieces)
 
     def _run(self, task: Task, pieces: Pieces | None) -> Ended:
         (b, f), place = task.y0.shape, task.y0.device
-        new = partial(torch.empty, dtype=torch.float64, device=place)
+        new = task.y0.new_empty
         counts = torch.empty((6, b), dtype=torch.int64, device=place)
         saved = None
         if task.times is not None:
             saved = task.y0.new_full((b, task.times.shape[1], f), float("nan"))
-        ended = Ended(new(b), new((b, f)), new(b), counts, saved, pieces)
+        ended = Ended(new((b, 1)), new((b, 1, f)), new(b), counts, saved, pieces)
         if not b:
             return ended
         k = self.method.error_order + 1
@@ -110,7 +109,7 @@ class Kernel:
 def _leave(task: Task, ended: Ended, first: int) -> None:
     """The rows from `first` on, which an interrupt kept from beginning."""
     rest = slice(first, None)
-    ended.t[rest], ended.y[rest], ended.dt[rest] = task.t0[rest], task.y0[rest], 0.0
+    ended.t[rest, 0], ended.y[rest, 0], ended.dt[rest] = task.t0[rest], task.y0[rest], 0.0
     ended.counts[:, rest] = 0
     ended.counts[0, rest] = int(Status.INTERRUPTED)
 

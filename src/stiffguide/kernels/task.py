@@ -43,8 +43,8 @@ class Pieces(NamedTuple):
 class Ended(NamedTuple):
     """Where every row ended, and what that took."""
 
-    t: Tensor  # (B,)
-    y: Tensor  # (B, F)
+    t: Tensor  # (B, 1)
+    y: Tensor  # (B, 1, F)
     dt: Tensor  # (B,)
     counts: Tensor  # (6, B) int64: status, accepted, attempts, nfe, njac, nlu
     saved: Tensor | None  # (B, T, F)

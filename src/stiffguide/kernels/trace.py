@@ -23,7 +23,6 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from stiffguide.errors import InputError
 from stiffguide.kernels import agreement
-from stiffguide.kernels.derive import derivatives
 from stiffguide.kernels.fingerprint import fingerprint
 from stiffguide.kernels.graph import digest
 from stiffguide.kernels.observe import Observation, Setting, observe
@@ -195,7 +194,7 @@ def _place(error: BaseException) -> str:
 def _refuse_change(first: Observation, second: Observation) -> None:
     same = (
         first.outputs == second.outputs
-        and first.graph.text() == second.graph.text()
+        and first.graph.nodes == second.graph.nodes
         and first.sources.parameters == second.sources.parameters
     )
     if not same:
@@ -219,27 +218,19 @@ def _compare(
 
 
 def _assemble(s: Setting, layout: Layout, look: Observation) -> Traced:
-    """Derive, keep what is needed, and name it."""
-    jac, dfdt = derivatives(look.graph, look.outputs)
-    roots = [*look.outputs, *jac.values(), *dfdt.values()]
-    graph, moved, entries = look.graph.pruned(roots)
-    outputs = [moved[n] for n in look.outputs]
-    jac = {place: moved[n] for place, n in jac.items()}
-    dfdt = {i: moved[n] for i, n in dfdt.items()}
+    """Keep what is needed, and name it."""
+    graph, moved, entries = look.graph.pruned(look.outputs)
+    values = [moved[n] for n in look.outputs]
     sources = look.sources
     captured = [
         Captured(tensor, per_row, b"" if per_row else structure(tensor))
         for tensor, per_row in zip(sources.captured, sources.per_row, strict=True)
     ]
     return Traced(
-        graph=graph,
-        features=len(outputs),
-        outputs=outputs,
+        plain=graph,
+        values=values,
         parameters=[sources.parameters[k] for k in entries],
-        jac=jac,
-        dfdt=dfdt,
-        autonomous=all(node.op != "t" for node in graph.nodes),
-        key=digest(graph.text(), str(outputs), str(list(jac.items())), str(list(dfdt.items()))),
+        key=digest(graph.text(), str(values)),
         leaves=s.leaves,
         captured=captured,
         mark=fingerprint(s.f, *fixed(s.leaves, s.values)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
 from math import prod
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from stiffguide.errors import InputError
+from stiffguide.kernels.derive import Derived, derived
 from stiffguide.kernels.fingerprint import Mark, fingerprint
 from stiffguide.kernels.graph import Graph
 from stiffguide.kernels.sources import Parameter, content, readable, structure
@@ -70,19 +72,15 @@ class Captured:
 
 @dataclass(eq=False)
 class Traced:
-    """A field as a scalar graph with its derivatives.
+    """A field as a scalar graph, with its derivatives on demand.
 
-    `outputs[i]` is the node of f_i; `jac` and `dfdt` name nodes for the entries that are not zero
-    by structure. `key` names the content: equal keys, equal kernels, in every process.
+    `values[i]` is the node of f_i in `plain`. `key` names the content: equal keys, equal kernels,
+    in every process. A kernel that is found in the cache needs no derivative.
     """
 
-    graph: Graph
-    features: int
-    outputs: list[int]
+    plain: Graph
+    values: list[int]
     parameters: list[Parameter]
-    jac: dict[tuple[int, int], int]
-    dfdt: dict[int, int]
-    autonomous: bool
     key: str
     leaves: list[Leaf] = field(default_factory=list)
     captured: list[Captured] = field(default_factory=list)
@@ -106,6 +104,21 @@ class Traced:
         if places == list(range(size)):
             return None
         return torch.tensor(places, device=self.device)
+
+    @property
+    def features(self) -> int:
+        """The number of components."""
+        return len(self.values)
+
+    @cached_property
+    def autonomous(self) -> bool:
+        """Whether f does not depend on t."""
+        return all(node.op != "t" for node in self.plain.nodes)
+
+    @cached_property
+    def derived(self) -> Derived:
+        """f, J and df/dt in one graph; raises UntraceableError where that grows too large."""
+        return derived(self.plain, self.values)
 
     def fits(self, f: Callable[..., Any], args: tuple[Any, ...], rows: int) -> bool:
         """Whether this is still f, for these arguments: no number that f was built of changed."""
