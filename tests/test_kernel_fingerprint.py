@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import types
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from traces import F64, traced
 
 from stiffguide import problems
-from stiffguide.kernels.fingerprint import fingerprint
+from stiffguide.kernels.fingerprint import FROZEN, LONGEST, fingerprint
 from stiffguide.kernels.trace import UntraceableError
 
 RATE = 2.0
@@ -221,3 +224,48 @@ def test_cycles_end() -> None:
 @pytest.mark.parametrize("f", [problems.get("robertson").f, problems.get("hires").f, by_helper])
 def test_a_fingerprint_takes_microseconds(f: Any) -> None:
     assert min(repeat(lambda: fingerprint(f), number=20, repeat=50)) / 20 < 30e-6
+
+
+@dataclass(frozen=True)
+class Rates:
+    slow: float
+    others: tuple[float, ...] = (1.0, 2.0)
+    loose: object = None
+
+    def field(self, t, y):
+        return -self.slow * y * self.others[0]
+
+
+@settings(max_examples=20)
+@given(st.floats(0.1, 10), st.floats(0.1, 10))
+def test_frozen_objects_count_by_what_is_in_them(a, b):
+    mark = fingerprint(Rates(a).field)
+    assert fingerprint(Rates(a).field) == mark  # another object, equal numbers
+    assert (fingerprint(Rates(b).field) == mark) == (a == b)
+    assert fingerprint(Rates(a, (3.0, 2.0)).field) != mark
+
+
+def test_a_frozen_object_with_loose_parts_is_read_each_time():
+    rates = Rates(1.0, loose=[1.0])
+    mark = fingerprint(rates.field)
+    assert fingerprint(rates.field) == mark
+    rates.loose.append(2.0)
+    assert fingerprint(rates.field) != mark
+
+
+def test_a_long_frozen_object_is_itself_and_no_other():
+    numbers = tuple(map(float, range(LONGEST + 2)))
+    first, second = Rates(1.0, numbers), Rates(1.0, (*numbers[:-1], -1.0))
+    assert fingerprint(first.field) == fingerprint(first.field)
+    assert fingerprint(first.field) != fingerprint(second.field)
+    assert id(first) not in FROZEN
+
+
+def test_what_is_known_of_an_object_goes_with_it():
+    before = len(FROZEN)
+    rates = Rates(1.0)
+    fingerprint(rates.field)
+    assert len(FROZEN) == before + 1
+    del rates
+    gc.collect()
+    assert len(FROZEN) == before

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -158,6 +159,15 @@ class _Walk:
         kind = type(value)
         if _settled(kind.__module__) and kind is not types.SimpleNamespace:
             return self.identity(value)
+        if id(value) in FROZEN:
+            self.values.append(FROZEN[id(value)][1])
+            return self.kind(kind, depth)
+        if _constant(value):
+            walk = _Walk()
+            walk.mapping(value.__dict__, depth)
+            if not walk.alive:  # nothing in it was too deep or too long to be looked at
+                self.values.append(_remember(value, tuple(walk.values)))
+                return self.kind(kind, depth)
         if hasattr(value, "__dict__"):
             self.mapping(value.__dict__, depth)
         for name in getattr(kind, "__slots__", ()):
@@ -180,6 +190,29 @@ class _Walk:
                     continue
                 if type(function) in VALUES or isinstance(function, types.FunctionType):
                     self.visit(function, depth)
+
+
+FROZEN: dict[int, tuple[weakref.ref[Any], tuple[Any, ...]]] = {}  # by id
+
+
+def _remember(value: Any, content: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Keep what is in an object that cannot change, for as long as the object lives."""
+    key = id(value)
+    FROZEN[key] = (weakref.ref(value, lambda _: FROZEN.pop(key, None)), content)
+    return content
+
+
+def _constant(value: Any) -> bool:
+    """Whether it is made of numbers, strings, tuples and frozen dataclasses, all the way down."""
+    kind = type(value)
+    if kind in VALUES:
+        return True
+    if kind in (tuple, frozenset):
+        return all(map(_constant, value))
+    settings = getattr(kind, "__dataclass_params__", None)
+    if settings is None or not settings.frozen or not hasattr(value, "__dict__"):
+        return False
+    return all(map(_constant, value.__dict__.values()))
 
 
 def _settled(module: str | None) -> bool:
