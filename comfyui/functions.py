@@ -1,0 +1,47 @@
+"""Sampler functions as ComfyUI calls them, which find out by themselves what the model is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import comfy.model_sampling
+from torch import Tensor
+
+from stiffguide.adapters.kdiffusion import SAMPLERS
+
+SamplerFunction = Callable[..., Tensor]
+
+
+def is_flow(model: Any) -> bool:
+    """Whether the model's states are (1 - sigma) x0 + sigma noise.
+
+    ComfyUI says so by the type of `model_sampling`, which lies down the chain of inner models.
+    Where there is none the samplers integrate in sigma, which is right for both kinds.
+    """
+    while model is not None:
+        kind = getattr(model, "model_sampling", None)
+        if kind is not None:
+            return isinstance(kind, comfy.model_sampling.CONST)
+        model = getattr(model, "inner_model", None)
+    return False
+
+
+def sampler_function(name: str, **fixed: Any) -> SamplerFunction:
+    """The sampler of that name in `stiffguide.adapters.kdiffusion`, with options of its own."""
+    function = SAMPLERS[name]
+
+    def sample(
+        model: Any,
+        x: Tensor,
+        sigmas: Tensor,
+        extra_args: dict[str, Any] | None = None,
+        callback: Callable[[dict[str, Any]], Any] | None = None,
+        disable: bool | None = None,
+        **options: Any,
+    ) -> Tensor:
+        told = {"flow": is_flow(model), **fixed, **options}
+        return function(model, x, sigmas, extra_args, callback, disable, **told)
+
+    sample.__name__ = sample.__qualname__ = f"sample_{name}"
+    return sample

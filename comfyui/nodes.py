@@ -1,0 +1,216 @@
+"""The nodes: four that give a SAMPLER, one that gives SIGMAS."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import comfy.samplers
+
+from stiffguide.adapters.kdiffusion import SAMPLERS
+from stiffguide.errors import UnsupportedError
+
+from .functions import sampler_function
+from .mix_grid import partial_mix
+
+Inputs = dict[str, dict[str, tuple[Any, dict[str, Any]]]]
+OURS = [name.removeprefix("stiffguide_") for name in SAMPLERS]
+CHURNED = ("heun", "dpm2", "euler")  # memory of the past and added noise exclude each other
+TO_CUSTOM = "Connect it to the sampler input of SamplerCustom or SamplerCustomAdvanced."
+
+
+def _number(default: float, largest: float, tooltip: str) -> tuple[str, dict[str, Any]]:
+    """A FLOAT from 0 on."""
+    limits = {"default": default, "min": 0.0, "max": largest, "step": 0.01, "round": False}
+    return ("FLOAT", {**limits, "tooltip": tooltip})
+
+
+class Emg:
+    """EMG, the guided exponential multistep sampler."""
+
+    DESCRIPTION = "The sampler to use: guided, multistep, one model call a step, nothing to tune."
+    CATEGORY = "sampling/custom_sampling/samplers"
+    RETURN_TYPES: ClassVar = ("SAMPLER",)
+    OUTPUT_TOOLTIPS: ClassVar = (TO_CUSTOM,)
+    FUNCTION = "get_sampler"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> Inputs:
+        """One choice."""
+        points = (
+            ["automatic", "2", "3"],
+            {
+                "default": "automatic",
+                "tooltip": "How many past model calls a step uses. automatic: 2 up to 8 steps, 3 "
+                "from 9 on.",
+            },
+        )
+        return {"required": {"points": points}}
+
+    def get_sampler(self, points: str) -> tuple[Any]:
+        """The SAMPLER."""
+        count = None if points == "automatic" else int(points)
+        function = sampler_function("stiffguide_emg")
+        return (comfy.samplers.KSAMPLER(function, extra_options={"points": count}),)
+
+
+class ErrorDirection:
+    """Heun's method with error-direction guidance."""
+
+    DESCRIPTION = "Heun's method, corrected along its own error: two model calls a step."
+    CATEGORY = "sampling/custom_sampling/samplers"
+    RETURN_TYPES: ClassVar = ("SAMPLER",)
+    OUTPUT_TOOLTIPS: ClassVar = (TO_CUSTOM,)
+    FUNCTION = "get_sampler"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> Inputs:
+        """One choice."""
+        order = (
+            ["2", "3"],
+            {
+                "default": "2",
+                "tooltip": "3 also uses the step before and is more accurate from about 12 steps "
+                "on; neither costs a model call.",
+            },
+        )
+        return {"required": {"order": order}}
+
+    def get_sampler(self, order: str) -> tuple[Any]:
+        """The SAMPLER."""
+        options = {"guidance": "error_direction", "order": int(order)}
+        function = sampler_function("stiffguide_heun")
+        return (comfy.samplers.KSAMPLER(function, extra_options=options),)
+
+
+class ErkGuid:
+    """ERK-Guid on the three solvers of its paper."""
+
+    DESCRIPTION = "ERK-Guid (Error as Signal, ICLR 2026). Helps most at 6 to 8 model calls."
+    CATEGORY = "sampling/custom_sampling/samplers"
+    RETURN_TYPES: ClassVar = ("SAMPLER",)
+    OUTPUT_TOOLTIPS: ClassVar = (TO_CUSTOM,)
+    FUNCTION = "get_sampler"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> Inputs:
+        """The solver and the two weights."""
+        solver = (
+            ["heun", "dpm2", "deis3"],
+            {
+                "default": "heun",
+                "tooltip": "heun and dpm2 call the model twice a step, deis3 once.",
+            },
+        )
+        w_stiff = "Strength. The paper: 0.5 at 8 steps, 0.75 at 16, 0.5 to 2.5 at 32."
+        w_con = "Stiffness below which nothing is corrected. The paper: 0.1, 0.3 and 0.5."
+        return {
+            "required": {
+                "solver": solver,
+                "w_stiff": _number(0.75, 100.0, w_stiff),
+                "w_con": _number(0.3, 1000.0, w_con),
+            }
+        }
+
+    def get_sampler(self, solver: str, w_stiff: float, w_con: float) -> tuple[Any]:
+        """The SAMPLER."""
+        options = {"guidance": "erk_guid", "w_stiff": w_stiff, "w_con": w_con}
+        function = sampler_function(f"stiffguide_{solver}")
+        return (comfy.samplers.KSAMPLER(function, extra_options=options),)
+
+
+class Unguided:
+    """Every sampler of stiffguide as it is, to compare with."""
+
+    DESCRIPTION = "The samplers without guidance (emg has its own built in), to compare with."
+    CATEGORY = "sampling/custom_sampling/samplers"
+    RETURN_TYPES: ClassVar = ("SAMPLER",)
+    OUTPUT_TOOLTIPS: ClassVar = (TO_CUSTOM,)
+    FUNCTION = "get_sampler"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> Inputs:
+        """The sampler and the churn of EDM."""
+        sampler = (
+            OURS,
+            {"default": "heun", "tooltip": "heun and dpm2 call the model twice a step."},
+        )
+        only = "With heun, dpm2 and euler, and not for flow models (SD3, FLUX)."
+        return {
+            "required": {
+                "sampler": sampler,
+                "s_churn": _number(0.0, 1000.0, f"Noise added on the way; 0 is none. {only}"),
+                "s_tmin": _number(0.0, 1000.0, "Smallest sigma at which noise is added."),
+                "s_tmax": _number(1000.0, 100000.0, "Largest sigma at which noise is added."),
+                "s_noise": _number(1.0, 100.0, "Factor on the noise that is added."),
+            }
+        }
+
+    def get_sampler(
+        self, sampler: str, s_churn: float, s_tmin: float, s_tmax: float, s_noise: float
+    ) -> tuple[Any]:
+        """The SAMPLER; raises UnsupportedError where it cannot add noise."""
+        options: dict[str, Any] = {"guidance": None} if sampler == "heun" else {}
+        if sampler in CHURNED:
+            options |= {"s_churn": s_churn, "s_tmin": s_tmin, "s_tmax": s_tmax, "s_noise": s_noise}
+        elif s_churn > 0:
+            raise UnsupportedError(
+                f"s_churn goes with {', '.join(CHURNED)}, not with {sampler}: set it to 0"
+            )
+        function = sampler_function(f"stiffguide_{sampler}")
+        return (comfy.samplers.KSAMPLER(function, extra_options=options),)
+
+
+class MixScheduler:
+    """The mix grid over the range of a model."""
+
+    DESCRIPTION = "Sigmas for few steps: dense where the data takes shape. For every sampler here."
+    CATEGORY = "sampling/custom_sampling/schedulers"
+    RETURN_TYPES: ClassVar = ("SIGMAS",)
+    OUTPUT_TOOLTIPS: ClassVar = ("From the model's largest sigma to 0; fewer for denoise < 1.",)
+    FUNCTION = "get_sigmas"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> Inputs:
+        """The model, and how its range is used."""
+        steps = {"default": 16, "min": 1, "max": 10000, "tooltip": "Number of intervals."}
+        denoise = "Part of the way that is run: 1 from noise, less from an image."
+        data = "Standard deviation of the latents: about 1 for the usual models."
+        shift = "Factor on the noise levels, larger for larger images; 0: the model's own."
+        return {
+            "required": {
+                "model": ("MODEL", {"tooltip": "Its range of sigmas is used."}),
+                "steps": ("INT", steps),
+                "denoise": (
+                    "FLOAT",
+                    {"default": 1.0, "min": 0.0, "max": 1.0, "step": 0.01, "tooltip": denoise},
+                ),
+                "sigma_data": (
+                    "FLOAT",
+                    {"default": 1.0, "min": 0.01, "max": 100.0, "step": 0.01, "tooltip": data},
+                ),
+                "shift": _number(0.0, 100.0, shift),
+            }
+        }
+
+    def get_sigmas(
+        self, model: Any, steps: int, denoise: float, sigma_data: float, shift: float
+    ) -> tuple[Any]:
+        """The SIGMAS."""
+        model_sampling = model.get_model_object("model_sampling")
+        return (partial_mix(model_sampling, steps, denoise, sigma_data, shift),)
+
+
+NODE_CLASS_MAPPINGS = {
+    "StiffguideSamplerEMG": Emg,
+    "StiffguideSamplerErrorDirection": ErrorDirection,
+    "StiffguideSamplerErkGuid": ErkGuid,
+    "StiffguideSamplerUnguided": Unguided,
+    "StiffguideMixScheduler": MixScheduler,
+}
+NODE_DISPLAY_NAME_MAPPINGS = {
+    "StiffguideSamplerEMG": "Sampler EMG (stiffguide)",
+    "StiffguideSamplerErrorDirection": "Sampler Heun + Error Direction (stiffguide)",
+    "StiffguideSamplerErkGuid": "Sampler ERK-Guid (stiffguide)",
+    "StiffguideSamplerUnguided": "Sampler Unguided (stiffguide)",
+    "StiffguideMixScheduler": "Mix Scheduler (stiffguide)",
+}

@@ -1,0 +1,76 @@
+"""The noise that k-diffusion's `s_churn` asks for, and where it is drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stiffguide.adapters.diffusion import Heun
+from stiffguide.adapters.diffusion.noise import Source
+from stiffguide.adapters.diffusion.stochastic import Stochastic
+from stiffguide.contracts import Guidance
+from stiffguide.errors import InputError, UnsupportedError
+
+NoiseSampler = Callable[[Tensor, Tensor], Tensor]  # (sigma, sigma_hat) -> unit noise (B, ...)
+
+
+@dataclass(frozen=True)
+class Churn:
+    """How much noise is added before a step, and where it comes from."""
+
+    s_churn: float = 0.0
+    s_tmin: float = 0.0
+    s_tmax: float = math.inf
+    s_noise: float = 1.0
+    noise_sampler: NoiseSampler | None = None
+    generator: torch.Generator | None = None
+    seeds: Sequence[int] | Tensor | None = None
+
+    def amounts(self, rule: Guidance | None, flow: bool, rises: bool) -> Stochastic:
+        """The numbers, checked; raises InputError or UnsupportedError."""
+        found = Stochastic(self.s_churn, self.s_tmin, self.s_tmax, self.s_noise)
+        found.check(Heun(), rule)
+        if found.active and (flow or rises):
+            raise UnsupportedError(
+                "s_churn adds noise to x0 + sigma noise while sigma falls: it has no meaning "
+                f"{'for a rectified flow' if flow else 'while sigma rises'}; leave it 0"
+            )
+        if sum(v is not None for v in (self.noise_sampler, self.generator, self.seeds)) > 1:
+            raise InputError("give one of noise_sampler, generator and seeds, not several")
+        return found
+
+    def source(self, x: Tensor, levels: Sequence[float], amounts: Stochastic) -> Source:
+        """Draws for a run of x (B, ...) along these levels."""
+        steps = len(levels) - 1
+        raised = [(s, amounts.raised(s, steps)) for s in levels[:-1]]
+        return Draws(self, x, [pair for pair in raised if pair[1] > pair[0]])
+
+
+class Draws(Source):
+    """Unit noise (B, F) for one step after the other that asks for it."""
+
+    def __init__(self, churn: Churn, x: Tensor, raised: list[tuple[float, float]]) -> None:
+        super().__init__(churn.seeds, tuple(x.shape), x.dtype, x.device)
+        self._churn, self._x, self._raised = churn, x, iter(raised)
+
+    def draw(self) -> Tensor:
+        """In the dtype of the caller's x, as k-diffusion draws it."""
+        x, churn = self._x, self._churn
+        sigma, sigma_hat = next(self._raised)
+        if churn.noise_sampler is not None:
+            pair = (torch.tensor(s, dtype=x.dtype, device=x.device) for s in (sigma, sigma_hat))
+            noise = churn.noise_sampler(*pair)
+            if noise.shape != x.shape:
+                raise InputError(
+                    f"noise_sampler returned {tuple(noise.shape)} for x of {tuple(x.shape)}"
+                )
+        elif churn.generator is not None:
+            place = churn.generator.device
+            noise = torch.randn(x.shape, generator=churn.generator, dtype=x.dtype, device=place)
+        else:
+            noise = torch.randn_like(x) if churn.seeds is None else super().draw()
+        return noise.to(x.device).reshape(len(x), -1)
