@@ -1,0 +1,1 @@
+"""Published EDM and EDM2 networks on the samplers of stiffguide; the commands are one file up."""
