@@ -1,0 +1,219 @@
+"""EMG as a scheduler: one model call a step, for any prediction, for images and video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.configuration_utils import register_to_config
+from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stiffguide.adapters.diffusers.course import one_a_step, rehearsed
+from stiffguide.adapters.diffusers.driven import Driven
+from stiffguide.adapters.diffusers.form import Form
+from stiffguide.adapters.diffusers.origin import Words, as_flow_prediction
+from stiffguide.adapters.diffusers.output import StepOutput
+from stiffguide.adapters.diffusers.shift import Shift
+from stiffguide.adapters.diffusers.table import Betas, Table, chosen
+from stiffguide.adapters.diffusers.thresholding import thresholded
+from stiffguide.adapters.diffusers.visits import Visits
+from stiffguide.adapters.diffusion import grid
+from stiffguide.adapters.diffusion.emg import Emg
+from stiffguide.adapters.diffusion.sampler import Sampler
+from stiffguide.errors import InputError
+
+Array = NDArray[np.float64]
+
+
+class StiffguideMultistepScheduler(Driven):
+    """EMG, in place of `DPMSolverMultistepScheduler` and `UniPCMultistepScheduler`.
+
+    One model call a step. points: of EMG, 2, 3, or None for 3 from nine steps on. sigma_grid: a
+    grid by name ("mix", "karras", "exponential", "linear", "quadratic", "beta") over the levels
+    that the model knows, whatever the `use_..._sigmas` say; `sigma_data` is the spread of the data
+    that "mix" asks for. The other keys are those of the two schedulers, as far as they describe
+    model and grid; those that describe a solver have no meaning here.
+    """
+
+    __module__ = "stiffguide.adapters.diffusers"  # what a saved pipeline imports
+    _compatibles = [e.name for e in KarrasDiffusionSchedulers]  # noqa: RUF012
+    order = 1
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(
+        self,
+        num_train_timesteps: int = 1000,
+        beta_start: float = 0.0001,
+        beta_end: float = 0.02,
+        beta_schedule: str = "linear",
+        trained_betas: Sequence[float] | NDArray[Any] | None = None,
+        prediction_type: str = "epsilon",
+        thresholding: bool = False,
+        dynamic_thresholding_ratio: float = 0.995,
+        sample_max_value: float = 1.0,
+        use_karras_sigmas: bool = False,
+        use_exponential_sigmas: bool = False,
+        use_beta_sigmas: bool = False,
+        use_lu_lambdas: bool = False,
+        use_flow_sigmas: bool = False,
+        flow_shift: float = 1.0,
+        final_sigmas_type: str = "zero",
+        lambda_min_clipped: float = -float("inf"),
+        variance_type: str | None = None,
+        timestep_spacing: str = "linspace",
+        steps_offset: int = 0,
+        rescale_betas_zero_snr: bool = False,
+        use_dynamic_shifting: bool = False,
+        time_shift_type: str = "exponential",
+        sigma_min: float | None = None,
+        sigma_max: float | None = None,
+        shift_terminal: float | None = None,
+        sigma_grid: str | None = None,
+        sigma_data: float = 0.5,
+        points: int | None = None,
+    ) -> None:
+        self._read(self.config)
+        self.init_noise_sigma = 1.0
+        self._sampler: Sampler = Emg(points)
+        times, levels = self._visits.trained()
+        self._visit(times, levels, None, counted=False)
+        self.num_inference_steps = None
+
+    def _read(self, c: Any) -> None:
+        """What the configuration says of the model, and of the levels to visit."""
+        flow = c.use_flow_sigmas or c.prediction_type == "flow_prediction"
+        self._form = Form("flow" if flow else "vp", c.prediction_type)
+        ends, schedule = (c.beta_start, c.beta_end), (c.beta_schedule, c.trained_betas)
+        betas = Betas(c.num_train_timesteps, *ends, *schedule, c.rescale_betas_zero_snr)
+        self.betas = betas.values()
+        self.alphas = 1.0 - self.betas
+        self.alphas_cumprod = betas.kept(self.betas)
+        flags = (c.use_karras_sigmas, c.use_exponential_sigmas, c.use_beta_sigmas)
+        self._visits = Visits(
+            table=Table(self.alphas_cumprod, c.lambda_min_clipped),
+            flow=flow,
+            shift=Shift(c.flow_shift, c.use_dynamic_shifting, c.time_shift_type, c.shift_terminal),
+            named=c.sigma_grid or chosen(*flags, lu=c.use_lu_lambdas),
+            spacing=c.timestep_spacing,
+            offset=c.steps_offset,
+            final=c.final_sigmas_type,
+            ends=(c.sigma_min, c.sigma_max),
+            sigma_data=c.sigma_data,
+        )
+
+    @classmethod
+    def _understood(cls, config: Words, given: Words) -> Words:
+        return as_flow_prediction(config, given)
+
+    def set_timesteps(
+        self,
+        num_inference_steps: int | None = None,
+        device: str | torch.device | None = None,
+        sigmas: Sequence[float] | None = None,
+        mu: float | None = None,
+        timesteps: Sequence[float] | None = None,
+    ) -> None:
+        """Lay out a run of n steps.
+
+        sigmas: levels of the caller's. For flow matching (n,), shifted as the configuration says;
+        otherwise sigma/alpha (n + 1,) with the one where the run ends. timesteps (n,): times of
+        the caller's. mu: the shift of flow matching where it depends on the size of an image.
+        """
+        if num_inference_steps is None and timesteps is None and sigmas is None:
+            raise InputError("pass num_inference_steps, timesteps or sigmas")
+        if timesteps is not None and (num_inference_steps is not None or sigmas is not None):
+            raise InputError("timesteps of your own exclude num_inference_steps and sigmas")
+        if timesteps is not None:
+            times, levels = self._visits.at(timesteps)
+        elif sigmas is not None:
+            times, levels = self._visits.through(sigmas, mu)
+        else:
+            times, levels = self._visits.own(num_inference_steps, mu)
+        grid.falling(levels.astype(np.float32))
+        counted = num_inference_steps is None
+        self._visit(times, levels, device, counted=counted)
+        self.num_inference_steps = len(levels) - 1
+
+    def use(self, sampler: Sampler) -> None:
+        """Drive another sampler of `adapters.diffusion`, from the next `set_timesteps` on.
+
+        With as many calls a step as it makes: `timesteps` and `order` grow by that.
+        """
+        self._sampler = sampler
+        in_noise = isinstance(sampler, Emg) or getattr(sampler, "carrier", "") == "data"
+        if self._form.kind != "vp":
+            self._form = replace(self._form, kind="flow" if in_noise else "line")
+
+    def _visit(self, times: Array, levels: Array, device: Any, *, counted: bool) -> None:
+        nodes = levels.astype(np.float32).tolist()
+        visited = self._form.levels(nodes)
+        if isinstance(self._sampler, Emg):
+            calls = one_a_step(visited)
+        else:
+            calls = rehearsed(self._sampler, visited)
+        sigmas = [nodes[c.step] if c.first else self._form.sigma(c.level) for c in calls]
+        self.sigmas = torch.tensor([*sigmas, nodes[-1]], dtype=torch.float32)
+        at_node = dict(zip(visited, times.tolist(), strict=False))
+        told = [
+            at_node[c.level] if c.level in at_node else self._visits.time(s)
+            for c, s in zip(calls, sigmas, strict=True)
+        ]
+        at = torch.tensor(np.array(told), dtype=torch.float32)
+        self._lay_out(calls, visited, at, device, counted=counted)
+        if not counted:
+            # what pipelines multiply a number of steps with to find a call
+            self.order = sum(call.step == 0 for call in calls)
+
+    def _elsewhere(self, time: float, times: Tensor) -> int:
+        # multistep schedulers have whole timesteps, and callers that round
+        return int((times - time).abs().argmin())
+
+    def scale_model_input(self, sample: Tensor, timestep: float | Tensor | None = None) -> Tensor:
+        """The sample itself: the state is the one that the model was trained on."""
+        return sample
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: float | Tensor,
+        sample: Tensor,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        return_dict: bool = True,
+    ) -> StepOutput | tuple[Tensor]:
+        """The sample (B, ...) for the next call, after the model's output at this one.
+
+        Shapes and dtype as the sample's; half precision is computed in float32. generator is taken
+        and not used: no noise is added. With return_dict=False the tuple (prev_sample,).
+        """
+        if self.num_inference_steps is None:
+            raise InputError("call set_timesteps before step: the scheduler has no run laid out")
+        if self.config["variance_type"] in ("learned", "learned_range"):
+            model_output = model_output[:, : sample.shape[1]]
+        ahead, x0 = self._take(model_output, timestep, sample)
+        return StepOutput(prev_sample=ahead, pred_original_sample=x0) if return_dict else (ahead,)
+
+    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Alpha x0 + sigma noise at the levels of timesteps, one a row or one for all."""
+        return self._noisy(original_samples, noise, timesteps)
+
+    def scale_noise(
+        self, sample: Tensor, timestep: float | Tensor, noise: Tensor | None = None
+    ) -> Tensor:
+        """As `add_noise`, in the order of arguments that flow-matching pipelines use."""
+        if noise is None:
+            raise InputError("scale_noise mixes a sample with noise: give the noise")
+        return self._noisy(sample, noise, timestep)
+
+    def _level_at(self, time: float) -> float:
+        return self._form.levels([self._visits.sigma_at(time)])[0]
+
+    def _bounded(self, x0: Tensor) -> Tensor:
+        c: Any = self.config
+        if not c.thresholding:
+            return x0
+        return thresholded(x0, c.dynamic_thresholding_ratio, c.sample_max_value)

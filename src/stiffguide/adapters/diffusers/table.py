@@ -1,0 +1,156 @@
+"""The discrete schedule that a model was trained on, and grids of its levels.
+
+The arithmetic is float32 up to the levels, as it was in training: what a model calls step 0 has a
+level that float64 would give otherwise in the third digit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stiffguide.adapters.diffusion import grid
+from stiffguide.errors import InputError
+
+Array = NDArray[np.float64]
+LARGEST_BETA = 0.999
+NO_SIGNAL = 2.0**-24  # what is left of alpha^2 where a schedule is rescaled to end in pure noise
+SPACINGS = ("linspace", "leading", "trailing")
+
+
+@dataclass(frozen=True)
+class Betas:
+    """How a table is made, in the words of diffusers' configurations."""
+
+    steps: int
+    start: float
+    end: float
+    schedule: str
+    trained: Sequence[float] | NDArray[Any] | None = None
+    zero_snr: bool = False
+
+    def values(self) -> Tensor:
+        """Betas (T,) in float32."""
+        if self.trained is not None:
+            betas = torch.as_tensor(np.asarray(self.trained, dtype=np.float32))
+        elif self.schedule == "linear":
+            betas = torch.linspace(self.start, self.end, self.steps, dtype=torch.float32)
+        elif self.schedule == "scaled_linear":
+            roots = (self.start**0.5, self.end**0.5)
+            betas = torch.linspace(*roots, self.steps, dtype=torch.float32) ** 2
+        elif self.schedule in ("squaredcos_cap_v2", "exp"):
+            betas = _from_kept(self.schedule, self.steps)
+        else:
+            raise InputError(
+                "beta_schedule is 'linear', 'scaled_linear', 'squaredcos_cap_v2' or 'exp', not "
+                f"{self.schedule!r}; other betas go into trained_betas"
+            )
+        return _without_signal(betas) if self.zero_snr else betas
+
+    def kept(self, betas: Tensor) -> Tensor:
+        """alpha^2 (T,): how much of the data's variance is left."""
+        kept = torch.cumprod(1.0 - betas, dim=0)
+        # below it levels are out of all proportion, and the entry before the last is among them
+        return torch.clamp(kept, min=NO_SIGNAL) if self.zero_snr else kept
+
+
+def _from_kept(schedule: str, steps: int) -> Tensor:
+    """Betas of a function that says what is left at time t."""
+
+    def left(t: float) -> float:
+        if schedule == "exp":
+            return math.exp(-12.0 * t)
+        return math.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
+
+    kept = [left(i / steps) for i in range(steps + 1)]
+    betas = [min(1 - b / a, LARGEST_BETA) for a, b in pairwise(kept)]
+    return torch.tensor(betas, dtype=torch.float32)
+
+
+def _without_signal(betas: Tensor) -> Tensor:
+    """The same table, stretched so that nothing is left at its end (arXiv 2305.08891)."""
+    alpha = torch.cumprod(1.0 - betas, dim=0).sqrt()
+    alpha = (alpha - alpha[-1]) * (alpha[0] / (alpha[0] - alpha[-1]))
+    kept = alpha**2
+    return 1 - torch.cat([kept[:1], kept[1:] / kept[:-1]])
+
+
+class Table:
+    """Levels sigma/alpha of the entries, and the way between times and levels."""
+
+    def __init__(self, kept: Tensor, lambda_min: float = -math.inf) -> None:
+        self.levels: Array = (((1 - kept) / kept) ** 0.5).numpy().astype(np.float64)
+        self._log = np.log(self.levels)
+        # entries with too much noise for what a caller calls stable
+        usable = int((-self._log >= lambda_min).sum())
+        if usable < 1:
+            raise InputError(f"lambda_min_clipped = {lambda_min} leaves no level of the schedule")
+        self.usable = usable
+
+    def level(self, times: Array) -> Array:
+        """Linear in the level between two entries."""
+        found: Array = np.interp(times, np.arange(len(self.levels)), self.levels)
+        return found
+
+    def time(self, levels: Array) -> Array:
+        """Linear in log level between two entries; the ends beyond."""
+        at = np.log(np.maximum(levels, 1e-10))
+        found: Array = np.interp(at, self._log, np.arange(len(self.levels)))
+        return found
+
+
+def spaced(n: int, steps: int, spacing: str, offset: int, *, ended: bool) -> Array:
+    """Times of n calls, falling, of a table with so many steps (arXiv 2305.08891, table 2).
+
+    ended: whether the last of n + 1 nodes is left out, being where the run ends.
+    """
+    nodes = n + 1 if ended else n
+    if spacing == "linspace":
+        times = np.linspace(0, steps - 1, nodes)[::-1]
+        if not ended:
+            return np.array(times)
+        # whole times, unless there are more nodes than entries
+        return np.array((times.round() if nodes <= steps else times)[:-1])
+    if spacing == "leading":
+        return np.array((np.arange(nodes) * (steps // nodes))[::-1][:n] + float(offset))
+    if spacing == "trailing":
+        return np.array(np.arange(steps, 0, -steps / n).round()[:n] - 1.0)
+    raise InputError(
+        f"timestep_spacing is one of {', '.join(map(repr, SPACINGS))}, not {spacing!r}"
+    )
+
+
+def spread(kind: str, n: int, low: float, high: float, sigma_data: float = 0.5) -> Array:
+    """N levels from high to low of a named grid; "beta" is Beta(0.6, 0.6) (arXiv 2407.12173)."""
+    if kind != "beta" and kind not in grid.GRIDS:
+        known = ", ".join(map(repr, (*grid.GRIDS, "beta")))
+        raise InputError(f"a grid of levels is one of {known}, not {kind!r}")
+    if n == 1 or low == high:
+        return np.full(n, high)
+    if kind == "beta":
+        from scipy import stats
+
+        return np.array(low + stats.beta.ppf(np.linspace(1, 0, n), 0.6, 0.6) * (high - low))
+    if kind == "mix":
+        return grid.mix(n - 1, low, high, sigma_data=sigma_data).numpy()
+    return grid.GRIDS[kind](n - 1, low, high).numpy()
+
+
+def chosen(karras: bool, exponential: bool, beta: bool, lu: bool = False) -> str | None:
+    """Which grid diffusers' flags ask for."""
+    flags = {"karras": karras, "exponential": exponential, "beta": beta}
+    set_ones = [name for name, on in flags.items() if on]
+    if len(set_ones) > 1:
+        words = " and ".join(f"use_{name}_sigmas" for name in set_ones)
+        raise InputError(f"{words} exclude each other: set one of them")
+    if lu and not karras:
+        return "log_snr"
+    return set_ones[0] if set_ones else None
