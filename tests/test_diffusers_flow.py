@@ -16,8 +16,8 @@ from stiffguide.adapters.diffusers import (
     StiffguideFlowMatchHeunScheduler,
     StiffguideMultistepScheduler,
 )
-from stiffguide.adapters.diffusers.form import PURE_NOISE
 from stiffguide.adapters.diffusion import sample
+from stiffguide.adapters.diffusion.flow_start import to_level
 from stiffguide.errors import InputError
 
 FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
@@ -101,7 +101,7 @@ def test_emg_is_sample_in_the_noise_level(n, shift):
     ours.set_timesteps(n)
     shares = ours.sigmas.tolist()
     assert shares[0] == 1.0
-    levels = [s / (1 - s) if s < 1 else PURE_NOISE for s in shares]
+    levels = [to_level(s) for s in shares]
     told = dict(zip(levels, zip(shares, ours.timesteps, strict=False), strict=False))
 
     def denoise(x, level):

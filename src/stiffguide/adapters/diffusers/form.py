@@ -10,7 +10,7 @@ A pipeline's x is alpha x0 + sigma eps. Samplers integrate dX/dL = (X - D)/L in 
 The last is no change of variables: with D = x - s v the flow's own equation dx/ds = v *is*
 dx/ds = (x - D)/s. A sampler run on it works in s, as flow-matching schedulers do, and s = 1 is a
 level like any other. In "flow" it works in the noise level, where EMG's formulas hold; L is
-infinite at s = 1, and a level beyond every scale that a sampler looks for stands in for it.
+infinite at s = 1, for which `flow_start` has a level that stands in.
 """
 
 from __future__ import annotations
@@ -22,12 +22,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from stiffguide.adapters.diffusion.flow_start import to_level
 from stiffguide.adapters.diffusion.prediction import PREDICTIONS, Path
 from stiffguide.errors import InputError
-
-# Of pure noise: x0 counts 2^-40 in it, less than the rounding of a product in float32 by far, and
-# the squares of it are still harmless.
-PURE_NOISE = 2.0**40
 
 NAMES = {  # of diffusers, in the words of this package
     "epsilon": "epsilon",
@@ -65,7 +62,7 @@ class Form:
         """The sampler's levels of what a scheduler calls sigmas."""
         if self.kind != "flow":
             return list(sigmas)
-        return [s / (1 - s) if s < 1 else PURE_NOISE for s in sigmas]
+        return [to_level(s) for s in sigmas]
 
     def sigma(self, level: float) -> float:
         """What a scheduler calls sigma of a sampler's level."""
