@@ -436,3 +436,19 @@ def test_without_diffusers_the_extra_is_named():
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: ")
     assert "pip install 'stiffguide[diffusers]'" in last
+
+
+PRECONDITIONED = (
+    "EDMEulerScheduler",
+    "EDMDPMSolverMultistepScheduler",
+    "CosineDPMSolverMultistepScheduler",
+    "CMStochasticIterativeScheduler",
+)
+
+
+@pytest.mark.parametrize("name", PRECONDITIONED)
+@pytest.mark.parametrize("ours", ALL, ids=lambda ours: ours.__name__)
+def test_a_model_with_another_scaling_is_refused(ours, name):
+    theirs = getattr(diffusers, name)()
+    with pytest.raises(InputError, match="EDM's preconditioning"):
+        ours.from_config(theirs.config)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from stiffguide.adapters.diffusers.course import Call, Course, euler, refuse_part_of_a_step
 from stiffguide.adapters.diffusers.form import Conversion, Form
-from stiffguide.adapters.diffusers.origin import Words, sorted_out
+from stiffguide.adapters.diffusers.origin import Words, refuse_preconditioned, sorted_out
 from stiffguide.adapters.diffusion.heun import Heun
 from stiffguide.adapters.diffusion.sampler import Sampler
 from stiffguide.errors import InputError, UnsupportedError
@@ -56,6 +56,7 @@ class Driven(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # both name a 
         """
         if not isinstance(config, Mapping):
             return super().from_config(config, return_unused_kwargs, **kwargs)
+        refuse_preconditioned(config)
         words, others = sorted_out(cls._understood(config, kwargs), init_keys(cls))
         made: Any = super().from_config(words, return_unused_kwargs, **kwargs)
         # as diffusers does between its own: the way back finds them again

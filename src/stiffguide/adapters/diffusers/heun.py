@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers.configuration_utils import register_to_config
-from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from numpy.typing import NDArray
 from torch import Tensor
 
 from stiffguide.adapters.diffusers.course import two_a_step
 from stiffguide.adapters.diffusers.driven import Driven, whole
 from stiffguide.adapters.diffusers.form import Form
-from stiffguide.adapters.diffusers.origin import Words, refuse_flow
+from stiffguide.adapters.diffusers.origin import ALIKE, Words, refuse_flow
 from stiffguide.adapters.diffusers.output import StepOutput
 from stiffguide.adapters.diffusers.rule import guided_heun
 from stiffguide.adapters.diffusers.shift import numbers
@@ -36,7 +35,7 @@ class StiffguideHeunScheduler(Driven):
     """
 
     __module__ = "stiffguide.adapters.diffusers"  # what a saved pipeline imports
-    _compatibles = [e.name for e in KarrasDiffusionSchedulers]  # noqa: RUF012
+    _compatibles = ALIKE
     order = 2
 
     @register_to_config  # type: ignore[untyped-decorator]

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers.configuration_utils import register_to_config
-from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from numpy.typing import NDArray
 from torch import Tensor
 
 from stiffguide.adapters.diffusers.course import one_a_step, rehearsed
 from stiffguide.adapters.diffusers.driven import Driven
 from stiffguide.adapters.diffusers.form import Form
-from stiffguide.adapters.diffusers.origin import Words, as_flow_prediction
+from stiffguide.adapters.diffusers.origin import ALIKE, Words, as_flow_prediction
 from stiffguide.adapters.diffusers.output import StepOutput
 from stiffguide.adapters.diffusers.shift import Shift
 from stiffguide.adapters.diffusers.table import Betas, Table, chosen
@@ -41,7 +40,7 @@ class StiffguideMultistepScheduler(Driven):
     """
 
     __module__ = "stiffguide.adapters.diffusers"  # what a saved pipeline imports
-    _compatibles = [e.name for e in KarrasDiffusionSchedulers]  # noqa: RUF012
+    _compatibles = ALIKE
     order = 1
 
     @register_to_config  # type: ignore[untyped-decorator]

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
+
 from stiffguide.errors import InputError
 
 Words = Mapping[str, Any]
+
+# the schedulers of models with betas; EDM's is on diffusers' list, and its models are others
+ALIKE = [e.name for e in KarrasDiffusionSchedulers if not e.name.startswith("EDM")]
 
 # what only schedulers of this package have: diffusers knows no other class to expect them from
 OWN = {"guidance", "guidance_order", "w_stiff", "w_con", "sigma_grid", "sigma_data", "points"}
@@ -39,6 +44,15 @@ def is_flow(config: Words, given: Words) -> bool:
         flow = words.get("prediction_type") == "flow_prediction"
         return flow or bool(words.get("use_flow_sigmas"))
     return "shift" in words or str(words.get("_class_name", "")).startswith("FlowMatch")
+
+
+def refuse_preconditioned(config: Words) -> None:
+    """Raise InputError for a model that is given its input in the scaling of EDM."""
+    if "sigma_schedule" in config or {"sigma_data", "rho", "s_noise"} <= set(config):
+        raise InputError(
+            "this configuration is of a model with EDM's preconditioning, which these schedulers "
+            "do not apply: call adapters.diffusion.sample with its denoiser"
+        )
 
 
 def refuse_flow(config: Words, given: Words, instead: str) -> None:
