@@ -57,9 +57,12 @@ format: $(VENV)/test.stamp  ## let ruff rewrite what it can
 	$(PY) -m ruff format .
 
 bench: $(VENV)/bench.stamp  ## ratios against other solvers, side by side
-	$(PY) benchmarks/stiff.py --out $(OUT)/stiff_benchmark.md
+	STIFFGUIDE_CACHE=$$(mktemp -d) $(PY) benchmarks/stiff.py --out $(OUT)/stiff_benchmark.md
+	$(PY) benchmarks/nonstiff.py --out $(OUT)/nonstiff_benchmark.md
+	$(PY) benchmarks/batch.py --out $(OUT)/batch_benchmark.md
 	$(PY) benchmarks/overhead.py
 	$(PY) benchmarks/guidance.py --out $(OUT)/guidance_benchmark.md
+	$(PY) benchmarks/diffusers_schedulers.py
 
 docs: $(VENV)/docs.stamp  ## the manual, in docs/_build/html
 	$(PY) -m sphinx -W --keep-going docs docs/_build/html

@@ -19,6 +19,7 @@ from stiffguide.kernels.traced import Traced
 FEW = 4  # up to so many rows, one lane at a time is faster than many lanes that idle
 PATIENCE = 0.05  # seconds between two looks for an interrupt
 SHARE = 64  # rows that make another thread worth starting
+ALONE = 256  # up to so many rows, one thread is the calling one
 
 Flags = ctypes.c_int64 * 2  # the next row, and whether to stop
 
@@ -121,7 +122,7 @@ def _work(run: Callable[[], int], rows: int, flags: ctypes.Array[ctypes.c_int64]
     """
     results: list[int] = []
     workers = min(torch.get_num_threads(), rows // SHARE)
-    if workers < 1:
+    if workers < 1 or (workers == 1 and rows <= ALONE):
         results.append(run())
     else:
         threads = [threading.Thread(target=lambda: results.append(run())) for _ in range(workers)]
