@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import stiffguide
-from stiffguide import methods, problems
-from stiffguide.kernels import coefficients, emit_cuda, trace
-from stiffguide.layout import Layout
 
 D = torch.float64
 SIZE = 8  # random fields to a kernel: the components of one system
 COMPILER = shutil.which("g++") or shutil.which("clang++")
-NVCC = shutil.which("nvcc")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
 
 UNARY = {
@@ -147,20 +141,3 @@ def test_two_hundred_random_fields(method: str, examples: int) -> None:
         agree(system, method)
 
     check()
-
-
-def cuda_source(name: str, method: str) -> str:
-    p = problems.get(name)
-    y0 = p.y0.reshape(1, -1)
-    traced = trace.field(p.f, (), Layout(p.y0, batched=False), torch.zeros(1, dtype=D), y0)
-    return emit_cuda.source(traced, coefficients.of(methods.get(method)))
-
-
-@pytest.mark.skipif(NVCC is None, reason="needs nvcc")
-@pytest.mark.parametrize("method", ["rodas5p", "tsit5", "kvaerno3", "dop853"])
-def test_cuda_compiles(method: str, tmp_path: Path) -> None:
-    source = tmp_path / "kernel.cu"
-    source.write_text(cuda_source("robertson", method))
-    command = [str(NVCC), "-ptx", "-std=c++17", "--fmad=false", "-o", str(tmp_path / "k.ptx")]
-    done = subprocess.run([*command, str(source)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -74,12 +75,12 @@ def solve(r: Request, backend: str) -> Solved | None:
             LOG.info("eager, because a kernel is not built yet and costs more than this solve")
             return None
         kernel.prepare(r.y0.device, wide=wide)
+        return _run(kernel, r)
     except UnsupportedError as error:
         if backend == "kernel":
             raise
         LOG.info("eager, because %s", error)
         return None
-    return _run(kernel, r)
 
 
 def prepare(
@@ -102,6 +103,8 @@ def prepare(
     known = _KERNELS.get(key)
     if known is None or (known.method is not numbers and known.method != numbers):
         known = _KERNELS[key] = Kernel(traced, numbers)
+    elif known.traced is not traced:  # one graph, other captured tensors: they share libraries
+        known = _KERNELS[key] = replace(known, traced=traced)
     return known
 
 
@@ -122,7 +125,10 @@ def _refuse(r: Request) -> None:
     elif not r.y0.dtype.is_floating_point:
         reason = f"it computes in real numbers and y0 is {r.y0.dtype}"
     elif not device.supported(r.y0.device):
-        reason = f"it runs on CPUs and on GPUs of NVIDIA, and y0 is on {r.y0.device}"
+        reason = (
+            f"y0 is on {r.y0.device}, and it runs on CPUs, and on GPUs of NVIDIA with a torch that "
+            "can compile for them (torch.cuda._compile_kernel)"
+        )
     elif p.stops.shape[1] > 1:
         reason = "it knows no `tstops`"
     elif not isinstance(p.controller, PID):

@@ -9,7 +9,7 @@ from stiffguide.continuous import continuous_extension
 from stiffguide.contracts import Method
 from stiffguide.errors import UnsupportedError
 from stiffguide.exact import floats
-from stiffguide.methods.esdirk import PREDICTOR_NODES, Esdirk
+from stiffguide.methods.esdirk import Esdirk, predictor
 from stiffguide.methods.explicit_rk import ExplicitRK
 from stiffguide.methods.rosenbrock import Rosenbrock
 from stiffguide.stability import is_a_stable
@@ -160,22 +160,7 @@ def _esdirk(tableau: Tableau, error_order: int) -> Coefficients:
         gamma=float(tableau.gamma),
         f_at=tableau.stages - 1 if tableau.fsal else None,
         accurate=tableau.stiffly_accurate,
-        guesses=tuple(_guess(floats(tableau.c), i) for i in range(tableau.stages)),
+        guesses=tuple(predictor(floats(tableau.c), i) for i in range(tableau.stages)),
         implicit=tuple(tableau.a[i][i] != 0 for i in range(tableau.stages)),
         filtered=hat is not None and not is_a_stable(tableau, hat),
     )
-
-
-def _guess(c: Row, i: int) -> Row:
-    """Weights of f0, k_0, ..., k_{i-1} that extrapolate k to node c_i through the nearest nodes."""
-    place: dict[float, int] = {0.0: 0}
-    place.update({c[j]: j + 1 for j in range(i) if c[j] != 0})
-    near = sorted(place, key=lambda node: abs(node - c[i]))[:PREDICTOR_NODES]
-    weights = [0.0] * (i + 1)
-    for node in near:
-        product = 1.0
-        for other in near:
-            if other != node:
-                product *= (c[i] - other) / (node - other)
-        weights[place[node]] = product
-    return tuple(weights)

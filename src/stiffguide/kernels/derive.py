@@ -16,7 +16,7 @@ from stiffguide.kernels.refusal import UntraceableError
 from stiffguide.kernels.scalars import Scalar
 
 TIME = -1  # the place of t among the directions 0, 1, ... of y
-LARGEST_DERIVED = 1_000_000  # nodes
+LARGEST_DERIVED = 50_000  # nodes; a compiler takes half a minute for so many
 
 Tangent = dict[int, int]  # direction -> node
 Factor = Callable[..., Scalar]  # (value, arguments...) -> derivative by one argument
@@ -56,7 +56,10 @@ def derivatives(
     for number in graph.needed(outputs):
         tangents[number] = _tangent(graph, number, tangents)
         if len(graph.nodes) > LARGEST_DERIVED:
-            raise UntraceableError("the Jacobian of f takes too many scalar operations")
+            raise UntraceableError(
+                f"kernel: the Jacobian of f takes more than {LARGEST_DERIVED} scalar operations, "
+                "too many to compile: use backend='eager', or a method that needs no Jacobian"
+            )
     found = [(i, j, node) for i, n in enumerate(outputs) for j, node in tangents[n].items()]
     kept = sorted((i, j, node) for i, j, node in found if graph.constant(node) != 0)
     jac = {(i, j): node for i, j, node in kept if j != TIME}

@@ -15,12 +15,13 @@ from stiffguide.kernels import steps
 from stiffguide.kernels.coefficients import Coefficients
 from stiffguide.kernels.elimination import Elimination, plan
 from stiffguide.kernels.expressions import Printer, literal
-from stiffguide.kernels.graph import Node, digest
+from stiffguide.kernels.graph import Graph, Node, digest
 from stiffguide.kernels.traced import Traced
 
 INLINE_NODES = 120  # a field up to this size is inlined at every stage
 UNROLLED_PRODUCTS = 150  # an elimination up to this size is written out
-CHUNK = 400  # statements to a function, because compile time grows faster than the function
+LONGEST = 400  # statements that stay one function; more become functions of CHUNK each,
+CHUNK = 100  # because compile time grows faster than a function
 GROWTH = 1e3  # entries of a row may grow this much before its lane is factorised with pivoting
 
 # small vectors live in registers, large ones in the memory of the lanes
@@ -49,10 +50,11 @@ def source(traced: Traced, method: Coefficients, entry: str = "threads.h") -> st
     elimination = plan(traced.features, traced.derived.jac if implicit else ())
     parts = [
         f"#define N {traced.features}",
+        f"#define OPERATIONS {len((traced.derived.graph if implicit else traced.plain).nodes)}",
         native("lanes.h"),
         *_constants(traced, method, elimination),
         native("state.h"),
-        *_field(traced),
+        *_field(traced, implicit=implicit),
     ]
     if implicit:
         parts += [
@@ -133,15 +135,12 @@ def _leaf(node: Node) -> str:
     return "t" if node.op == "t" else f"{node.op}[{node.index}]"
 
 
-def _function(
-    traced: Traced, name: str, results: str, roots: Sequence[tuple[str, int]]
-) -> list[str]:
+def _function(graph: Graph, name: str, results: str, roots: Sequence[tuple[str, int]]) -> list[str]:
     """A function of (t, y, p) that stores the values of some nodes where `roots` say."""
-    graph = traced.derived.graph
     needed = graph.needed([number for _, number in roots])
     head = f"void {name}(V t, const V* __restrict__ y, const V* __restrict__ p, {results})"
-    if len(needed) > CHUNK:
-        return _chunks(traced, needed, name, head, results, roots)
+    if len(needed) > LONGEST:
+        return _chunks(graph, needed, name, head, results, roots)
     printer = Printer(graph, _leaf)
     lines = printer.lines(needed)
     lines += [f"{place} = {printer.value(number)};" for place, number in roots]
@@ -150,7 +149,7 @@ def _function(
 
 
 def _chunks(
-    traced: Traced,
+    graph: Graph,
     needed: Sequence[int],
     name: str,
     head: str,
@@ -158,7 +157,6 @@ def _chunks(
     roots: Sequence[tuple[str, int]],
 ) -> list[str]:
     """The same as several functions that hand values on through an array."""
-    graph = traced.derived.graph
     pieces = [needed[i : i + CHUNK] for i in range(0, len(needed), CHUNK)]
     home = {number: i for i, piece in enumerate(pieces) for number in piece}
     operations = {n for n in needed if graph.nodes[n].args}
@@ -173,8 +171,7 @@ def _chunks(
         body = []
         for number in sorted({a for n in piece for a in graph.nodes[n].args} - set(piece)):
             if number in place:
-                body.append(f"V v{number} = {place[number]};")
-                printer.names[number] = f"v{number}"
+                body.append(printer.given(number, place[number]))
             else:
                 printer.line(number)
         body += printer.lines(piece)
@@ -190,9 +187,11 @@ def _chunks(
     return [*text, f"CALLED {head} {{", f"V x[{len(crossing) + 1}];", *calls, "}"]
 
 
-def _field(traced: Traced) -> list[str]:
-    roots = [(f"f[{i}]", number) for i, number in enumerate(traced.derived.outputs)]
-    return _function(traced, "field", "V* __restrict__ f", roots)
+def _field(traced: Traced, *, implicit: bool) -> list[str]:
+    # with a Jacobian beside it, from the graph of both: they share what they have in common
+    graph, outputs = traced.derived[:2] if implicit else (traced.plain, traced.values)
+    roots = [(f"f[{i}]", number) for i, number in enumerate(outputs)]
+    return _function(graph, "field", "V* __restrict__ f", roots)
 
 
 def _jacobian(traced: Traced, *, slopes: bool) -> list[str]:
@@ -201,7 +200,7 @@ def _jacobian(traced: Traced, *, slopes: bool) -> list[str]:
     by_t = [(f"slope[{i}]", number) for i, number in traced.derived.dfdt.items() if slopes]
     missing = [f"slope[{i}] = 0.0;" for i in range(traced.features) if i not in traced.derived.dfdt]
     lines = _function(
-        traced, "jacobian", "V* __restrict__ jac, V* __restrict__ slope", roots + by_t
+        traced.derived.graph, "jacobian", "V* __restrict__ jac, V* __restrict__ slope", roots + by_t
     )
     rows = [place[0] for place in _places(traced)]
     columns = [place[1] for place in _places(traced)]

@@ -12,32 +12,22 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_map, tree_map_only
 
 from stiffguide.kernels import pointwise
 from stiffguide.kernels.graph import Graph
-from stiffguide.kernels.lookup import LOOKUPS, index_of, look_up
+from stiffguide.kernels.kinds import ABOUT, CASTS, CREATIONS, LITERALS, READS
+from stiffguide.kernels.lookup import LOOKUPS, axis_of, indices_of, look_up, merged
 from stiffguide.kernels.movement import FILLS, INDICES, MOVES, VIEWS, move
+from stiffguide.kernels.parts import PARTS, QUIET
 from stiffguide.kernels.refusal import UntraceableError
 from stiffguide.kernels.rules import RULES
 from stiffguide.kernels.scalars import Scalar, array
 from stiffguide.kernels.schema import arguments, functional, replaced, tensors, written
 from stiffguide.kernels.sources import Sources, constants
 
-LARGEST_GRAPH = 200_000  # nodes
+LARGEST_GRAPH = 80_000  # nodes; a compiler takes half a minute for so many
 UNKNOWN = -1  # the number of an entry that has no scalar form
-LITERALS = frozenset({"lift", "lift_fresh", "lift_fresh_copy"})  # of a new torch.tensor(...)
-READS = frozenset({"_local_scalar_dense", "item", "is_nonzero", "equal", "allclose"})
-ABOUT = frozenset({"is_same_size", "_has_same_storage_numel", "_is_zerotensor", "_version"})
-CREATIONS = frozenset(
-    {
-        "zeros", "ones", "full", "arange", "linspace", "logspace", "eye", "empty", "empty_strided",
-        "scalar_tensor", "zeros_like", "ones_like", "full_like", "empty_like", "new_zeros",
-        "new_ones", "new_full", "new_empty", "new_empty_strided", "tril_indices", "triu_indices",
-        "_linalg_check_errors",
-    }
-)  # fmt: skip
-CASTS = {"copy": "src", "_to_copy": "self", "convert_element_type": "a"}
 
 
 class Interpreter(TorchDispatchMode):
@@ -54,6 +44,8 @@ class Interpreter(TorchDispatchMode):
         self._foreign: set[int] = set()  # storages that f must not write to
         self.rounded = ""  # an operation in less precision than the state's
         self.compiled = False  # f called torch's compiler
+        self.refused: UntraceableError | None = None
+        self._whole: Any = None  # the operation that is being taken apart
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -80,23 +72,28 @@ class Interpreter(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Carry out one operation, twice."""
-        kwargs = kwargs or {}
+        try:
+            return self._carried_out(func, args, kwargs or {})
+        except UntraceableError as error:
+            self.refused = self.refused or error
+            raise
+
+    def _carried_out(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not isinstance(func, torch._ops.OpOverload):
-            self.compiled = True
-            raise UntraceableError(f"f uses torch's operator {func}, which takes functions")
+            return self._higher(func, args)
         name = func._schema.name.split("::")[1]
-        if torch.Tag.nondeterministic_seeded in func.tags:
+        if torch.Tag.nondeterministic_seeded in func.tags and name not in QUIET:
             raise UntraceableError(f"f draws random numbers ({func})")
         if name in LITERALS:
             return self._created(func(*args, **kwargs))
-        known = all(self._known(self.numbers(x)) for x in tensors((args, kwargs)))
+        known = self._all_known(tensors((args, kwargs)))
         given = arguments(func, args, kwargs)
         targets = written(func, given)
         self._refuse(func, name, known, targets)
         base = functional(name) if targets else name
         if base in ("index_put", "_index_put_impl") and given["accumulate"]:
             base = "index_put_add"
-        if base in LOOKUPS and not self._known(self.numbers(index_of(given)[0])):
+        if base in LOOKUPS and not self._all_known(indices_of(given)):
             return self._looked_up(func, base, given)
         if base in MOVES:
             return self._moved(func, base, args, kwargs)
@@ -109,9 +106,31 @@ class Interpreter(TorchDispatchMode):
             return out
         return self._decomposed(func, base, args, kwargs, targets)
 
-    def _known(self, numbers: Tensor) -> bool:
+    def varying(self) -> frozenset[int]:
+        """The ids of tensors that hold values of t or y, or computed from them."""
+        moving: list[bool] = []
+        for node in self._graph.nodes:
+            moving.append(node.op in ("t", "y") or any(moving[a] for a in node.args))
+        return frozenset(
+            key
+            for key, (_, numbers) in self._numbers.items()
+            if any(n < 0 or moving[n] for n in numbers.flatten().tolist())
+        )
+
+    def _all_known(self, inputs: list[Tensor]) -> bool:
         nodes = self._graph.nodes
-        return all(n >= 0 and nodes[n].op == "const" for n in numbers.flatten().tolist())
+        numbers = [n for x in inputs for n in self.numbers(x).flatten().tolist()]
+        return all(n >= 0 and nodes[n].op == "const" for n in numbers)
+
+    def _higher(self, func: Any, args: tuple[Any, ...]) -> Any:
+        """An operator that takes functions: of a conditional, both ways are followed."""
+        self.compiled = True
+        if func.name() != "cond":
+            raise UntraceableError(f"f uses torch's operator {func}, which takes functions")
+        condition, if_true, if_false, operands = args
+        with self:
+            ways = if_true(*operands), if_false(*operands)
+            return tree_map(lambda a, b: torch.where(condition, a, b), *ways)
 
     def _refuse(self, func: Any, name: str, known: bool, targets: list[Tensor]) -> None:
         if name in READS and not known:
@@ -124,7 +143,7 @@ class Interpreter(TorchDispatchMode):
         if len(targets) > 1:
             raise UntraceableError(f"f uses {func}, which changes several tensors in place")
         if len(self._graph.nodes) > LARGEST_GRAPH:
-            raise UntraceableError(f"f takes more than {LARGEST_GRAPH} scalar operations")
+            raise UntraceableError(f"f takes over {LARGEST_GRAPH} scalar operations, too many")
 
     def _created(self, out: Any, *, unset: bool = False) -> Any:
         for tensor in tensors(out):
@@ -152,7 +171,7 @@ class Interpreter(TorchDispatchMode):
     def _moved(self, func: Any, base: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         def number(name: str, value: Any) -> Any:
             if name in INDICES:
-                if not all(self._known(self.numbers(x)) for x in tensors(value)):
+                if not self._all_known(tensors(value)):
                     raise UntraceableError(f"f computes an index from y or t ({func})")
                 return tree_map_only(Tensor, Tensor.cpu, value)
             if name in FILLS and isinstance(value, (int, float)):
@@ -172,7 +191,11 @@ class Interpreter(TorchDispatchMode):
         return out
 
     def _looked_up(self, func: Any, base: str, given: dict[str, Any]) -> Tensor:
-        index, axis = index_of(given)
+        if len(indices_of(given)) > 1:
+            with self:
+                read_at: Tensor = func(*merged(given))
+            return read_at
+        (index,), axis = indices_of(given), axis_of(given)
         if index.dtype == torch.bool:
             raise UntraceableError(
                 "f selects entries by a computed mask, so that their number is not known "
@@ -258,14 +281,16 @@ class Interpreter(TorchDispatchMode):
     ) -> Any:
         from torch._decomp import decomposition_table  # late: most fields never need it
 
-        rule = decomposition_table.get(func)
+        rule = PARTS.get(base) or decomposition_table.get(func)
+        outer, self._whole = self._whole, self._whole or func
         with self:
             out = rule(*args, **kwargs) if rule else func.decompose(*args, **kwargs)
             if out is NotImplemented and targets and hasattr(torch.ops.aten, base):
                 value = getattr(torch.ops.aten, base)(*args, **kwargs)
                 return targets[0].copy_(value)
         if out is NotImplemented:
-            raise UntraceableError(f"f uses {func}, which has no scalar rule")
+            raise UntraceableError(f"f uses {self._whole}, which has no scalar rule")
+        self._whole = outer
         return out
 
 

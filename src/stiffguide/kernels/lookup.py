@@ -21,14 +21,33 @@ LONGEST = 256  # entries of the axis that is looked up
 Shape = tuple[int, ...]
 
 
-def index_of(given: dict[str, Any]) -> tuple[Tensor, int | None]:
-    """The index of a lookup and its axis (None: the flattened tensor)."""
+def indices_of(given: dict[str, Any]) -> list[Tensor]:
+    """The indices of a lookup."""
     if "indices" not in given:
-        return given["index"], given.get("dim")
-    places = [k for k, index in enumerate(given["indices"]) if index is not None]
-    if len(places) != 1:
-        raise UntraceableError("f computes several indices at once from y or t")
-    return given["indices"][places[0]], places[0]
+        return [given["index"]]
+    return [index for index in given["indices"] if index is not None]
+
+
+def axis_of(given: dict[str, Any]) -> int | None:
+    """The axis that the one index of a lookup reads (None: the flattened tensor)."""
+    if "indices" not in given:
+        return given.get("dim")
+    return next(k for k, index in enumerate(given["indices"]) if index is not None)
+
+
+def merged(given: dict[str, Any]) -> tuple[Tensor, list[Tensor | None]]:
+    """Source and indices where several neighbouring indices are one, into their flattened axes."""
+    source, indices = given["self"], given["indices"]
+    places = [k for k, index in enumerate(indices) if index is not None]
+    if places[-1] - places[0] != len(places) - 1 or any(
+        indices[k].dtype == torch.bool for k in places
+    ):
+        raise UntraceableError("f computes several indices at once, with others between them")
+    place: Any = 0
+    for k in places:
+        index, n = indices[k], source.shape[k]
+        place = place * n + torch.where(index < 0, index + n, index)
+    return source.flatten(places[0], places[-1]), [*indices[: places[0]], place]
 
 
 def look_up(

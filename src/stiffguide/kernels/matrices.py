@@ -1,8 +1,7 @@
-"""Products of matrices, convolutions and small linear systems over arrays of node numbers."""
+"""Products of matrices and small linear systems over arrays of node numbers."""
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import torch
@@ -20,46 +19,20 @@ def matmul(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
     left, right = a.tolist(), b.mT.tolist()
     pages: list[Any]
     if a.ndim == 3:
-        pages = [_matmul(graph, m, n) for m, n in zip(left, right, strict=True)]
+        pages = [products(graph, m, n) for m, n in zip(left, right, strict=True)]
     else:
-        pages = _matmul(graph, left, right)
+        pages = products(graph, left, right)
     shape = (*a.shape[:-1], b.shape[-1])
     return array(pages, shape)
 
 
-def _matmul(graph: Graph, rows: Numbers, columns: Numbers) -> Numbers:
+def products(graph: Graph, rows: Numbers, columns: Numbers) -> Numbers:
+    """The sum of products of every row with every column."""
     add = graph.add
     return [
         [sum_of(graph, [add("mul", x, y) for x, y in zip(r, c, strict=True)]) for c in columns]
         for r in rows
     ]
-
-
-def convolution(graph: Graph, a: dict[str, Any]) -> Tensor:
-    """Cross-correlation of (N, C, ...) with weights (O, C / groups, ...), with its bias."""
-    x, weight, groups = a["input"], a["weight"], a["groups"]
-    sizes = weight.shape[2:]
-    padding = [p for p in reversed(a["padding"]) for _ in (0, 1)]
-    x = torch.nn.functional.pad(x, padding)  # node 0 is the constant 0
-    for axis, (size, stride, gap) in enumerate(
-        zip(sizes, a["stride"], a["dilation"], strict=True), start=2
-    ):
-        x = x.unfold(axis, (size - 1) * gap + 1, stride)[..., ::gap]
-    batch, channels, space = x.shape[0], x.shape[1], x.shape[2 : 2 + len(sizes)]
-    x = x.reshape(batch, groups, channels // groups, prod(space), prod(sizes))
-    windows = x.permute(0, 1, 3, 2, 4).flatten(-2).tolist()
-    kernels = weight.reshape(groups, weight.shape[0] // groups, -1).tolist()
-    pages = [[_matmul(graph, w, k) for w, k in zip(page, kernels, strict=True)] for page in windows]
-    made = array(pages, (batch, groups, prod(space), -1))
-    out = made.mT.reshape(batch, -1, *space)
-    if a["bias"] is None:
-        return out
-    offset = a["bias"].reshape(-1, *(1 for _ in space)).expand_as(out)
-    sums = [
-        graph.add("add", n, b)
-        for n, b in zip(out.flatten().tolist(), offset.flatten().tolist(), strict=True)
-    ]
-    return array(sums, out.shape)
 
 
 def _eliminate(rows: Rows) -> Scalar:

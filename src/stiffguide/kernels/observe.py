@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -43,10 +44,21 @@ class Observation(NamedTuple):
     sources: Sources
     value: Tensor  # (F,), of f itself
     rounded: str  # an operation in less precision than the state's
+    watch: Interpreter
 
 
 def observe(s: Setting, t: Tensor, y: Tensor) -> Observation:
     """Run the field at t (1,) and y (1, F)."""
+    compiler = "torch._dynamo" in sys.modules
+    try:
+        return _observe(s, t, y)
+    except Exception:
+        if compiler or "torch._dynamo" not in sys.modules:
+            raise
+        return _observe(s, t, y)  # f has called torch's compiler, which can be held back now
+
+
+def _observe(s: Setting, t: Tensor, y: Tensor) -> Observation:
     graph = Graph()
     graph.const(0.0)  # node 0: movements fill with it
     sources = Sources(graph, len(s.leaves))
@@ -59,16 +71,26 @@ def observe(s: Setting, t: Tensor, y: Tensor) -> Observation:
     values = [_argument(k, s, sources, watch) for k in range(len(s.values))]
     args = tree_unflatten(values, s.tree)
     try:
-        with torch.no_grad(), watch, OneRow(s.captured_rows, sources, watch):
+        with torch.no_grad(), _uncompiled(), watch, OneRow(s.captured_rows, sources, watch):
             state = s.layout.unflatten(y, *((1,) if s.layout.batched else ()))
             value = s.layout.flatten(s.f(t, state, *args), "the value of f")
     except Exception as error:
         expected = isinstance(error, InputError) and not watch.compiled
         if not expected and "torch._dynamo" in sys.modules:
             torch._dynamo.reset()  # else torch.cond fails for good once it was watched
+        if watch.refused is not None:  # what f calls may have wrapped it
+            raise watch.refused from error
         raise
     outputs = watch.numbers(value).flatten().tolist()
-    return Observation(graph, outputs, sources, value.detach().reshape(-1), watch.rounded)
+    return Observation(graph, outputs, sources, value.detach().reshape(-1), watch.rounded, watch)
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    """Run what f has had compiled by torch as it was written."""
+    if "torch._dynamo" in sys.modules:
+        stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+        return stance
+    return nullcontext()
 
 
 def _argument(place: int, s: Setting, sources: Sources, watch: Interpreter) -> Any:
@@ -102,11 +124,10 @@ class OneRow(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Exchange the arguments, and remember the results as f's own."""
-        if func is Tensor.__getitem__ and (place := _computed_place(args[1])) is not None:
-            index = args[1] if isinstance(args[1], tuple) else (args[1],)
-            wide = (*index[:place], index[place].reshape(1), *index[place + 1 :])
+        if func is Tensor.__getitem__ and (found := _widened(args[1])) is not None:
+            index, axis = found
             with self:
-                return args[0][wide].squeeze(place)
+                return args[0][index].squeeze(axis)
         if self._rows is None:
             return func(*args, **(kwargs or {}))
         args, kwargs = tree_map_only(Tensor, self._show, (args, kwargs or {}))
@@ -126,14 +147,21 @@ class OneRow(TorchFunctionMode):
         return self._shown[id(tensor)][1]
 
 
-def _computed_place(index: Any) -> int | None:
-    """Where in a subscript, slices apart, the one integer tensor without axes stands."""
-    entries = index if isinstance(index, tuple) else (index,)
-    places = [k for k, entry in enumerate(entries) if not isinstance(entry, slice)]
-    if len(places) != 1:
+def _widened(subscript: Any) -> tuple[tuple[Any, ...], int] | None:
+    """A subscript with integer tensors of no axes as one with an axis each, and where that comes.
+
+    None where there are no such tensors, or where the axis would come elsewhere.
+    """
+    entries = subscript if isinstance(subscript, tuple) else (subscript,)
+    places = [k for k, entry in enumerate(entries) if _is_place(entry)]
+    if not places or not all(_is_place(e) or isinstance(e, (int, slice)) for e in entries):
         return None
-    entry = entries[places[0]]
+    if any(isinstance(e, slice) for e in entries[places[0] : places[-1]]):
+        return None
+    with_axes = tuple(e.reshape(1) if k in places else e for k, e in enumerate(entries))
+    return with_axes, sum(isinstance(e, slice) for e in entries[: places[0]])
+
+
+def _is_place(entry: Any) -> bool:
     integer = isinstance(entry, Tensor) and not entry.is_floating_point()
-    if not integer or entry.ndim > 0 or entry.dtype == torch.bool:
-        return None
-    return places[0]
+    return integer and entry.ndim == 0 and entry.dtype != torch.bool

@@ -25,11 +25,11 @@ def _binary(op: str) -> Formula:
     return lambda x, y: x.apply(op, y)
 
 
-def _add(x: Scalar, y: Scalar, alpha: Scalar) -> Scalar:
+def _add(x: Scalar, y: Scalar, alpha: Scalar | float = 1.0) -> Scalar:
     return x + alpha * y
 
 
-def _sub(x: Scalar, y: Scalar, alpha: Scalar) -> Scalar:
+def _sub(x: Scalar, y: Scalar, alpha: Scalar | float = 1.0) -> Scalar:
     return x - alpha * y
 
 
@@ -87,7 +87,8 @@ def _softplus(x: Scalar, beta: Scalar, threshold: Scalar) -> Scalar:
     return (z > threshold).where(x, z.apply("exp").apply("log1p") / beta)
 
 
-def _logaddexp(x: Scalar, y: Scalar) -> Scalar:
+def logaddexp(x: Scalar, y: Scalar) -> Scalar:
+    """The logarithm of exp x + exp y."""
     high = x.apply("max", y)
     return high + (-(x - y).apply("abs")).apply("exp").apply("log1p")
 
@@ -230,7 +231,7 @@ FORMULAS: dict[str, Formula] = {
     "rad2deg": lambda x: x * (180 / math.pi),
     "tanh_backward": lambda g, v: g * (1.0 - v * v),
     "sigmoid_backward": lambda g, v: g * ((1.0 - v) * v),
-    "logaddexp": _logaddexp,
+    "logaddexp": logaddexp,
     "hypot": _hypot,
     "copysign": _copysign,
     "heaviside": _heaviside,

@@ -24,7 +24,7 @@ def along(
     axes = [d % max(numbers.ndim, 1) for d in dims] if dims else list(range(numbers.ndim))
     kept = [d for d in range(numbers.ndim) if d not in axes]
     shape = [numbers.shape[d] for d in kept]
-    lists = numbers.permute(*kept, *axes).reshape(prod(shape), -1).tolist()
+    lists = numbers.permute([*kept, *axes]).reshape(prod(shape), -1).tolist()
     nothing = graph.const(empty)
     folded = [fold([Scalar(graph, n) for n in r]).number if r else nothing for r in lists]
     result = array(folded, shape)
@@ -34,16 +34,23 @@ def along(
 
 
 def running(graph: Graph, numbers: Tensor, dim: int, op: str) -> Tensor:
+    """The fold of everything up to each entry of an axis, by an operation of the graph."""
+    return accumulated(graph, numbers, dim, lambda a, b: a.apply(op, b))
+
+
+def accumulated(
+    graph: Graph, numbers: Tensor, dim: int, join: Callable[[Scalar, Scalar], Scalar]
+) -> Tensor:
     """The fold of everything up to each entry of an axis."""
     if numbers.ndim == 0 or numbers.numel() == 0:
         return numbers.clone()
     moved = numbers.movedim(dim, -1)
     rows = []
     for row in moved.reshape(-1, moved.shape[-1]).tolist():
-        partial = row[:1]
+        partial = [Scalar(graph, row[0])]
         for number in row[1:]:
-            partial.append(graph.add(op, partial[-1], number))
-        rows.append(partial)
+            partial.append(join(partial[-1], Scalar(graph, number)))
+        rows.append([x.number for x in partial])
     return array(rows, moved.shape).movedim(-1, dim)
 
 

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from stiffguide.kernels import matrices, reductions
+from stiffguide.kernels import matrices, reductions, windows
 from stiffguide.kernels.graph import Graph
 from stiffguide.kernels.lookup import place_among
 from stiffguide.kernels.movement import destinations
+from stiffguide.kernels.pointwise import logaddexp
 from stiffguide.kernels.refusal import UntraceableError
 from stiffguide.kernels.scalars import Scalar, array, total
 
@@ -59,6 +60,14 @@ def _logsumexp(g: Graph, a: Arguments) -> Tensor:
 
 def _running(op: str, g: Graph, a: Arguments) -> Tensor:
     return reductions.running(g, a["self"], a["dim"], op)
+
+
+def _running_extreme(op: str, g: Graph, a: Arguments) -> tuple[Tensor | None, ...]:
+    return _running(op, g, a), None  # the places are not known
+
+
+def _running_logsumexp(g: Graph, a: Arguments) -> Tensor:
+    return reductions.accumulated(g, a["self"], a["dim"], logaddexp)
 
 
 def _softmax(log: bool, g: Graph, a: Arguments) -> Tensor:
@@ -111,6 +120,20 @@ def _accumulate(name: str, source: str, g: Graph, a: Arguments) -> Tensor:
     return flat.reshape(kept.shape)
 
 
+def _scatter_reduce(g: Graph, a: Arguments) -> Tensor:
+    kept: Tensor = a["self"].clone(memory_format=torch.contiguous_format)
+    places = destinations("scatter_add", kept.shape, tree_map_only(Tensor, Tensor.cpu, a))
+    flat, index = kept.reshape(-1), places.flatten().tolist()
+    numbers = a["src"][tuple(slice(n) for n in places.shape)].flatten().tolist()
+    gathered: dict[int, list[Scalar]] = {}
+    for place, number in zip(index, numbers, strict=True):
+        first = [Scalar(g, int(flat[place]))] if a["include_self"] else []
+        gathered.setdefault(place, first).append(Scalar(g, number))
+    for place, values in gathered.items():
+        flat[place] = SCATTERED[a["reduce"]](values).number
+    return flat.reshape(kept.shape)
+
+
 def _small(matrix: Tensor) -> None:
     if matrix.shape[-1] > LARGEST_SYSTEM:
         raise UntraceableError(
@@ -151,9 +174,16 @@ def _determinant(g: Graph, a: Arguments) -> tuple[Tensor | None, ...]:
 def _convolution(g: Graph, a: Arguments) -> Tensor:
     if a["transposed"]:
         raise UntraceableError("f uses a transposed convolution, which a kernel cannot carry out")
-    return matrices.convolution(g, a)
+    return windows.convolution(g, a)
 
 
+SCATTERED: dict[str, reductions.Fold] = {
+    "sum": total,
+    "mean": reductions.mean,
+    "prod": reductions.product,
+    "amax": reductions.largest,
+    "amin": reductions.smallest,
+}
 RULES: dict[str, Rule] = {
     "sum": partial(_reduction, total, 0.0),
     "mean": partial(_reduction, reductions.mean, float("nan")),
@@ -170,6 +200,9 @@ RULES: dict[str, Rule] = {
     "linalg_vector_norm": _norm,
     "cumsum": partial(_running, "add"),
     "cumprod": partial(_running, "mul"),
+    "cummax": partial(_running_extreme, "max"),
+    "cummin": partial(_running_extreme, "min"),
+    "logcumsumexp": _running_logsumexp,
     "_softmax": partial(_softmax, False),
     "_log_softmax": partial(_softmax, True),
     "mm": _mm,
@@ -178,9 +211,13 @@ RULES: dict[str, Rule] = {
     "dot": _dot,
     "vdot": _dot,
     "addmm": partial(_fused, "mat1", "mat2"),
+    "_sparse_addmm": partial(_fused, "mat1", "mat2"),
     "addmv": partial(_fused, "mat", "vec"),
     "baddbmm": partial(_fused, "batch1", "batch2"),
     "convolution": _convolution,
+    "avg_pool2d": windows.average_pool,
+    "max_pool2d_with_indices": windows.largest_pool,
+    "scatter_reduce": _scatter_reduce,
     "index_add": partial(_accumulate, "index_add", "source"),
     "scatter_add": partial(_accumulate, "scatter_add", "src"),
     "index_put_add": partial(_accumulate, "index_put", "values"),

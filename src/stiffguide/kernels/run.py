@@ -19,7 +19,8 @@ from stiffguide.kernels.traced import Traced
 FEW = 4  # up to so many rows, one lane at a time is faster than many lanes that idle
 PATIENCE = 0.05  # seconds between two looks for an interrupt
 SHARE = 64  # rows that make another thread worth starting
-ALONE = 256  # up to so many rows, one thread is the calling one
+ALONE = 256  # rows, up to which one thread is the calling one, if the solve is short:
+SHORT = 10**9  # products at most, which take seconds
 
 Flags = ctypes.c_int64 * 2  # the next row, and whether to stop
 
@@ -31,7 +32,7 @@ class Kernel:
     traced: Traced
     method: Coefficients
     _libraries: dict[bool, ctypes.CDLL] = field(default_factory=dict)
-    _program: device.Program | None = None
+    _programs: dict[torch.device, device.Program] = field(default_factory=dict)
 
     def key(self, *, wide: bool) -> str:
         """The name of a library: the hash of all that it depends on."""
@@ -59,8 +60,9 @@ class Kernel:
         """Build what a solve on that device needs; raises UnsupportedError."""
         if place.type == "cpu":
             self.library(wide=wide)
-        elif self._program is None:
-            self._program = device.compile(emit_cuda.source(self.traced, self.method), place)
+        elif place not in self._programs:
+            source = emit_cuda.source(self.traced, self.method)
+            self._programs[place] = device.compile(source, place)
 
     def solve(self, task: Task) -> Ended:
         """Solve every row."""
@@ -94,14 +96,13 @@ class Kernel:
         k = self.method.error_order + 1
         if place.type != "cpu":
             self.prepare(place, wide=b > FEW)
-            assert self._program is not None
             started = torch.zeros(2, dtype=torch.int64, device=place)
-            self._program.run(call.pack(task, ended, k, started.data_ptr()), b)
+            self._programs[place].run(call.pack(task, ended, k, started.data_ptr()), b)
             return ended
         flags = Flags()
         packed = call.pack(task, ended, k, ctypes.addressof(flags))
         function = self.library(wide=b > FEW).stiffguide_solve
-        _work(lambda: function(packed), b, flags)
+        _work(lambda: function(packed), _workers(task), flags)
         if flags[1]:
             _leave(task, ended, flags[0])
         return ended
@@ -115,14 +116,21 @@ def _leave(task: Task, ended: Ended, first: int) -> None:
     ended.counts[0, rest] = int(Status.INTERRUPTED)
 
 
-def _work(run: Callable[[], int], rows: int, flags: ctypes.Array[ctypes.c_int64]) -> None:
-    """Run in as many threads as torch would use; an interrupt stops them all.
+def _workers(task: Task) -> int:
+    """How many threads, at most as many as torch would use; 0 is the calling one.
 
-    Few rows are done in the calling thread: they are over before an interrupt is of any use.
+    That one cannot be interrupted, which a short solve need not be.
     """
+    rows, features = task.y0.shape
+    workers = max(min(torch.get_num_threads(), rows // SHARE), 1)
+    short = rows * features**2 * task.max_attempts <= SHORT
+    return 0 if workers == 1 and rows <= ALONE and short else workers
+
+
+def _work(run: Callable[[], int], workers: int, flags: ctypes.Array[ctypes.c_int64]) -> None:
+    """Run in so many threads; an interrupt stops them all."""
     results: list[int] = []
-    workers = min(torch.get_num_threads(), rows // SHARE)
-    if workers < 1 or (workers == 1 and rows <= ALONE):
+    if not workers:
         results.append(run())
     else:
         threads = [threading.Thread(target=lambda: results.append(run())) for _ in range(workers)]

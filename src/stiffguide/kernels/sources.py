@@ -119,7 +119,7 @@ def content(tensor: Tensor) -> bytes:
 
 def constants(graph: Graph, tensor: Tensor) -> Tensor:
     """Node numbers of known values."""
-    if tensor._is_zerotensor():  # forward-mode autograd makes zeros that have no memory
+    if tensor._is_zerotensor() or tensor.is_meta:  # forward-mode autograd's: they have no memory
         return torch.full(tensor.shape, graph.const(0.0), device="cpu")
     values = tensor.detach().reshape(-1).tolist()
     return array([graph.const(v) for v in values], tensor.shape)

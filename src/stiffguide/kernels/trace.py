@@ -140,8 +140,14 @@ def _attempt(s: Setting, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: 
     """One reading of the arguments, traced and checked."""
     places = agreement.points(t0, y0)
     looks = [(t, y, _observe(s, t[:1], y[:1])) for t, y in itertools.islice(places, 2)]
-    first, second = looks[0][2], looks[1][2]
-    _refuse_change(first, second)
+    if not _same(looks[0][2], looks[1][2]):
+        # f may have prepared something at its first call, such as a table; then the next is alike
+        carried = _carried(looks[0][2], looks[1][2])
+        t, y = next(places)
+        looks = [looks[1], (t, y, _observe(s, t[:1], y[:1]))]
+        if carried or not _same(looks[0][2], looks[1][2]):
+            raise UntraceableError(CHANGES)
+    first = looks[0][2]
     traced = _assemble(s, layout, first)
     p = torch.atleast_2d(traced.parameter_table(args, layout.rows))
     for t, y, look in looks:
@@ -191,21 +197,29 @@ def _place(error: BaseException) -> str:
     return ""
 
 
-def _refuse_change(first: Observation, second: Observation) -> None:
-    same = (
+CHANGES = (
+    "f has another graph when it is traced again: it draws random numbers, counts its calls, keeps "
+    "values from call to call, branches on numbers, or freezes values by .numpy(), .tolist() or "
+    "torch.tensor([y[0], ...]), for which torch.stack serves"
+)
+
+
+def _same(first: Observation, second: Observation) -> bool:
+    """Whether f did the same at both points, with the same captured tensors."""
+    a, b = first.sources, second.sources
+    return (
         first.outputs == second.outputs
         and first.graph.nodes == second.graph.nodes
-        and first.sources.parameters == second.sources.parameters
+        and a.parameters == b.parameters
+        and len(a.captured) == len(b.captured)
+        and all(x is y for x, y in zip(a.captured, b.captured, strict=True))
     )
-    if not same:
-        raise UntraceableError(
-            "f has another graph when it is traced again: it draws random numbers, counts its "
-            "calls, branches on numbers, or freezes values by .numpy(), .tolist() or "
-            "torch.tensor([y[0], ...]), for which torch.stack serves"
-        )
-    tensors = zip(first.sources.captured, second.sources.captured, strict=True)
-    if any(a is not b for a, b in tensors):
-        raise UntraceableError("f makes a tensor at each call in a way that cannot be followed")
+
+
+def _carried(first: Observation, second: Observation) -> bool:
+    """Whether f kept a value of t or y, or computed from them, until its second call."""
+    varying = first.watch.varying()
+    return any(id(tensor) in varying for tensor in second.sources.captured)
 
 
 def _compare(

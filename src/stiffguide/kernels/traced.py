@@ -17,6 +17,7 @@ from stiffguide.errors import InputError
 from stiffguide.kernels.derive import Derived, derived
 from stiffguide.kernels.fingerprint import Mark, fingerprint
 from stiffguide.kernels.graph import Graph
+from stiffguide.kernels.refusal import UntraceableError
 from stiffguide.kernels.sources import Parameter, content, readable, structure
 from stiffguide.tensors import constant
 
@@ -115,10 +116,19 @@ class Traced:
         """Whether f does not depend on t."""
         return all(node.op != "t" for node in self.plain.nodes)
 
-    @cached_property
+    @property
     def derived(self) -> Derived:
         """f, J and df/dt in one graph; raises UntraceableError where that grows too large."""
-        return derived(self.plain, self.values)
+        if isinstance(self._derived, UntraceableError):
+            raise self._derived
+        return self._derived
+
+    @cached_property
+    def _derived(self) -> Derived | UntraceableError:
+        try:
+            return derived(self.plain, self.values)
+        except UntraceableError as error:  # which takes as long to find out again
+            return error
 
     def fits(self, f: Callable[..., Any], args: tuple[Any, ...], rows: int) -> bool:
         """Whether this is still f, for these arguments: no number that f was built of changed."""

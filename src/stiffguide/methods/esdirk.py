@@ -26,6 +26,21 @@ KEEP_RATE = 0.05  # a contraction slower than this costs more than a new Jacobia
 PREDICTOR_NODES = 3  # stages through which the next one is guessed: quadratic
 
 
+def predictor(c: tuple[float, ...], i: int) -> tuple[float, ...]:
+    """Weights of f0, k_0, ..., k_{i-1} that extrapolate k to node c_i (Lagrange)."""
+    nodes: dict[float, int] = {0.0: 0}  # f0 comes first
+    nodes.update({c[j]: j + 1 for j in range(i) if c[j] != 0})
+    near = sorted(nodes, key=lambda node: abs(node - c[i]))[:PREDICTOR_NODES]
+    weights = [0.0] * (i + 1)
+    for node in near:
+        product = 1.0
+        for other in near:
+            if other != node:
+                product *= (c[i] - other) / (node - other)
+        weights[nodes[node]] = product
+    return tuple(weights)
+
+
 class EsdirkState(NamedTuple):
     """What survives a step."""
 
@@ -54,24 +69,10 @@ class Esdirk:
         self._c = floats(tableau.c)
         self._b_error = None if tableau.b_error is None else floats(tableau.b_error)
         self._implicit = tuple(tableau.a[i][i] != 0 for i in range(tableau.stages))
-        self._guess = tuple(self._predictor(i) for i in range(tableau.stages))
+        self._guess = tuple(predictor(self._c, i) for i in range(tableau.stages))
 
     def __repr__(self) -> str:
         return f"Esdirk({self.name})"
-
-    def _predictor(self, i: int) -> tuple[float, ...]:
-        """Weights of f0, k_0, ..., k_{i-1} that extrapolate k to node c_i (Lagrange)."""
-        nodes: dict[float, int] = {0.0: 0}  # f0 comes first
-        nodes.update({self._c[j]: j + 1 for j in range(i) if self._c[j] != 0})
-        near = sorted(nodes, key=lambda c: abs(c - self._c[i]))[:PREDICTOR_NODES]
-        weights = [0.0] * (i + 1)
-        for c in near:
-            product = 1.0
-            for other in near:
-                if other != c:
-                    product *= (self._c[i] - other) / (c - other)
-            weights[nodes[c]] = product
-        return tuple(weights)
 
     @cached_property
     def _filter(self) -> bool:

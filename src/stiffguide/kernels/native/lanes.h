@@ -25,8 +25,9 @@ typedef long long mask_t;
 
 #if !WIDE
 #define LANES 1
-typedef double V;
+typedef double V, R;
 typedef mask_t M;
+#define RAW(x) (x)
 INLINE V sel(M m, V a, V b) { return m ? a : b; }
 INLINE bool some(M m) { return m != 0; }
 INLINE V v_abs(V x) { return __builtin_fabs(x); }
@@ -41,10 +42,11 @@ INLINE V v_abs(V x) { return __builtin_fabs(x); }
 #else
 #define NATIVE 2
 #endif
-#if N <= 6
+#define PAIRED (N <= 6 && OPERATIONS <= 1500)
+#if PAIRED
 #define LANES (2 * NATIVE)
 #define HIGH(...) , __VA_ARGS__ // the second vector
-#else // for more components there are not enough registers for two
+#else // for more there are not enough registers, and a large field takes twice as long to compile
 #define LANES NATIVE
 #define HIGH(...)
 #endif
@@ -59,6 +61,13 @@ struct V {
     __attribute__((always_inline)) V(v_t x HIGH(v_t y)) : low(x) HIGH(high(y)) {}
     __attribute__((always_inline)) V(double c) : low(c + (v_t){}) HIGH(high(c + (v_t){})) {}
 };
+#if PAIRED
+typedef V R;
+#define RAW(x) (x)
+#else
+typedef v_t R;
+#define RAW(x) ((x).low)
+#endif
 #define BINARY(op)                                                                           \
     INLINE V operator op(V a, V b) { return V(a.low op b.low HIGH(a.high op b.high)); }      \
     INLINE V operator op(V a, double b) { return V(a.low op b HIGH(a.high op b)); }          \
@@ -76,7 +85,7 @@ INLINE V sel(M m, V a, V b) {
 }
 INLINE bool some(M m) {
     m_t all = m.low;
-#if N <= 6
+#if PAIRED
     all |= m.high;
 #endif
 #if defined(__AVX512DQ__)
@@ -92,9 +101,14 @@ INLINE V v_abs(V x) { return V(magnitude(x.low) HIGH(magnitude(x.high))); }
 #define COMPARISON(name, op) \
     INLINE M name(V a, V b) { return M{a.low op b.low HIGH(a.high op b.high)}; }
 // a loop over the lanes, which the compiler turns into calls of the vector mathematics library
-// where there is one
+// where there is one; hundreds of them take long to compile where they are inlined
+#if OPERATIONS > 10000
+#define FUNCTIONS CALLED
+#else
+#define FUNCTIONS INLINE
+#endif
 #define FUNCTION(name, function)                                                 \
-    INLINE V name(V x) {                                                         \
+    FUNCTIONS V name(V x) {                                                      \
         double a[LANES] __attribute__((aligned(64)));                            \
         __builtin_memcpy(a, &x, sizeof a);                                       \
         _Pragma("omp simd") for (int l = 0; l < LANES; l++) a[l] = function(a[l]); \
@@ -102,7 +116,7 @@ INLINE V v_abs(V x) { return V(magnitude(x.low) HIGH(magnitude(x.high))); }
         return x;                                                                \
     }
 #define FUNCTION2(name, function)                                                      \
-    INLINE V name(V x, V y) {                                                          \
+    FUNCTIONS V name(V x, V y) {                                                       \
         double a[LANES] __attribute__((aligned(64))), b[LANES] __attribute__((aligned(64))); \
         __builtin_memcpy(a, &x, sizeof a);                                             \
         __builtin_memcpy(b, &y, sizeof b);                                             \
