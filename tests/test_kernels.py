@@ -353,3 +353,6 @@ def test_an_interrupt_ends_the_solve_with_what_was_reached() -> None:
     assert "interrupted" in solution.message
     untouched = solution.stats.accepted == 0
     assert bool((solution.t[untouched] == 0).all())
+    assert torch.equal(solution.y[untouched, 0], y0[untouched])
+    reached = ~untouched & (solution.status == int(Status.INTERRUPTED))
+    assert bool((solution.t[reached] > 0).all())

@@ -81,6 +81,15 @@ CALLED void finish(Lanes& s, const Call& c, int l, bool stopped) {
     c.nlu[row] = IMPLICIT ? attempts : 0;
 }
 
+// a row that was claimed and never begun
+CALLED void leave(const Call& c, long row) {
+    c.t[row] = c.t0[row];
+    c.dt[row] = 0.0;
+    for (int i = 0; i < N; i++) c.y[row * N + i] = c.y0[row * N + i];
+    c.status[row] = INTERRUPTED;
+    c.accepted[row] = c.attempts[row] = c.nfe[row] = c.njac[row] = c.nlu[row] = 0;
+}
+
 INLINE void attempt(Lanes& s, const Call& c) {
     V left = s.t1 - s.t;
     M last = le(v_abs(left), v_abs(s.dt) * (1 + ROUNDING));
@@ -126,11 +135,16 @@ INLINE void attempt(Lanes& s, const Call& c) {
     s.done = s.live & (s.reached | s.lost | le(c.max_attempts, s.attempts));
 }
 
-INLINE long claim(const Call& c) {
+// the next row; threads take several at once, so that they seldom write to one line of the cache
+INLINE long claim(Lanes& s, const Call& c) {
 #if CUDA
     return atomicAdd((unsigned long long*)c.next, 1ULL);
 #else
-    return __atomic_fetch_add(c.next, 1, __ATOMIC_RELAXED);
+    if (s.next == s.beyond) {
+        s.next = __atomic_fetch_add(c.next, CLAIMED, __ATOMIC_RELAXED);
+        s.beyond = s.next + CLAIMED;
+    }
+    return s.next++;
 #endif
 }
 
@@ -141,7 +155,7 @@ CALLED bool refill(Lanes& s, const Call& c) {
         for (int l = 0; l < LANES; l++) {
             if (!lane(s.done, l)) continue;
             if (s.row[l] >= 0) finish(s, c, l, false);
-            long row = claim(c);
+            long row = claim(s, c);
             if (row < c.rows) {
                 load(s, c, l, row);
                 lane(fresh, l) = -1;

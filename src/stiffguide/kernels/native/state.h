@@ -2,6 +2,7 @@
 // N (components), P (parameters), NJ (non-zeros of the Jacobian), NW (entries of its factors),
 // STAGES (stage vectors kept for the interpolant), DEGREE, and the family's constants.
 
+enum { CLAIMED = 8 }; // rows at once: a line of the cache
 enum { SUCCESS = 0, DT_TOO_SMALL = 1, MAX_ATTEMPTS = 2, NON_FINITE = 3, INTERRUPTED = 5 };
 
 // in the order of `_Call` in run.py
@@ -35,6 +36,7 @@ struct Lanes {
     V attempts, accepted, nfe, late, wait;
     M rejected, live, done, reached, sound, lost;
     long row[LANES], saved[LANES], kept[LANES];
+    long next, beyond; // the rows that this thread has claimed and not begun
     bool keep; // whether an interpolant may be asked for
 #if IMPLICIT
     V jac[NJ + 1], w[NW + 1], shift, scratch[2][N];

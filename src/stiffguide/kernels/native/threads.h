@@ -22,6 +22,7 @@ extern "C" long stiffguide_solve(const Call* call) {
         if (!*c.stop) continue;
         for (int l = 0; l < LANES; l++)
             if (lane(s.live, l)) finish(s, c, l, !lane(s.done, l));
+        for (; s.next < s.beyond && s.next < c.rows; s.next++) leave(c, s.next);
         break;
     }
 #if IMPLICIT
