@@ -22,7 +22,8 @@ GROUPS = {
     "torchode Tsit5": ("torchode Tsit5",),
     "ours, eager": ("stiffguide tsit5, eager",),
 }
-TEXT = """\
+TEXT = (
+    """\
 # Problems that are not stiff
 
 Written by `python benchmarks/nonstiff.py --out docs/nonstiff_benchmark.md`: median CPU time, one
@@ -47,13 +48,9 @@ How many times longer others take than `{ours}`:
 
 {at_rtol}
 
-## What a call costs us
-
-A call of `solve` with a kernel costs what its checks cost, whatever the problem; the rest is the
-kernel.
-
-{calls}
-
+"""
+    + study.CALLS
+    + """\
 ## What fails
 
 A run whose error exceeds one half counts as failed, whatever the solver says. On Arenstorf's orbit
@@ -62,13 +59,9 @@ what the Moon makes of it is another matter.
 
 {failures}
 
-## The first run
-
-Building, loading and compiling are not in the times above. Seconds of wall time to the first
-result, in an empty kernel cache if the benchmark was started in one:
-
-{first}
 """
+    + study.FIRST
+)
 
 
 if __name__ == "__main__":

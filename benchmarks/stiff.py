@@ -27,7 +27,8 @@ GROUPS = {
     "torchdiffeq BDF": ("torchdiffeq BDF",),
     "ours, eager": ("stiffguide rodas5p, eager",),
 }
-TEXT = """\
+TEXT = (
+    """\
 # Stiff problems, one at a time
 
 Written by `python benchmarks/stiff.py --out docs/stiff_benchmark.md`: median CPU time, one thread,
@@ -56,13 +57,9 @@ How many times longer others take than `{ours}`:
 
 {at_rtol}
 
-## What a call costs us
-
-A call of `solve` with a kernel costs what its checks cost, whatever the problem; the rest is the
-kernel.
-
-{calls}
-
+"""
+    + study.CALLS
+    + """\
 ## What fails
 
 A run whose error exceeds one half counts as failed, whatever the solver says. Explicit methods get
@@ -71,13 +68,9 @@ a second is asked for no tighter tolerance.
 
 {failures}
 
-## The first run
-
-Building, loading and compiling are not in the times above. Seconds of wall time to the first
-result, in an empty kernel cache if the benchmark was started in one:
-
-{first}
 """
+    + study.FIRST
+)
 
 
 if __name__ == "__main__":

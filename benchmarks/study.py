@@ -22,6 +22,26 @@ import stiffguide as sg
 ROUNDS = 7
 
 
+# the sections that pages share
+CALLS = """\
+## What a call costs us
+
+A call of `solve` with a kernel costs what its checks cost, whatever the problem; the rest is the
+kernel.
+
+{calls}
+
+"""
+FIRST = """\
+## The first run
+
+Building, loading and compiling are not in the times above. Seconds of wall time to the first
+result, in an empty kernel cache if the benchmark was started in one:
+
+{first}
+"""
+
+
 @dataclass(frozen=True)
 class Study:
     """What is compared with what; `groups` name those against whom `ours` is set."""

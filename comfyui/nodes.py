@@ -24,14 +24,19 @@ def _number(default: float, largest: float, tooltip: str) -> tuple[str, dict[str
     return ("FLOAT", {**limits, "tooltip": tooltip})
 
 
-class Emg:
-    """EMG, the guided exponential multistep sampler."""
+class SamplerNode:
+    """What ComfyUI is told of every node here that gives a SAMPLER."""
 
-    DESCRIPTION = "The sampler to use: guided, multistep, one model call a step, nothing to tune."
     CATEGORY = "sampling/custom_sampling/samplers"
     RETURN_TYPES: ClassVar = ("SAMPLER",)
     OUTPUT_TOOLTIPS: ClassVar = (TO_CUSTOM,)
     FUNCTION = "get_sampler"
+
+
+class Emg(SamplerNode):
+    """EMG, the guided exponential multistep sampler."""
+
+    DESCRIPTION = "The sampler to use: guided, multistep, one model call a step, nothing to tune."
 
     @classmethod
     def INPUT_TYPES(cls) -> Inputs:
@@ -53,14 +58,10 @@ class Emg:
         return (comfy.samplers.KSAMPLER(function, extra_options={"points": count}),)
 
 
-class ErrorDirection:
+class ErrorDirection(SamplerNode):
     """Heun's method with error-direction guidance."""
 
     DESCRIPTION = "Heun's method, corrected along its own error: two model calls a step."
-    CATEGORY = "sampling/custom_sampling/samplers"
-    RETURN_TYPES: ClassVar = ("SAMPLER",)
-    OUTPUT_TOOLTIPS: ClassVar = (TO_CUSTOM,)
-    FUNCTION = "get_sampler"
 
     @classmethod
     def INPUT_TYPES(cls) -> Inputs:
@@ -82,14 +83,10 @@ class ErrorDirection:
         return (comfy.samplers.KSAMPLER(function, extra_options=options),)
 
 
-class ErkGuid:
+class ErkGuid(SamplerNode):
     """ERK-Guid on the three solvers of its paper."""
 
     DESCRIPTION = "ERK-Guid (Error as Signal, ICLR 2026). Helps most at 6 to 8 model calls."
-    CATEGORY = "sampling/custom_sampling/samplers"
-    RETURN_TYPES: ClassVar = ("SAMPLER",)
-    OUTPUT_TOOLTIPS: ClassVar = (TO_CUSTOM,)
-    FUNCTION = "get_sampler"
 
     @classmethod
     def INPUT_TYPES(cls) -> Inputs:
@@ -118,14 +115,10 @@ class ErkGuid:
         return (comfy.samplers.KSAMPLER(function, extra_options=options),)
 
 
-class Unguided:
+class Unguided(SamplerNode):
     """Every sampler of stiffguide as it is, to compare with."""
 
     DESCRIPTION = "The samplers without guidance (emg has its own built in), to compare with."
-    CATEGORY = "sampling/custom_sampling/samplers"
-    RETURN_TYPES: ClassVar = ("SAMPLER",)
-    OUTPUT_TOOLTIPS: ClassVar = (TO_CUSTOM,)
-    FUNCTION = "get_sampler"
 
     @classmethod
     def INPUT_TYPES(cls) -> Inputs:

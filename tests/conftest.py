@@ -1,8 +1,9 @@
-"""What every test runs under: one thread, the same examples each time, no deadline."""
+"""What every test runs under: one thread, examples that stay, no deadline, an empty cache."""
 
 from __future__ import annotations
 
 import hypothesis
+import pytest
 import torch
 
 # small problems: threads would fight over the cores with the other workers
@@ -12,3 +13,11 @@ hypothesis.settings.register_profile(
     "laws", derandomize=True, deadline=None, max_examples=25, database=None
 )
 hypothesis.settings.load_profile("laws")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kernels_of_the_session(tmp_path_factory):
+    """A cache of kernels of its own: tests neither use nor fill the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STIFFGUIDE_CACHE", str(tmp_path_factory.mktemp("kernels")))
+        yield

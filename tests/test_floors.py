@@ -16,6 +16,7 @@ PUBLIC = "__init__"  # the public names: all floors below, none above
 FLOORS = (
     ("errors", "exact", "tensors", "trees"),
     ("tableau",),
+    ("rosenbrock_tableau",),
     ("catalogue", "order"),
     ("continuous", "stability", "tableau_file"),
     ("estimators", "interpolate", "linear", "newton"),

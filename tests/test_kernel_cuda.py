@@ -136,15 +136,6 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 REAL_COMPILE = torch.cuda._compile_kernel
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory):
-    """One cache of kernels for this file."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("STIFFGUIDE_CACHE", str(tmp_path_factory.mktemp("kernels")))
-    yield
-    patch.undo()
-
-
 def assert_equal(a: Any, b: Any) -> None:
     """To the last bit, nan included."""
     assert a.status.tolist() == b.status.tolist()

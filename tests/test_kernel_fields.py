@@ -105,15 +105,6 @@ def agree(system: list[Any], method: str) -> None:
     torch.testing.assert_close(kernel.y, eager.y, rtol=2e-4, atol=2e-6)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory):
-    """One cache of kernels for this file."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("STIFFGUIDE_CACHE", str(tmp_path_factory.mktemp("kernels")))
-    yield
-    patch.undo()
-
-
 # a smaller example would be one build away each: no shrinking
 QUICK = {
     "deadline": None,

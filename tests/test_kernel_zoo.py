@@ -297,14 +297,6 @@ def test_a_jacobian_that_takes_too_long_to_compile_is_refused_where_one_is_neede
 # whole solves ------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory):
-    patch = pytest.MonkeyPatch()
-    patch.setenv("STIFFGUIDE_CACHE", str(tmp_path_factory.mktemp("kernels")))
-    yield
-    patch.undo()
-
-
 SMOOTH = (
     "law of mass action", "Hill", "n-body", "triangle", "attention", "lagrangian", "cholesky",
     "cell", "running logsumexp", "GELU(approximate='none')", "Softplus(beta=1.0, threshold=20.0)",
@@ -313,7 +305,7 @@ SMOOTH = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SMOOTH)
-def test_a_kernel_takes_the_steps_of_the_eager_loop(name: str, cache: None) -> None:
+def test_a_kernel_takes_the_steps_of_the_eager_loop(name: str) -> None:
     f, y0 = (SIX[name], Y6) if name in SIX else (FOUR[name], Y4)
     with torch.no_grad():
         kernel, eager = (

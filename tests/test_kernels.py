@@ -30,15 +30,6 @@ NEWTON = [m.name for m in PAIRED if isinstance(m, Esdirk)]
 STIFF = (("hires", 1.0), ("orego", 1.0), ("robertson", 1e-9), ("pollu", 1.0))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory):
-    """One cache of kernels for this file."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("STIFFGUIDE_CACHE", str(tmp_path_factory.mktemp("kernels")))
-    yield
-    patch.undo()
-
-
 def both(f, y0: Tensor, t0, t1, **settings) -> tuple[Solution, Solution]:
     """The same solve by a kernel and by the eager loop."""
     kernel = stiffguide.solve(f, y0, t0, t1, backend="kernel", **settings)
@@ -57,6 +48,13 @@ def assert_same(kernel: Solution, eager: Solution, *, rtol: float = 1e-7, steps:
     torch.testing.assert_close(kernel.y, eager.y, rtol=rtol, atol=rtol * 1e-3, equal_nan=True)
 
 
+def assert_same_work(kernel: Solution, eager: Solution) -> None:
+    assert torch.equal(kernel.stats.njac, eager.stats.njac)
+    assert torch.equal(kernel.stats.nlu, eager.stats.nlu)
+    # autograd evaluates f for a Jacobian, which a kernel has by formulas
+    assert torch.equal(kernel.stats.nfe + kernel.stats.njac, eager.stats.nfe)
+
+
 def pendulum(t: Tensor, y: Tensor) -> Tensor:
     """Two coupled, driven, damped oscillators."""
     a, b, c, d = y.unbind(-1)
@@ -66,8 +64,10 @@ def pendulum(t: Tensor, y: Tensor) -> Tensor:
 @pytest.mark.parametrize("method", ONE_PASS)
 def test_the_same_steps_as_eager(method: str) -> None:
     y0 = torch.tensor([1.0, 0.0, 0.5, -0.5], dtype=D)
-    assert_same(*both(pendulum, y0, 0.0, 5.0, method=method, rtol=1e-5, atol=1e-8))
-    assert_same(*both(pendulum, y0, 5.0, 1.0, method=method, rtol=1e-5, atol=1e-8))
+    for t0, t1 in ((0.0, 5.0), (5.0, 1.0)):
+        kernel, eager = both(pendulum, y0, t0, t1, method=method, rtol=1e-5, atol=1e-8)
+        assert_same(kernel, eager)
+        assert_same_work(kernel, eager)
 
 
 @pytest.mark.parametrize("method", NEWTON)
@@ -356,3 +356,18 @@ def test_an_interrupt_ends_the_solve_with_what_was_reached() -> None:
     assert torch.equal(solution.y[untouched, 0], y0[untouched])
     reached = ~untouched & (solution.status == int(Status.INTERRUPTED))
     assert bool((solution.t[reached] > 0).all())
+
+
+@pytest.mark.parametrize("backend", ["eager", "kernel", "auto"])
+def test_a_batch_without_rows_is_solved(backend: str) -> None:
+    y0 = torch.zeros(0, 3, dtype=D)
+    solution = stiffguide.solve(lambda t, y: -y, y0, 0.0, 1.0, batched=True, backend=backend)
+    assert solution.y.shape == (0, 1, 3)
+    assert solution.stats.accepted.shape == (0,)
+    with pytest.raises(InputError, match="no rows"):
+        stiffguide.compile(lambda t, y: -y, like=y0, batched=True)
+
+
+def test_a_time_beyond_every_float_is_refused() -> None:
+    with pytest.raises(InputError, match="t1 is not a number"):
+        stiffguide.solve(lambda t, y: -y, torch.ones(1, dtype=D), 0, 10**400)

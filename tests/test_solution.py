@@ -120,3 +120,14 @@ def test_messages_count_the_rows_that_failed() -> None:
     assert found.message.startswith("row 1: ")
     assert found.message.endswith("(and 1 more rows failed)")
     assert list(found.messages) == [1, 2]
+
+
+@pytest.mark.parametrize("backend", ["eager", "kernel"])
+def test_attempts_are_accepted_or_rejected(backend):
+    pole = lambda t, y: y * y  # noqa: E731 - steps must shrink towards t = 1
+    y0 = torch.ones(1, dtype=torch.float64)
+    solution = sg.solve(pole, y0, 0.0, 2.0, method="tsit5", max_attempts=60, backend=backend)
+    counts = solution.stats.as_dict()
+    assert tuple(counts) == sg.solution.Stats.NAMES
+    assert int(counts["accepted"] + counts["rejected"]) == 60
+    assert 0 < int(counts["rejected"]) < int(counts["accepted"])

@@ -20,7 +20,8 @@ from stiffguide.order import (
     residuals,
     stage_order,
 )
-from stiffguide.tableau import RosenbrockTableau, Tableau
+from stiffguide.rosenbrock_tableau import RosenbrockTableau
+from stiffguide.tableau import Tableau
 from stiffguide.trees import ROSENBROCK, Tree, condition, trees
 
 BUTCHER = {k: t for k, t in TABLEAUX.items() if isinstance(t, Tableau)}

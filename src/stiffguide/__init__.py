@@ -13,9 +13,10 @@ from stiffguide.errors import (
 )
 from stiffguide.kernels import Compiled, compile
 from stiffguide.output import AtTimes, End, EveryStep, SteadyState
+from stiffguide.rosenbrock_tableau import RosenbrockTableau
 from stiffguide.solution import Solution, Stats
 from stiffguide.solve import solve
-from stiffguide.tableau import RosenbrockTableau, Tableau
+from stiffguide.tableau import Tableau
 
 __version__ = "0.1.0"
 

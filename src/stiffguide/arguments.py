@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import reprlib
+import sys
 from typing import Any
 
 import torch
@@ -18,7 +20,7 @@ def times(t0: Any, t1: Any, layout: Layout) -> tuple[Tensor, Tensor]:
     """t0 and t1 as (B,) float64 each; raises InputError."""
     ends = []
     for name, value in (("t0", t0), ("t1", t1)):
-        if isinstance(value, (float, int)) and math.isfinite(value):
+        if isinstance(value, (float, int)) and abs(value) <= sys.float_info.max:
             ends.append(_everywhere(float(value), layout))
             continue
         t = _numbers(value, name, "a number").to(layout.device)
@@ -133,5 +135,5 @@ def _numbers(value: Any, name: str, what: str) -> Tensor:
     """A float64 tensor, or an InputError that says what `name` should have been."""
     try:
         return torch.as_tensor(value, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{name} is not {what}: {value!r}") from error
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise InputError(f"{name} is not {what}: {reprlib.repr(value)}") from error

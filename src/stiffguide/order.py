@@ -12,7 +12,8 @@ from functools import lru_cache
 
 from stiffguide.errors import TableauError
 from stiffguide.exact import Matrix, Row, matmul
-from stiffguide.tableau import RosenbrockTableau, Tableau
+from stiffguide.rosenbrock_tableau import RosenbrockTableau
+from stiffguide.tableau import Tableau
 from stiffguide.trees import ROSENBROCK, RUNGE_KUTTA, Letters, Tree, condition, trees
 
 AnyTableau = Tableau | RosenbrockTableau

@@ -17,8 +17,9 @@ from stiffguide.initial_dt import initial_dt
 from stiffguide.layout import Layout
 from stiffguide.output import AtTimes, Dense, End, EveryStep, Trajectory
 from stiffguide.progress import Progress
+from stiffguide.rosenbrock_tableau import RosenbrockTableau
 from stiffguide.solution import Solution
-from stiffguide.tableau import RosenbrockTableau, Tableau
+from stiffguide.tableau import Tableau
 
 # The tuning that each family needs: explicit methods oscillate at the edge of stability under an I
 # controller (Hairer and Wanner II, IV.2); Newton's factors are worth keeping

@@ -22,8 +22,9 @@ from stiffguide import field, methods
 from stiffguide.contracts import Method, Tolerance
 from stiffguide.controllers import Fixed
 from stiffguide.errors import InputError
+from stiffguide.rosenbrock_tableau import RosenbrockTableau
 from stiffguide.solve import solve
-from stiffguide.tableau import RosenbrockTableau, Tableau
+from stiffguide.tableau import Tableau
 
 AnyMethod = str | Tableau | RosenbrockTableau | Method
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from stiffguide.catalogue import collocation, esdirk, explicit, rosenbrock
-from stiffguide.tableau import RosenbrockTableau, Tableau
+from stiffguide.rosenbrock_tableau import RosenbrockTableau
+from stiffguide.tableau import Tableau
 
 TABLEAUX: dict[str, Tableau | RosenbrockTableau] = {
     tableau.name: tableau

@@ -13,7 +13,7 @@ from dataclasses import replace
 from fractions import Fraction as F
 
 from stiffguide.exact import Matrix, Row, decimals, invert_lower, matmul, sqrt, square
-from stiffguide.tableau import RosenbrockTableau
+from stiffguide.rosenbrock_tableau import RosenbrockTableau
 
 
 def powers_of_theta(b: Row, h: Sequence[Row]) -> Matrix:

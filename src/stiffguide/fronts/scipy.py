@@ -24,9 +24,10 @@ from stiffguide.errors import InputError, Status, UnsupportedError
 from stiffguide.fronts.arrays import Arrays, arrays_of
 from stiffguide.fronts.ode_solution import OdeSolution, standstill
 from stiffguide.output import End, EveryStep, Trajectory
+from stiffguide.rosenbrock_tableau import RosenbrockTableau
 from stiffguide.solution import Solution
 from stiffguide.solve import solve
-from stiffguide.tableau import RosenbrockTableau, Tableau
+from stiffguide.tableau import Tableau
 
 Numbers = NDArray[np.float64]
 

@@ -61,9 +61,13 @@ def check(backend: str) -> None:
 def solve(r: Request, backend: str) -> Solved | None:
     """Solve by a kernel; None where "auto" prefers the eager loop (a log line says why).
 
+    And None for a batch without rows.
+
     "auto" takes the kernel where it is loaded or cached already, or where rows times components
     are at least `WORTH_BUILDING`: below that, building takes longer than solving.
     """
+    if not r.layout.rows:  # nothing to trace with, and nothing to do
+        return None
     try:
         _refuse(r)
         kernel = prepare(r.f, r.args, r.layout, r.problem.method, r.t0, r.y0)

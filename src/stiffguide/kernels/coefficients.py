@@ -12,8 +12,9 @@ from stiffguide.exact import floats
 from stiffguide.methods.esdirk import Esdirk, predictor
 from stiffguide.methods.explicit_rk import ExplicitRK
 from stiffguide.methods.rosenbrock import Rosenbrock
+from stiffguide.rosenbrock_tableau import RosenbrockTableau
 from stiffguide.stability import is_a_stable
-from stiffguide.tableau import RosenbrockTableau, Tableau
+from stiffguide.tableau import Tableau
 
 Row = tuple[float, ...]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from stiffguide import arguments, methods
 from stiffguide.contracts import Method
+from stiffguide.errors import InputError
 from stiffguide.kernels import backend
 from stiffguide.layout import Layout
 
@@ -41,13 +42,15 @@ def compile(
     """
     began = time.perf_counter()
     layout = Layout(like, batched=batched)
+    if not layout.rows:
+        raise InputError("like: it has no rows, and a kernel is traced with one; give at least one")
     stepper = methods.get(method) if isinstance(method, str) else method
     start, _ = arguments.times(t0, t0, layout)
     kernel = backend.prepare(f, args, layout, stepper, start, layout.flatten(like, "like"))
     widths = (False, True) if batched else (False,)
     found = [kernel.ready(wide=wide) for wide in widths]
     for wide in widths:
-        kernel.library(wide=wide)
+        kernel.built(wide=wide)
     return Compiled(
         method=stepper.name,
         features=layout.features,

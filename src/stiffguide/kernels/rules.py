@@ -160,9 +160,8 @@ def _solve(g: Graph, a: Arguments) -> tuple[Tensor | None, ...]:
 
 def _inverse(g: Graph, a: Arguments) -> tuple[Tensor | None, ...]:
     _small(a["A"])
-    eye = torch.eye(a["A"].shape[-1], dtype=torch.int64, device="cpu") * g.const(
-        1.0
-    )  # node 0 is the constant 0
+    one = g.const(1.0)  # and node 0 is the constant 0
+    eye = torch.eye(a["A"].shape[-1], dtype=torch.int64, device="cpu") * one
     return matrices.solve(g, a["A"], eye.expand_as(a["A"])), None
 
 

@@ -47,7 +47,7 @@ class Kernel:
                 self._libraries[wide] = found
         return wide in self._libraries
 
-    def library(self, *, wide: bool) -> ctypes.CDLL:
+    def built(self, *, wide: bool) -> ctypes.CDLL:
         """The library, built if need be; raises UnsupportedError."""
         if not self.ready(wide=wide):
             option = f"-DWIDE={int(wide)}"
@@ -59,7 +59,7 @@ class Kernel:
     def prepare(self, place: torch.device, *, wide: bool) -> None:
         """Build what a solve on that device needs; raises UnsupportedError."""
         if place.type == "cpu":
-            self.library(wide=wide)
+            self.built(wide=wide)
         elif place not in self._programs:
             source = emit_cuda.source(self.traced, self.method)
             self._programs[place] = device.compile(source, place)
@@ -101,7 +101,7 @@ class Kernel:
             return ended
         flags = Flags()
         packed = call.pack(task, ended, k, ctypes.addressof(flags))
-        function = self.library(wide=b > FEW).stiffguide_solve
+        function = self.built(wide=b > FEW).stiffguide_solve
         _work(lambda: function(packed), _workers(task), flags)
         if flags[1]:
             _leave(task, ended, flags[0])

@@ -12,7 +12,8 @@ from stiffguide.methods.esdirk import Esdirk
 from stiffguide.methods.explicit_rk import ExplicitRK
 from stiffguide.methods.rosenbrock import Rosenbrock
 from stiffguide.methods.secant_heun import SecantHeun
-from stiffguide.tableau import RosenbrockTableau, Tableau
+from stiffguide.rosenbrock_tableau import RosenbrockTableau
+from stiffguide.tableau import Tableau
 
 AUTO = "rodas5p"
 OTHERS: dict[str, Method] = {"secant_heun": SecantHeun()}  # methods that are no tableau

@@ -9,7 +9,7 @@ from stiffguide import linear
 from stiffguide.contracts import Field, State, Step, Tolerance, Work, stage_times
 from stiffguide.exact import floats
 from stiffguide.interpolate import hermite
-from stiffguide.tableau import RosenbrockTableau
+from stiffguide.rosenbrock_tableau import RosenbrockTableau
 from stiffguide.tensors import combine, rows
 
 

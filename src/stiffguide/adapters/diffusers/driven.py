@@ -180,8 +180,10 @@ class Driven(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # both name a 
         """x0, clipped or thresholded where the configuration says so."""
         return x0
 
-    def _noisy(self, clean: Tensor, noise: Tensor, timesteps: float | Tensor) -> Tensor:
+    def _noisy(self, clean: Tensor, noise: Tensor | None, timesteps: float | Tensor) -> Tensor:
         """Clean samples with noise of the levels at timesteps, one a row or one for all."""
+        if noise is None:
+            raise InputError("scale_noise mixes a sample with noise: give the noise")
         times = torch.as_tensor(timesteps).detach().cpu().reshape(-1).to(torch.float32)
         if self._begin_index is None:
             schedule = self.timesteps.detach().cpu()

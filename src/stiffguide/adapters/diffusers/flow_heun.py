@@ -16,9 +16,10 @@ from stiffguide.adapters.diffusers.driven import Driven, refuse_index, whole
 from stiffguide.adapters.diffusers.form import Form
 from stiffguide.adapters.diffusers.origin import Words, as_shift
 from stiffguide.adapters.diffusers.output import StepOutput
-from stiffguide.adapters.diffusers.rule import guided_heun
 from stiffguide.adapters.diffusers.shift import Shift, numbers
 from stiffguide.adapters.diffusers.table import chosen, spread
+from stiffguide.adapters.diffusion.heun import Heun
+from stiffguide.adapters.diffusion.rule import named
 from stiffguide.errors import InputError
 
 Array = NDArray[np.float64]
@@ -63,7 +64,8 @@ class StiffguideFlowMatchHeunScheduler(Driven):
     ) -> None:
         self._grid = chosen(use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas)
         self._form = Form("line", "flow_prediction")
-        self._sampler = guided_heun(guidance, guidance_order, w_stiff, w_con)
+        rule = named(guidance, guidance_order, w_stiff, w_con)
+        self._sampler = Heun() if rule is None else Heun().bind(rule)
         self._shift = Shift(shift, use_dynamic_shifting, time_shift_type, shift_terminal)
         steps = num_train_timesteps
         trained = np.linspace(steps, 1, steps) / steps
@@ -153,8 +155,6 @@ class StiffguideFlowMatchHeunScheduler(Driven):
         self, sample: Tensor, timestep: float | Tensor, noise: Tensor | None = None
     ) -> Tensor:
         """(1 - s) sample + s noise, s the share of noise at timestep, one a row or one for all."""
-        if noise is None:
-            raise InputError("scale_noise mixes a sample with noise: give the noise")
         return self._noisy(sample, noise, timestep)
 
     def _level_at(self, time: float) -> float:

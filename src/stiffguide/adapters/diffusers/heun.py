@@ -17,9 +17,10 @@ from stiffguide.adapters.diffusers.driven import Driven, whole
 from stiffguide.adapters.diffusers.form import Form
 from stiffguide.adapters.diffusers.origin import ALIKE, Words, refuse_flow
 from stiffguide.adapters.diffusers.output import StepOutput
-from stiffguide.adapters.diffusers.rule import guided_heun
 from stiffguide.adapters.diffusers.shift import numbers
 from stiffguide.adapters.diffusers.table import Betas, Table, chosen, spaced, spread
+from stiffguide.adapters.diffusion.heun import Heun
+from stiffguide.adapters.diffusion.rule import named
 from stiffguide.errors import InputError
 
 Array = NDArray[np.float64]
@@ -62,7 +63,8 @@ class StiffguideHeunScheduler(Driven):
         betas = Betas(num_train_timesteps, beta_start, beta_end, beta_schedule, trained_betas)
         self._grid = chosen(use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas)
         self._form = Form("ve", prediction_type)
-        self._sampler = guided_heun(guidance, guidance_order, w_stiff, w_con)
+        rule = named(guidance, guidance_order, w_stiff, w_con)
+        self._sampler = Heun() if rule is None else Heun().bind(rule)
         self.betas = betas.values()
         self.alphas = 1.0 - self.betas
         self.alphas_cumprod = betas.kept(self.betas)

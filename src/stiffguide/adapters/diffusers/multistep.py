@@ -204,8 +204,6 @@ class StiffguideMultistepScheduler(Driven):
         self, sample: Tensor, timestep: float | Tensor, noise: Tensor | None = None
     ) -> Tensor:
         """As `add_noise`, in the order of arguments that flow-matching pipelines use."""
-        if noise is None:
-            raise InputError("scale_noise mixes a sample with noise: give the noise")
         return self._noisy(sample, noise, timestep)
 
     def _level_at(self, time: float) -> float:

@@ -23,12 +23,11 @@ from torch import Tensor
 
 from stiffguide.adapters import diffusion
 from stiffguide.adapters.diffusion.emg import Emg
+from stiffguide.adapters.diffusion.rule import named
 from stiffguide.adapters.diffusion.watch import Callback
 from stiffguide.adapters.kdiffusion.call import Call, Model
 from stiffguide.adapters.kdiffusion.churn import Churn, NoiseSampler
 from stiffguide.contracts import Guidance
-from stiffguide.errors import InputError
-from stiffguide.guidance import ErkGuid, ErrorDirection
 
 KSampler = Callable[..., Tensor]
 
@@ -81,7 +80,7 @@ def sample_stiffguide_heun(
     """
     call = Call(model, x, sigmas, extra_args, callback, disable)
     churn = Churn(s_churn, s_tmin, s_tmax, s_noise, noise_sampler, generator, seeds)
-    rule = _rule(guidance, order, w_stiff, w_con)
+    rule = named(guidance, order, w_stiff, w_con)
     return call.sample(diffusion.SAMPLERS["heun"], rule, churn, flow)
 
 
@@ -111,7 +110,7 @@ def sample_stiffguide_dpm2(
     """
     call = Call(model, x, sigmas, extra_args, callback, disable)
     churn = Churn(s_churn, s_tmin, s_tmax, s_noise, noise_sampler, generator, seeds)
-    rule = _rule(guidance, 2, w_stiff, w_con)
+    rule = named(guidance, 2, w_stiff, w_con)
     return call.sample(diffusion.SAMPLERS["dpm2"], rule, churn, flow)
 
 
@@ -156,19 +155,7 @@ def sample_stiffguide_deis3(
     guidance: "erk_guid" with w_stiff and w_con, or None.
     """
     call = Call(model, x, sigmas, extra_args, callback, disable)
-    return call.sample(diffusion.SAMPLERS["deis3"], _rule(guidance, 2, w_stiff, w_con), flow=flow)
-
-
-def _rule(
-    guidance: str | Guidance | None, order: int, w_stiff: float, w_con: float
-) -> Guidance | None:
-    if not isinstance(guidance, str):
-        return guidance
-    if guidance == "error_direction":
-        return ErrorDirection(order)
-    if guidance == "erk_guid":
-        return ErkGuid(w_stiff, w_con)
-    raise InputError(f"guidance is 'error_direction', 'erk_guid', None or a rule, not {guidance!r}")
+    return call.sample(diffusion.SAMPLERS["deis3"], named(guidance, 2, w_stiff, w_con), flow=flow)
 
 
 def _multistep(name: str) -> KSampler:
