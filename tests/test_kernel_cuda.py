@@ -130,7 +130,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
         return SimpleNamespace(stiffguide_solve=solve)
 
-    return lambda: monkeypatch.setattr(run.Kernel, "library", library)
+    return lambda: monkeypatch.setattr(run.Kernel, "built", library)
 
 
 REAL_COMPILE = torch.cuda._compile_kernel
