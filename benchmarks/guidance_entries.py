@@ -21,8 +21,8 @@ from stiffguide.adapters.diffusion.exponential import (
     Weights,
     slope_weights,
 )
-from stiffguide.contracts import Guidance
 from stiffguide.guidance import ErkGuid, ErrorDirection
+from stiffguide.stepping.contracts import Guidance
 
 Array = NDArray[np.float64]
 

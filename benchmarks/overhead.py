@@ -17,8 +17,8 @@ from torch import Tensor
 
 from stiffguide.adapters.diffusion import grid, sample
 from stiffguide.adapters.diffusion.curves import markdown
-from stiffguide.contracts import Guidance
 from stiffguide.guidance import ErkGuid, ErrorDirection
+from stiffguide.stepping.contracts import Guidance
 
 STEPS, ROUNDS = 16, 15
 RULES: dict[str, Guidance | None] = {

@@ -11,8 +11,8 @@ from stiffguide.catalogue import TABLEAUX
 from stiffguide.catalogue.collocation import GAUSS4, RADAU_IIA5
 from stiffguide.catalogue.explicit import BOGACKI_SHAMPINE, DORMAND_PRINCE, RK4
 from stiffguide.errors import TableauError
-from stiffguide.order import prove
-from stiffguide.rosenbrock_tableau import RosenbrockTableau
+from stiffguide.tableaux.order import prove
+from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 
 LINEAR = {k: t for k, t in TABLEAUX.items() if isinstance(t, RosenbrockTableau)}
 

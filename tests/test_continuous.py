@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from stiffguide.catalogue import TABLEAUX
-from stiffguide.continuous import continuous_extension
-from stiffguide.order import continuous_residuals
-from stiffguide.tableau import Tableau
+from stiffguide.tableaux.continuous import continuous_extension
+from stiffguide.tableaux.order import continuous_residuals
+from stiffguide.tableaux.tableau import Tableau
 
 BUTCHER = {k: t for k, t in TABLEAUX.items() if isinstance(t, Tableau)}
 runge_kutta = pytest.mark.parametrize("tableau", BUTCHER.values(), ids=BUTCHER)

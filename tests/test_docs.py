@@ -13,8 +13,9 @@ import torch
 from click.testing import CliRunner
 
 import stiffguide as sg
-from stiffguide import methods, tableau_file
+from stiffguide import methods
 from stiffguide.cli.app import app
+from stiffguide.tableaux import file as tableau_file
 from stiffguide.verification import observed_order
 
 ROOT = Path(__file__).parents[1]

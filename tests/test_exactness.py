@@ -29,8 +29,8 @@ from torch import Tensor
 
 import stiffguide as sg
 from stiffguide import Fixed, Grid
-from stiffguide.order import embedded_weights
-from stiffguide.stability import StabilityFunction, stability_function
+from stiffguide.tableaux.order import embedded_weights
+from stiffguide.tableaux.stability import StabilityFunction, stability_function
 
 every_tableau = pytest.mark.parametrize("name", TABLEAU)
 small = st.floats(-2, 2).map(lambda x: round(x, 6))

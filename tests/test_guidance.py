@@ -12,7 +12,6 @@ from torch import Tensor
 import stiffguide as sg
 from stiffguide import estimators, methods
 from stiffguide.catalogue import TABLEAUX
-from stiffguide.contracts import Move
 from stiffguide.guidance import (
     Cap,
     ErkGuid,
@@ -25,7 +24,8 @@ from stiffguide.guidance import (
 )
 from stiffguide.guidance.kappa import kappa
 from stiffguide.methods.secant_heun import SecantHeun, kappa_matrix
-from stiffguide.stability import stability_function
+from stiffguide.stepping.contracts import Move
+from stiffguide.tableaux.stability import stability_function
 
 F64 = torch.float64
 RULES = {
@@ -59,7 +59,7 @@ def horner(row: tuple, z: float) -> float:
 def test_kappa_is_what_the_stability_functions_say(name: str) -> None:
     tableau = TABLEAUX[name]
     p, q = stability_function(tableau)
-    from stiffguide.order import embedded_weights
+    from stiffguide.tableaux.order import embedded_weights
 
     p_hat, _ = stability_function(tableau, embedded_weights(tableau))
     rule = kappa(tableau)

@@ -15,7 +15,8 @@ from torch import Tensor
 
 import stiffguide
 from stiffguide import UnsupportedError
-from stiffguide.kernels import backend, build
+from stiffguide.kernels import backend
+from stiffguide.kernels.running import build
 
 D = torch.float64
 Y0 = torch.tensor([1.0, 0.5], dtype=D)

@@ -23,8 +23,11 @@ from torch.cuda import _utils
 
 import stiffguide
 from stiffguide import EveryStep, Status, UnsupportedError, methods, problems
-from stiffguide.kernels import build, coefficients, device, emit_cuda, run, trace
-from stiffguide.layout import Layout
+from stiffguide.fields.layout import Layout
+from stiffguide.kernels.emitting import coefficients
+from stiffguide.kernels.emitting import cuda as emit_cuda
+from stiffguide.kernels.running import build, device, run
+from stiffguide.tracing import trace
 
 D = torch.float64
 FAMILIES = ("rodas5p", "rosenbrock23", "kvaerno5", "sdirk2", "tsit5", "dop853")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from traces import F64, traced
 
-from stiffguide.kernels.fingerprint import FROZEN, LONGEST, fingerprint
+from stiffguide.tracing.fingerprint import FROZEN, LONGEST, fingerprint
 
 RATE = 2.0
 SETTINGS: dict[str, Any] = {"rate": 2.0, "deep": {"rates": [1.0, 2.0]}}

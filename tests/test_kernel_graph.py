@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from torch import Tensor
 from traces import F64, assert_follows
 
-from stiffguide.kernels import arithmetic
-from stiffguide.kernels.derive import FLAT, derivatives
-from stiffguide.kernels.graph import ARITY, Graph
+from stiffguide.graphs import arithmetic
+from stiffguide.graphs.derive import FLAT, derivatives
+from stiffguide.graphs.graph import ARITY, Graph
 
 # random fields --------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from families import METHODS, UNPAIRED, every_method, every_paired, real
 from stiffguide import methods
 from stiffguide.catalogue import TABLEAUX
 from stiffguide.errors import InputError, TableauError
-from stiffguide.order import prove
+from stiffguide.tableaux.order import prove
 from stiffguide.verification import (
     EXPONENT_ALLOWANCE,
     observed_error_exponent,

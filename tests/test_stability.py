@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from stiffguide.catalogue import TABLEAUX
-from stiffguide.exact import sqrt
-from stiffguide.order import embedded_weights, main_weights, prove
-from stiffguide.stability import (
+from stiffguide.tableaux.exact import sqrt
+from stiffguide.tableaux.order import embedded_weights, main_weights, prove
+from stiffguide.tableaux.stability import (
     expansion,
     imaginary_stability_limit,
     is_a_stable,
@@ -20,7 +20,7 @@ from stiffguide.stability import (
     r_infinity,
     stability_function,
 )
-from stiffguide.tableau import Tableau
+from stiffguide.tableaux.tableau import Tableau
 
 everyone = pytest.mark.parametrize("tableau", TABLEAUX.values(), ids=TABLEAUX)
 

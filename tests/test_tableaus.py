@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stiffguide.catalogue import TABLEAUX
-from stiffguide.order import (
+from stiffguide.tableaux.order import (
     embedded_weights,
     main_weights,
     prove,
@@ -20,9 +20,9 @@ from stiffguide.order import (
     residuals,
     stage_order,
 )
-from stiffguide.rosenbrock_tableau import RosenbrockTableau
-from stiffguide.tableau import Tableau
-from stiffguide.trees import ROSENBROCK, Tree, condition, trees
+from stiffguide.tableaux.rosenbrock import RosenbrockTableau
+from stiffguide.tableaux.tableau import Tableau
+from stiffguide.tableaux.trees import ROSENBROCK, Tree, condition, trees
 
 BUTCHER = {k: t for k, t in TABLEAUX.items() if isinstance(t, Tableau)}
 LINEAR = {k: t for k, t in TABLEAUX.items() if isinstance(t, RosenbrockTableau)}

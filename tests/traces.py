@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stiffguide.kernels import trace
-from stiffguide.kernels.traced import Traced
-from stiffguide.layout import Layout
+from stiffguide.fields.layout import Layout
+from stiffguide.tracing import trace
+from stiffguide.tracing.traced import Traced
 
 F64 = torch.float64
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from stiffguide.adapters.diffusion import grid
 from stiffguide.cli import samplers
 from stiffguide.cli.samplers import TWO_CALLS
-from stiffguide.contracts import Guidance
 from stiffguide.errors import InputError
+from stiffguide.stepping.contracts import Guidance
 
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
 GRIDS: dict[str, Callable[..., Tensor]] = {

@@ -1,8 +1,6 @@
 """Stiff ODEs in PyTorch: batched, differentiable, honest about failure."""
 
-from stiffguide import controllers, output, problems
-from stiffguide.contracts import Guidance, Method, Step
-from stiffguide.controllers import PID, Fixed, Grid, Integral
+from stiffguide import problems
 from stiffguide.errors import (
     InputError,
     SolveFailed,
@@ -12,11 +10,14 @@ from stiffguide.errors import (
     UnsupportedError,
 )
 from stiffguide.kernels import Compiled, compile
-from stiffguide.output import AtTimes, End, EveryStep, SteadyState
-from stiffguide.rosenbrock_tableau import RosenbrockTableau
 from stiffguide.solution import Solution, Stats
 from stiffguide.solve import solve
-from stiffguide.tableau import Tableau
+from stiffguide.stepping import controllers, output
+from stiffguide.stepping.contracts import Guidance, Method, Step
+from stiffguide.stepping.controllers import PID, Fixed, Grid, Integral
+from stiffguide.stepping.output import AtTimes, End, EveryStep, SteadyState
+from stiffguide.tableaux.rosenbrock import RosenbrockTableau
+from stiffguide.tableaux.tableau import Tableau
 
 __version__ = "0.1.0"
 

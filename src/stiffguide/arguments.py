@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stiffguide.contracts import Tolerance
 from stiffguide.errors import InputError, UnsupportedError
-from stiffguide.layout import Layout
+from stiffguide.fields.layout import Layout
+from stiffguide.stepping.contracts import Tolerance
 from stiffguide.tensors import constant, real_dtype
 
 

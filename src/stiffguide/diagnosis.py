@@ -7,11 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from stiffguide.contracts import Step
 from stiffguide.errors import Status
-from stiffguide.loop import Live, Problem, aim
-from stiffguide.stability import negative_real_stability_limit
-from stiffguide.tableau import Tableau
+from stiffguide.stepping.contracts import Step
+from stiffguide.stepping.loop import Live, Problem, aim
+from stiffguide.tableaux.stability import negative_real_stability_limit
+from stiffguide.tableaux.tableau import Tableau
 
 
 class Finding(NamedTuple):

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from stiffguide.errors import InputError
-from stiffguide.layout import Layout
-from stiffguide.loop import Live
+from stiffguide.fields.layout import Layout
+from stiffguide.stepping.loop import Live
 
 
 class Progress:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from stiffguide.errors import InputError, SolveFailed, Status
-from stiffguide.layout import Layout
-from stiffguide.output import Trajectory
+from stiffguide.fields.layout import Layout
+from stiffguide.stepping.output import Trajectory
 
 
 class Stats:

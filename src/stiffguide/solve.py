@@ -9,17 +9,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stiffguide import arguments, diagnosis, field, flat_field, gradient, kernels, loop, methods
-from stiffguide.contracts import Controller, Guidance, Method, Output
-from stiffguide.controllers import PID
+from stiffguide import arguments, diagnosis, kernels, methods
 from stiffguide.errors import InputError, UnsupportedError
-from stiffguide.initial_dt import initial_dt
-from stiffguide.layout import Layout
-from stiffguide.output import AtTimes, Dense, End, EveryStep, Trajectory
+from stiffguide.fields import flat as flat_field
+from stiffguide.fields import jacobian as field
+from stiffguide.fields.layout import Layout
+from stiffguide.gradients import direct as gradient
 from stiffguide.progress import Progress
-from stiffguide.rosenbrock_tableau import RosenbrockTableau
 from stiffguide.solution import Solution
-from stiffguide.tableau import Tableau
+from stiffguide.stepping import loop
+from stiffguide.stepping.contracts import Controller, Guidance, Method, Output
+from stiffguide.stepping.controllers import PID
+from stiffguide.stepping.initial_dt import initial_dt
+from stiffguide.stepping.output import AtTimes, Dense, End, EveryStep, Trajectory
+from stiffguide.tableaux.rosenbrock import RosenbrockTableau
+from stiffguide.tableaux.tableau import Tableau
 
 # The tuning that each family needs: explicit methods oscillate at the edge of stability under an I
 # controller (Hairer and Wanner II, IV.2); Newton's factors are worth keeping

@@ -18,13 +18,14 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from stiffguide import field, methods
-from stiffguide.contracts import Method, Tolerance
-from stiffguide.controllers import Fixed
+from stiffguide import methods
 from stiffguide.errors import InputError
-from stiffguide.rosenbrock_tableau import RosenbrockTableau
+from stiffguide.fields import jacobian as field
 from stiffguide.solve import solve
-from stiffguide.tableau import Tableau
+from stiffguide.stepping.contracts import Method, Tolerance
+from stiffguide.stepping.controllers import Fixed
+from stiffguide.tableaux.rosenbrock import RosenbrockTableau
+from stiffguide.tableaux.tableau import Tableau
 
 AnyMethod = str | Tableau | RosenbrockTableau | Method
 

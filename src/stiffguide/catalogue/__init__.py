@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from stiffguide.catalogue import collocation, esdirk, explicit, rosenbrock
-from stiffguide.rosenbrock_tableau import RosenbrockTableau
-from stiffguide.tableau import Tableau
+from stiffguide.tableaux.rosenbrock import RosenbrockTableau
+from stiffguide.tableaux.tableau import Tableau
 
 TABLEAUX: dict[str, Tableau | RosenbrockTableau] = {
     tableau.name: tableau

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fractions import Fraction as F
 
 from stiffguide.catalogue.quadrature import collocation
-from stiffguide.exact import Row, sqrt
-from stiffguide.tableau import Tableau
+from stiffguide.tableaux.exact import Row, sqrt
+from stiffguide.tableaux.tableau import Tableau
 
 
 def on_nodes(name: str, c: Row, order: int, source: str) -> Tableau:

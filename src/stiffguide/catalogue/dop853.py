@@ -9,8 +9,8 @@ from dataclasses import replace
 from fractions import Fraction as F
 
 from stiffguide.catalogue.quadrature import quadrature_row
-from stiffguide.exact import Matrix, Row, decimals, lines, matmul, square
-from stiffguide.tableau import Tableau
+from stiffguide.tableaux.exact import Matrix, Row, decimals, lines, matmul, square
+from stiffguide.tableaux.tableau import Tableau
 
 DIGITS = 26
 SOURCE = (

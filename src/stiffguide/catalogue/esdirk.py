@@ -10,8 +10,8 @@ from fractions import Fraction as F
 
 from stiffguide.catalogue import kencarp, kvaerno
 from stiffguide.catalogue.kencarp import EXPLICIT_PARTS, with_diagonal
-from stiffguide.exact import decimals, sqrt, square
-from stiffguide.tableau import Tableau
+from stiffguide.tableaux.exact import decimals, sqrt, square
+from stiffguide.tableaux.tableau import Tableau
 
 __all__ = ["ALL", "EXPLICIT_PARTS"]
 

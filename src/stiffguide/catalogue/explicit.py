@@ -8,8 +8,8 @@ from __future__ import annotations
 from fractions import Fraction as F
 
 from stiffguide.catalogue import dop853, prince, tsitouras, verner
-from stiffguide.exact import Row, decimals, lines
-from stiffguide.tableau import Tableau
+from stiffguide.tableaux.exact import Row, decimals, lines
+from stiffguide.tableaux.tableau import Tableau
 
 EULER = Tableau(
     name="euler",

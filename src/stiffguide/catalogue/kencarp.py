@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction as F
 
-from stiffguide.exact import Row, decimals, square
-from stiffguide.tableau import Tableau
+from stiffguide.tableaux.exact import Row, decimals, square
+from stiffguide.tableaux.tableau import Tableau
 
 SOURCE = "Kennedy and Carpenter, Appl. Numer. Math. 44 (2003) 139-181"
 DIGITS = 25

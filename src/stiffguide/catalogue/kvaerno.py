@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from decimal import Decimal, localcontext
 from fractions import Fraction as F
 
-from stiffguide.exact import Row, decimals, square
-from stiffguide.tableau import Tableau
+from stiffguide.tableaux.exact import Row, decimals, square
+from stiffguide.tableaux.tableau import Tableau
 
 SOURCE = "Kvaerno, BIT 44 (2004) 489-502"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stiffguide.exact import decimals, lines
-from stiffguide.tableau import Tableau
+from stiffguide.tableaux.exact import decimals, lines
+from stiffguide.tableaux.tableau import Tableau
 
 DIGITS = 18
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from stiffguide.exact import Matrix, Row
+from stiffguide.tableaux.exact import Matrix, Row
 
 UNKNOWN = "?"
 

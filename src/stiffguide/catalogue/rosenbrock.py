@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction as F
 
-from stiffguide.exact import Matrix, Row, decimals, invert_lower, matmul, sqrt, square
-from stiffguide.rosenbrock_tableau import RosenbrockTableau
+from stiffguide.tableaux.exact import Matrix, Row, decimals, invert_lower, matmul, sqrt, square
+from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 
 
 def powers_of_theta(b: Row, h: Sequence[Row]) -> Matrix:

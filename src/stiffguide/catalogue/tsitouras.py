@@ -5,8 +5,8 @@ from __future__ import annotations
 from fractions import Fraction as F
 
 from stiffguide.catalogue.quadrature import solve
-from stiffguide.exact import Matrix, Row, decimals, lines
-from stiffguide.tableau import Tableau
+from stiffguide.tableaux.exact import Matrix, Row, decimals, lines
+from stiffguide.tableaux.tableau import Tableau
 
 A = lines("""
     0

@@ -9,8 +9,8 @@ from __future__ import annotations
 from fractions import Fraction as F
 
 from stiffguide.catalogue.quadrature import adjoint_row, quadrature_row
-from stiffguide.exact import Row, decimals, lines, square
-from stiffguide.tableau import Tableau
+from stiffguide.tableaux.exact import Row, decimals, lines, square
+from stiffguide.tableaux.tableau import Tableau
 
 SOURCE = "Verner, Numer. Algorithms 53 (2010) 383-396"
 

@@ -9,12 +9,12 @@ import click
 
 from stiffguide import methods as steppers
 from stiffguide import problems as test_set
-from stiffguide import stability
 from stiffguide.catalogue import TABLEAUX
 from stiffguide.cli.tables import Table, console
 from stiffguide.errors import InputError
 from stiffguide.guidance import soundness
-from stiffguide.order import AnyTableau
+from stiffguide.tableaux import stability
+from stiffguide.tableaux.order import AnyTableau
 
 IMPLICIT = "implicit RK (tableau only)"
 

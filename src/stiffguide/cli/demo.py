@@ -20,10 +20,10 @@ from stiffguide.cli.demo_samples import BUDGETS
 from stiffguide.cli.figures import Panel
 from stiffguide.cli.runs import Run
 from stiffguide.cli.tables import Table
-from stiffguide.contracts import Output
 from stiffguide.errors import UnsupportedError
-from stiffguide.output import EveryStep
 from stiffguide.problems import Problem
+from stiffguide.stepping.contracts import Output
+from stiffguide.stepping.output import EveryStep
 from stiffguide.tensors import one_thread
 
 PROBLEMS = (

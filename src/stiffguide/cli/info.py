@@ -13,7 +13,7 @@ import torch
 
 from stiffguide import __version__
 from stiffguide.cli.tables import Table, console
-from stiffguide.kernels import build
+from stiffguide.kernels.running import build
 
 PACKAGES = ("torch", "numpy", "scipy", "click", "rich", "tqdm", "matplotlib", "diffusers")
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from stiffguide import problems
-from stiffguide.contracts import Output
 from stiffguide.errors import InputError
 from stiffguide.problems import Problem
 from stiffguide.solution import Solution
 from stiffguide.solve import solve
+from stiffguide.stepping.contracts import Output
 
 SPREAD = 0.1  # of the parameters of a perturbed batch: a factor exp(0.1 z), z normal
 NUDGE = 0.01  # of the initial values where a problem has no parameters per row

@@ -15,9 +15,9 @@ from stiffguide.adapters.diffusion.calibrate import CalibratedGrid
 from stiffguide.adapters.diffusion.digits import load_digits_denoiser
 from stiffguide.adapters.diffusion.model_guidance import autoguidance, classifier_free
 from stiffguide.adapters.diffusion.prediction import Denoiser
-from stiffguide.contracts import Guidance
 from stiffguide.errors import InputError
 from stiffguide.guidance import ErkGuid, ErrorDirection
+from stiffguide.stepping.contracts import Guidance
 
 GUIDANCE = ("none", "erk-guid", "error-direction", "error-direction-3")
 TWO_CALLS = ("heun", "dpm2")

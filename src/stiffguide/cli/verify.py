@@ -10,13 +10,15 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from stiffguide import methods, order, stability, tableau_file
+from stiffguide import methods
 from stiffguide.catalogue import TABLEAUX
 from stiffguide.cli.catalogue import stability_of
 from stiffguide.cli.tables import Table, console
-from stiffguide.contracts import Method
 from stiffguide.errors import TableauError, UnsupportedError
-from stiffguide.order import AnyTableau
+from stiffguide.stepping.contracts import Method
+from stiffguide.tableaux import file as tableau_file
+from stiffguide.tableaux import order, stability
+from stiffguide.tableaux.order import AnyTableau
 from stiffguide.verification import (
     EXPONENT_ALLOWANCE,
     observed_error_exponent,

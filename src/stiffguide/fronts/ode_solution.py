@@ -9,7 +9,7 @@ from torch import Tensor
 
 from stiffguide.errors import InputError
 from stiffguide.fronts.arrays import Arrays
-from stiffguide.output import Trajectory
+from stiffguide.stepping.output import Trajectory
 
 
 class Interpolant:

@@ -18,16 +18,16 @@ from scipy.optimize import OptimizeResult
 from torch import Tensor
 
 from stiffguide import methods
-from stiffguide.contracts import Controller, Method
-from stiffguide.controllers import PID
 from stiffguide.errors import InputError, Status, UnsupportedError
 from stiffguide.fronts.arrays import Arrays, arrays_of
 from stiffguide.fronts.ode_solution import OdeSolution, standstill
-from stiffguide.output import End, EveryStep, Trajectory
-from stiffguide.rosenbrock_tableau import RosenbrockTableau
 from stiffguide.solution import Solution
 from stiffguide.solve import solve
-from stiffguide.tableau import Tableau
+from stiffguide.stepping.contracts import Controller, Method
+from stiffguide.stepping.controllers import PID
+from stiffguide.stepping.output import End, EveryStep, Trajectory
+from stiffguide.tableaux.rosenbrock import RosenbrockTableau
+from stiffguide.tableaux.tableau import Tableau
 
 Numbers = NDArray[np.float64]
 

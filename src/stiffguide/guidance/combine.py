@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stiffguide.contracts import Guidance, Method, Move, State, Step
 from stiffguide.errors import InputError
 from stiffguide.estimators import local_stiffness
+from stiffguide.stepping.contracts import Guidance, Method, Move, State, Step
 from stiffguide.tensors import rows
 
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from stiffguide.contracts import Method, Move, Step
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.estimators import dominant_direction, inner, local_stiffness
+from stiffguide.stepping.contracts import Method, Move, Step
 from stiffguide.tensors import rows, select
 
 

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from stiffguide.contracts import Method, Move, State, Step
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.estimators import inner
 from stiffguide.guidance.kappa import Kappa, kappa, soundness
+from stiffguide.stepping.contracts import Method, Move, State, Step
 from stiffguide.tensors import rows
 
 TINY = 1e-300

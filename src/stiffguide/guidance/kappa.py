@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stiffguide.order import AnyTableau, embedded_weights
-from stiffguide.stability import stability_function
-from stiffguide.tableau import Tableau
+from stiffguide.tableaux.order import AnyTableau, embedded_weights
+from stiffguide.tableaux.stability import stability_function
+from stiffguide.tableaux.tableau import Tableau
 from stiffguide.tensors import constant
 
 LARGEST = 50.0  # e^z beyond it says no more than "clamp"

@@ -1,7 +1,8 @@
 """Generated kernels: the whole adaptive solve of a small system as one native function.
 
-A field is traced to a scalar graph (`trace`), differentiated (`derive`), printed together with a
-method and a controller (`emit_cpp`), built once and cached (`build`), and run (`run`).
+Read `backend` (whether a solve can be a kernel's), then `emitting/` (a traced field and a method as
+C++ or CUDA text, around what stands in `native/`) and `running/` (built, cached, called);
+`compiled` is the handle that users hold. Nothing here is imported by a method or by the loop.
 """
 
 from stiffguide.kernels.backend import Request, Solved, check, solve

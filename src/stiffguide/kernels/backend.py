@@ -11,16 +11,18 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from stiffguide import loop
-from stiffguide.contracts import Method
-from stiffguide.controllers import PID
 from stiffguide.errors import InputError, UnsupportedError
-from stiffguide.kernels import coefficients, device, trace
-from stiffguide.kernels.run import FEW, Kernel
-from stiffguide.kernels.task import Ended, Pieces, Task
-from stiffguide.layout import Layout
-from stiffguide.output import AtTimes, Dense, End, EveryStep, Trajectory
+from stiffguide.fields.layout import Layout
+from stiffguide.kernels.emitting import coefficients
+from stiffguide.kernels.running import device
+from stiffguide.kernels.running.run import FEW, Kernel
+from stiffguide.kernels.running.task import Ended, Pieces, Task
+from stiffguide.stepping import loop
+from stiffguide.stepping.contracts import Method
+from stiffguide.stepping.controllers import PID
+from stiffguide.stepping.output import AtTimes, Dense, End, EveryStep, Trajectory
 from stiffguide.tensors import constant, tangles
+from stiffguide.tracing import trace
 
 LOG = logging.getLogger("stiffguide")
 LARGEST = 64  # components

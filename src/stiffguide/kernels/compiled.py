@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from stiffguide import arguments, methods
-from stiffguide.contracts import Method
 from stiffguide.errors import InputError
+from stiffguide.fields.layout import Layout
 from stiffguide.kernels import backend
-from stiffguide.layout import Layout
+from stiffguide.stepping.contracts import Method
 
 
 @dataclass(frozen=True)

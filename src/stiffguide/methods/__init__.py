@@ -6,14 +6,14 @@ import difflib
 from functools import cache
 
 from stiffguide.catalogue import TABLEAUX
-from stiffguide.contracts import Method
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.methods.esdirk import Esdirk
 from stiffguide.methods.explicit_rk import ExplicitRK
 from stiffguide.methods.rosenbrock import Rosenbrock
 from stiffguide.methods.secant_heun import SecantHeun
-from stiffguide.rosenbrock_tableau import RosenbrockTableau
-from stiffguide.tableau import Tableau
+from stiffguide.stepping.contracts import Method
+from stiffguide.tableaux.rosenbrock import RosenbrockTableau
+from stiffguide.tableaux.tableau import Tableau
 
 AUTO = "rodas5p"
 OTHERS: dict[str, Method] = {"secant_heun": SecantHeun()}  # methods that are no tableau

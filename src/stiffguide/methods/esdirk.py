@@ -13,13 +13,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from stiffguide import linear, newton
-from stiffguide.continuous import continuous_extension
-from stiffguide.contracts import Field, Step, Tolerance, Work, stage_times
+from stiffguide.algebra import dense as linear
+from stiffguide.algebra import newton
 from stiffguide.errors import TableauError
-from stiffguide.exact import floats
-from stiffguide.stability import is_a_stable
-from stiffguide.tableau import Tableau
+from stiffguide.stepping.contracts import Field, Step, Tolerance, Work, stage_times
+from stiffguide.tableaux.continuous import continuous_extension
+from stiffguide.tableaux.exact import floats
+from stiffguide.tableaux.stability import is_a_stable
+from stiffguide.tableaux.tableau import Tableau
 from stiffguide.tensors import combine, rows, select, tangles
 
 KEEP_RATE = 0.05  # a contraction slower than this costs more than a new Jacobian does

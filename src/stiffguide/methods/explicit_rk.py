@@ -7,11 +7,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from stiffguide.continuous import continuous_extension
-from stiffguide.contracts import Field, State, Step, Tolerance, Work, stage_times
 from stiffguide.errors import TableauError
-from stiffguide.exact import floats
-from stiffguide.tableau import Tableau
+from stiffguide.stepping.contracts import Field, State, Step, Tolerance, Work, stage_times
+from stiffguide.tableaux.continuous import continuous_extension
+from stiffguide.tableaux.exact import floats
+from stiffguide.tableaux.tableau import Tableau
 from stiffguide.tensors import combine, rows
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stiffguide import linear
-from stiffguide.contracts import Field, State, Step, Tolerance, Work, stage_times
-from stiffguide.exact import floats
-from stiffguide.interpolate import hermite
-from stiffguide.rosenbrock_tableau import RosenbrockTableau
+from stiffguide.algebra import dense as linear
+from stiffguide.stepping.contracts import Field, State, Step, Tolerance, Work, stage_times
+from stiffguide.stepping.interpolate import hermite
+from stiffguide.tableaux.exact import floats
+from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 from stiffguide.tensors import combine, rows
 
 

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from stiffguide.contracts import Field, Step, Tolerance, Work
 from stiffguide.errors import InputError
 from stiffguide.estimators import secant_subspace
-from stiffguide.interpolate import hermite
+from stiffguide.stepping.contracts import Field, Step, Tolerance, Work
+from stiffguide.stepping.interpolate import hermite
 from stiffguide.tensors import rows
 
 STIFFEST = 1e8  # |dt H| beyond which its exponential is not asked for

@@ -9,8 +9,8 @@ from stiffguide.adapters.diffusers.driven import init_keys
 from stiffguide.adapters.diffusers.multistep import StiffguideMultistepScheduler
 from stiffguide.adapters.diffusion.sample import SAMPLERS
 from stiffguide.adapters.diffusion.sampler import Sampler
-from stiffguide.contracts import Guidance
 from stiffguide.errors import InputError
+from stiffguide.stepping.contracts import Guidance
 
 
 def sample_pipeline(

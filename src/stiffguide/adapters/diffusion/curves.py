@@ -13,8 +13,8 @@ from torch import Tensor
 from stiffguide.adapters.diffusion.grid import karras
 from stiffguide.adapters.diffusion.prediction import Denoiser
 from stiffguide.adapters.diffusion.sample import sample
-from stiffguide.contracts import Guidance
 from stiffguide.errors import InputError
+from stiffguide.stepping.contracts import Guidance
 
 Metric = Callable[[Tensor], float]
 

@@ -18,7 +18,7 @@ from stiffguide.adapters.diffusion.sampler import (
     pair_step,
     slope,
 )
-from stiffguide.contracts import Guidance, Secant, State
+from stiffguide.stepping.contracts import Guidance, Secant, State
 
 
 @dataclass(frozen=True)

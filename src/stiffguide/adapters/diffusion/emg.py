@@ -27,8 +27,8 @@ import torch
 from torch import Tensor
 
 from stiffguide.adapters.diffusion.sampler import Advance, Denoise, Interval
-from stiffguide.contracts import Guidance
 from stiffguide.errors import InputError, UnsupportedError
+from stiffguide.stepping.contracts import Guidance
 
 FEW = 8  # steps up to which two points do better than three
 LOW, HIGH = 1e-4, 1e4  # C lies between LOW a^2 and HIGH p^2

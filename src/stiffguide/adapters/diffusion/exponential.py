@@ -32,7 +32,7 @@ from stiffguide.adapters.diffusion.sampler import (
     pair_step,
     slope,
 )
-from stiffguide.contracts import Guidance, Secant, State
+from stiffguide.stepping.contracts import Guidance, Secant, State
 
 Array = NDArray[np.float64]
 Clock = Callable[[Array], Array]  # of sigma

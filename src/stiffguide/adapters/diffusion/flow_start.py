@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from stiffguide.adapters.diffusion.sampler import Advance, Denoise, Interval, Sampler
-from stiffguide.contracts import Guidance, State
+from stiffguide.stepping.contracts import Guidance, State
 
 INFINITE = 2.0**60
 BESIDE = 1e-6  # where rounding puts a sigma that should be 1: shift t/(1 + (shift - 1) t) at t = 1

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stiffguide import methods
 from stiffguide.adapters.diffusion.sampler import Advance, Denoise, Interval, level, slope
-from stiffguide.contracts import Guidance, State, Step, Work
+from stiffguide.stepping.contracts import Guidance, State, Step, Work
 
 
 class HeunState(NamedTuple):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from stiffguide.contracts import Guidance
 from stiffguide.errors import InputError
 from stiffguide.guidance import ErkGuid, ErrorDirection
+from stiffguide.stepping.contracts import Guidance
 
 RULES = ("error_direction", "erk_guid")
 

@@ -22,8 +22,8 @@ from stiffguide.adapters.diffusion.sampler import Sampler
 from stiffguide.adapters.diffusion.start import Start
 from stiffguide.adapters.diffusion.stochastic import Stochastic
 from stiffguide.adapters.diffusion.watch import Callback, Watch
-from stiffguide.contracts import Guidance
 from stiffguide.errors import InputError, UnsupportedError
+from stiffguide.stepping.contracts import Guidance
 
 SAMPLERS: dict[str, Sampler] = {
     sampler.name: sampler for sampler in (Heun(), Dpm2(), *exponential.FAMILY, Emg())

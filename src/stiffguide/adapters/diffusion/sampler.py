@@ -12,8 +12,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from stiffguide.contracts import Guidance, Secant, State, Step, Work
 from stiffguide.errors import UnsupportedError
+from stiffguide.stepping.contracts import Guidance, Secant, State, Step, Work
 
 Denoise = Callable[[Tensor, float], Tensor]  # D(x (B, F), sigma) -> x0 (B, F)
 

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from stiffguide.adapters.diffusion.sampler import Sampler
-from stiffguide.contracts import Guidance
 from stiffguide.errors import InputError, UnsupportedError
+from stiffguide.stepping.contracts import Guidance
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from stiffguide.adapters.diffusion.sampler import Sampler
 from stiffguide.adapters.diffusion.watch import Callback, Watch
 from stiffguide.adapters.kdiffusion.churn import Churn
 from stiffguide.adapters.kdiffusion.form import Form, checked, line
-from stiffguide.contracts import Guidance
 from stiffguide.errors import InputError, SolveFailed, UnsupportedError
+from stiffguide.stepping.contracts import Guidance
 
 Model = Callable[..., Tensor]  # model(x (B, ...), sigma (B,), **extra_args) -> x0 (B, ...)
 NO_CHURN = Churn()

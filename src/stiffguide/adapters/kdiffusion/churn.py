@@ -12,8 +12,8 @@ from torch import Tensor
 from stiffguide.adapters.diffusion import Heun
 from stiffguide.adapters.diffusion.noise import Source
 from stiffguide.adapters.diffusion.stochastic import Stochastic
-from stiffguide.contracts import Guidance
 from stiffguide.errors import InputError, UnsupportedError
+from stiffguide.stepping.contracts import Guidance
 
 NoiseSampler = Callable[[Tensor, Tensor], Tensor]  # (sigma, sigma_hat) -> unit noise (B, ...)
 

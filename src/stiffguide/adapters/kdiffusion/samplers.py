@@ -27,7 +27,7 @@ from stiffguide.adapters.diffusion.rule import named
 from stiffguide.adapters.diffusion.watch import Callback
 from stiffguide.adapters.kdiffusion.call import Call, Model
 from stiffguide.adapters.kdiffusion.churn import Churn, NoiseSampler
-from stiffguide.contracts import Guidance
+from stiffguide.stepping.contracts import Guidance
 
 KSampler = Callable[..., Tensor]
 

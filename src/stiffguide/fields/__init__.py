@@ -1,0 +1,5 @@
+"""The user's f as solvers see it.
+
+Read `layout` (states of any nesting as rows of features), `flat` (f on such rows), `jacobian` (its
+derivatives). May import `stepping.contracts`, whose `Field` they fulfil, and nothing that steps.
+"""

@@ -1,0 +1,74 @@
+"""The user's f and jac, which know the shape of y0, as functions of (B,) and (B, F)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from stiffguide.errors import InputError
+from stiffguide.fields.layout import Layout
+from stiffguide.tensors import real_dtype
+
+Flat = Callable[[Tensor, Tensor], Tensor]
+
+
+def first_value(flat: Flat, t0: Tensor, y0: Tensor) -> Tensor:
+    """f(t0, y0) (B, F); raises InputError if f changes y in place."""
+    watched = not y0.is_inference()  # such tensors keep no count of their changes
+    before = y0._version if watched else 0
+    f0 = flat(t0, y0)
+    if watched and y0._version != before:
+        raise InputError("f changes y in place; return a new tensor instead (y.clone() first)")
+    return f0
+
+
+def field(f: Callable[..., Any], args: tuple[Any, ...], layout: Layout) -> Flat:
+    """The user's f(t, y, *args), checked at every call; t comes in the precision of y."""
+    if not callable(f):
+        raise InputError(f"f must be callable, not {type(f).__name__}")
+    if not isinstance(args, tuple):
+        raise InputError(f"args must be a tuple such as args=(k,), not {type(args).__name__}")
+    for i, value in enumerate(args):
+        if isinstance(value, Tensor) and value.ndim and value.device != layout.device:
+            raise InputError(f"args[{i}] is on {value.device}, y0 on {layout.device}: move one")
+    dtype = real_dtype(layout.dtype)
+    what = "the value of f"
+
+    def flat(t: Tensor, y: Tensor) -> Tensor:
+        t = t.to(dtype)
+        value = f(t if layout.batched else t[0], layout.unflatten(y), *args)
+        return layout.flatten(value, what)
+
+    return flat
+
+
+def jacobian(
+    jac: Callable[..., Tensor] | Tensor | str | None, args: tuple[Any, ...], layout: Layout
+) -> Flat | str | None:
+    """The user's jac as (B, F, F), checked at every call; a name or None is handed on."""
+    if jac is None or isinstance(jac, str):
+        return jac
+    n, b = layout.features, layout.rows
+    dtype = real_dtype(layout.dtype)
+    if isinstance(jac, Tensor):
+        constant = jac
+        jac = lambda t, y, *args: constant  # noqa: E731 - the same path as a function
+    if not callable(jac):
+        raise InputError(f"jac must be a function, a tensor or a name, not {type(jac).__name__}")
+
+    def flat(t: Tensor, y: Tensor) -> Tensor:
+        value = jac(t.to(dtype) if layout.batched else t[0].to(dtype), layout.unflatten(y), *args)
+        if not isinstance(value, Tensor):
+            raise InputError(f"jac returned a {type(value).__name__}, not a tensor")
+        if value.device != layout.device:
+            raise InputError(f"jac is on {value.device}, y0 on {layout.device}: move one of them")
+        if value.numel() not in (n * n, b * n * n) or (n > 1 and value.shape[-2:] != (n, n)):
+            raise InputError(
+                f"jac returned shape {tuple(value.shape)}; y0 has {n} components"
+                + (f" in {b} rows: return ({b}, {n}, {n})" if layout.batched else f": ({n}, {n})")
+            )
+        return value.to(layout.dtype).reshape(-1, n, n).expand(b, n, n)
+
+    return flat

@@ -1,0 +1,17 @@
+"""The same translation unit for a GPU: one thread a row, the arithmetic of one lane.
+
+The text is that of `cpp`, where the header of the lanes stands for a thread's registers and
+the entry is a `__global__` function. Time and state are float64.
+"""
+
+from __future__ import annotations
+
+from stiffguide.kernels.emitting import cpp as emit_cpp
+from stiffguide.kernels.emitting.coefficients import Coefficients
+from stiffguide.tracing.traced import Traced
+
+
+def source(traced: Traced, method: Coefficients) -> str:
+    """CUDA C++ without any header, for nvcc and for compilation at run time."""
+    text = emit_cpp.source(traced, method, entry="device.h")
+    return f"#define CUDA 1\n#define WIDE 0\n{text}"

@@ -1,0 +1,186 @@
+"""One step of each family as lines of code: the formulas of `methods/`, with the numbers in place.
+
+The lines live inside `method_step(Lanes& s, V dt)`, which leaves y1, error and f1 in `s` and
+returns the lanes in which it succeeded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from stiffguide.kernels.emitting.coefficients import Coefficients
+from stiffguide.kernels.emitting.expressions import literal
+
+UNROLLED = 12  # components that are written out one by one
+
+
+class Body:
+    """The lines of a function over N components."""
+
+    def __init__(self, size: int, *, autonomous: bool) -> None:
+        self.lines: list[str] = []
+        self.size = size
+        self.autonomous = autonomous
+
+    def add(self, *lines: str) -> None:
+        """Append lines as they are."""
+        self.lines += lines
+
+    def each(self, template: str) -> None:
+        """A statement for every component; `@` stands for its number."""
+        if self.size <= UNROLLED:
+            self.lines += [template.replace("@", str(i)) for i in range(self.size)]
+        else:
+            self.lines.append(f"for (int i = 0; i < N; i++) {template.replace('@', 'i')}")
+
+    def field(self, c: float, argument: str, result: str) -> None:
+        """Evaluate f at t + c dt."""
+        time = "s.t" if self.autonomous or c == 0 else f"s.t + {literal(c)} * dt"
+        self.add(f"field({time}, {argument}, s.p, {result});")
+
+    def system(self) -> None:
+        """Factorise W = I/(dt gamma) - J at the start of the step."""
+        self.add(
+            "V shift = 1.0 / (dt * GAMMA);",
+            "LOCAL_SYSTEM",
+            "jacobian(s.t, s.y, s.p, jac, slope);",
+            "M rough = factorise(w, jac, shift) & s.live;",
+            "const bool mend = some(rough);",
+            "if (mend) {",
+            "    for (int i = 0; i < NJ; i++) s.jac[i] = jac[i];",
+            "    s.shift = shift, s.rough = rough;",
+            "    pivot_lanes(s);",
+            "}",
+        )
+
+
+def weighted(weights: Iterable[float], names: Sequence[str]) -> str:
+    """sum_j weights_j names_j without the zeros; "" where nothing is left."""
+    text = ""
+    for weight, name in zip(weights, names, strict=False):
+        if weight == 0:
+            continue
+        sign = " - " if weight < 0 else " + "
+        size = name if abs(weight) == 1 else f"{literal(abs(weight))} * {name}"
+        text += (sign if text or weight < 0 else "") + size
+    return text.strip() if not text.startswith(" - ") else "-" + text[3:]
+
+
+def _stages(count: int) -> list[str]:
+    return [f"k[{j}][@]" for j in range(count)]
+
+
+def _plus(text: str, factor: str = "") -> str:
+    """`text` as a summand, times a factor."""
+    if not text:
+        return ""
+    return f" + ({text}) * {factor}" if factor else f" + ({text})"
+
+
+def rosenbrock(m: Coefficients, body: Body) -> None:
+    """Rosenbrock methods: one linear system a stage."""
+    names = _stages(m.stages)
+    body.add("V arg[N], rhs[N];", "STAGE_VECTORS")
+    body.system()
+    body.add("const V per_dt = 1.0 / dt;")
+    for i in range(m.stages):
+        slope = "" if body.autonomous or m.g[i] == 0 else f" + {literal(m.g[i])} * dt * slope[@]"
+        coupling = _plus(weighted(m.big_c[i], names), "per_dt")
+        if not any(m.a[i]) and m.c[i] == 0:
+            body.each(f"rhs[@] = s.f0[@]{coupling}{slope};")
+        else:
+            body.each(f"arg[@] = s.y[@]{_plus(weighted(m.a[i], names))};")
+            body.field(m.c[i], "arg", "rhs")
+            if i == m.f_at:
+                body.each("s.f1[@] = rhs[@];")
+            if coupling or slope:
+                body.each(f"rhs[@] = rhs[@]{coupling}{slope};")
+        body.add(f"solve_system(s, w, rhs, k[{i}], mend);")
+    _arrive_rosenbrock(m, body, names)
+
+
+def _arrive_rosenbrock(m: Coefficients, body: Body, names: list[str]) -> None:
+    last = m.stages - 1
+    if m.accurate:
+        body.each("s.y1[@] = arg[@];")
+    elif m.b[:last] == m.a[last]:
+        body.each(f"s.y1[@] = arg[@]{_plus(weighted(m.b[last:], names[last:]))};")
+    else:
+        body.each(f"s.y1[@] = s.y[@]{_plus(weighted(m.b, names))};")
+    body.each(f"s.error[@] = {weighted(m.b_error, names)};")
+    if m.f_at is None:
+        body.field(1.0, "s.y1", "s.f1")
+    body.add("const M ok = allof();")
+
+
+def explicit(m: Coefficients, body: Body) -> None:
+    """Explicit Runge-Kutta methods."""
+    names = _stages(m.stages)
+    body.add("V arg[N];", "STAGE_VECTORS")
+    body.each("k[0][@] = s.f0[@];")
+    for i in range(1, m.stages):
+        body.each(f"arg[@] = s.y[@]{_plus(weighted(m.a[i], names), 'dt')};")
+        body.field(m.c[i], "arg", f"k[{i}]")
+    if m.accurate:
+        body.each("s.y1[@] = arg[@];")
+    else:
+        body.each(f"s.y1[@] = s.y[@]{_plus(weighted(m.b, names), 'dt')};")
+    body.each(f"s.error[@] = dt * ({weighted(m.b_error, names)});")
+    if m.b_lower is not None:
+        body.each(f"arg[@] = dt * ({weighted(m.b_lower, names)});")
+        body.add(
+            "V high = measure(s.error, s.rtol, s.atol, s.y, s.y1);",
+            "V low = 0.1 * measure(arg, s.rtol, s.atol, s.y, s.y1);",
+            "V damping = high / v_sqrt(high * high + low * low);",
+            "damping = sel(eq(high, 0.0), 0.0, damping);",
+        )
+        body.each("s.error[@] = s.error[@] * damping;")
+    _end_of_runge_kutta(m, body)
+    body.add("const M ok = allof();")
+
+
+def late(m: Coefficients, body: Body) -> None:
+    """The stages that serve an explicit method's interpolant alone."""
+    body.add("V arg[N];")
+    for i in range(m.stages, m.stages + m.interpolant.late):
+        names = [f"s.k[{j}][@]" for j in range(i)]
+        body.each(f"arg[@] = s.y[@]{_plus(weighted(m.a[i], names), 'dt')};")
+        body.field(m.c[i], "arg", f"s.k[{i}]")
+
+
+def _end_of_runge_kutta(m: Coefficients, body: Body) -> None:
+    if m.f_at is None:
+        body.field(1.0, "s.y1", "s.f1")
+    else:
+        body.each(f"s.f1[@] = k[{m.f_at}][@];")
+
+
+def esdirk(m: Coefficients, body: Body) -> None:
+    """Diagonally implicit methods: a Newton iteration a stage, with the Jacobian of the step."""
+    names = _stages(m.stages)
+    body.add("V base[N], z[N], scale[N];", "STAGE_VECTORS")
+    body.system()
+    body.add("const V h_gamma = dt * GAMMA;", "M ok = allof();")
+    body.each("scale[@] = s.atol[@] + s.rtol[@] * v_abs(s.y[@]);")
+    for i in range(m.stages):
+        if not m.implicit[i]:
+            body.each(f"k[{i}][@] = s.f0[@];")
+            continue
+        body.each(f"base[@] = s.y[@]{_plus(weighted(m.a[i], names), 'dt')};")
+        guess = weighted(m.guesses[i], ["s.f0[@]", *names])
+        body.each(f"z[@] = h_gamma * ({guess});")
+        time = "s.t" if body.autonomous else f"s.t + {literal(m.c[i])} * dt"
+        body.add(f"ok = ok & newton(s, {time}, shift, base, z, w, scale, mend);")
+        body.each(f"k[{i}][@] = z[@] * shift;")
+    if m.accurate:
+        body.each("s.y1[@] = base[@] + z[@];")
+    else:
+        body.each(f"s.y1[@] = s.y[@]{_plus(weighted(m.b, names), 'dt')};")
+    error = f"dt * ({weighted(m.b_error, names)})"
+    if m.filtered:
+        body.each(f"z[@] = {error} * shift;")
+        body.add("solve_system(s, w, z, base, mend);")
+        body.each("s.error[@] = base[@];")
+    else:
+        body.each(f"s.error[@] = {error};")
+    _end_of_runge_kutta(m, body)

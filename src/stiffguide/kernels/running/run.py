@@ -1,0 +1,150 @@
+"""A kernel at work: tensors in, where every row ended out; threads share the rows."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+from stiffguide.errors import Status
+from stiffguide.graphs.graph import digest
+from stiffguide.kernels.emitting import cpp as emit_cpp
+from stiffguide.kernels.emitting import cuda as emit_cuda
+from stiffguide.kernels.emitting.coefficients import Coefficients
+from stiffguide.kernels.running import build, call, device
+from stiffguide.kernels.running.task import Ended, Pieces, Task
+from stiffguide.tracing.traced import Traced
+
+FEW = 4  # up to so many rows, one lane at a time is faster than many lanes that idle
+PATIENCE = 0.05  # seconds between two looks for an interrupt
+SHARE = 64  # rows that make another thread worth starting
+ALONE = 256  # rows, up to which one thread is the calling one, if the solve is short:
+SHORT = 10**9  # products at most, which take seconds
+
+Flags = ctypes.c_int64 * 2  # the next row, and whether to stop
+
+
+@dataclass
+class Kernel:
+    """The solve of one field by one method; libraries are built or loaded when first used."""
+
+    traced: Traced
+    method: Coefficients
+    _libraries: dict[bool, ctypes.CDLL] = field(default_factory=dict)
+    _programs: dict[torch.device, device.Program] = field(default_factory=dict)
+
+    def key(self, *, wide: bool) -> str:
+        """The name of a library: the hash of all that it depends on."""
+        parts = (self.traced.key, repr(self.method), emit_cpp.fingerprint(), repr(build.FLAGS))
+        return digest(*parts, build.cpu(), str(wide))
+
+    def ready(self, *, wide: bool) -> bool:
+        """Whether the library is loaded or in the cache."""
+        if wide not in self._libraries:
+            found = build.find(self.key(wide=wide))
+            if found is not None:
+                self._libraries[wide] = found
+        return wide in self._libraries
+
+    def built(self, *, wide: bool) -> ctypes.CDLL:
+        """The library, built if need be; raises UnsupportedError."""
+        if not self.ready(wide=wide):
+            option = f"-DWIDE={int(wide)}"
+            self._libraries[wide] = build.make(
+                self.key(wide=wide), lambda: emit_cpp.source(self.traced, self.method), (option,)
+            )
+        return self._libraries[wide]
+
+    def prepare(self, place: torch.device, *, wide: bool) -> None:
+        """Build what a solve on that device needs; raises UnsupportedError."""
+        if place.type == "cpu":
+            self.built(wide=wide)
+        elif place not in self._programs:
+            source = emit_cuda.source(self.traced, self.method)
+            self._programs[place] = device.compile(source, place)
+
+    def solve(self, task: Task) -> Ended:
+        """Solve every row."""
+        return self._run(task, None)
+
+    def trace_steps(self, task: Task, *, dense: bool) -> Ended:
+        """Solve every row twice: to count the steps, then to keep them."""
+        first = self._run(task, None)
+        n = max(int(first.counts[1].max()), 1) if task.rows else 1
+        b, f = task.y0.shape
+        degree = self.method.interpolant.degree
+        pieces = Pieces(
+            first.t.T.repeat(n, 1),
+            first.t.T.repeat(n, 1),
+            first.y.movedim(1, 0).repeat(n, 1, 1),
+            first.y.movedim(1, 0).repeat(n, 1, 1),
+            task.y0.new_zeros(n, degree, b, f) if dense else None,
+        )
+        return self._run(task, pieces)._replace(pieces=pieces)
+
+    def _run(self, task: Task, pieces: Pieces | None) -> Ended:
+        (b, f), place = task.y0.shape, task.y0.device
+        new = task.y0.new_empty
+        counts = torch.empty((6, b), dtype=torch.int64, device=place)
+        saved = None
+        if task.times is not None:
+            saved = task.y0.new_full((b, task.times.shape[1], f), float("nan"))
+        ended = Ended(new((b, 1)), new((b, 1, f)), new(b), counts, saved, pieces)
+        if not b:
+            return ended
+        k = self.method.error_order + 1
+        if place.type != "cpu":
+            self.prepare(place, wide=b > FEW)
+            started = torch.zeros(2, dtype=torch.int64, device=place)
+            self._programs[place].run(call.pack(task, ended, k, started.data_ptr()), b)
+            return ended
+        flags = Flags()
+        packed = call.pack(task, ended, k, ctypes.addressof(flags))
+        function = self.built(wide=b > FEW).stiffguide_solve
+        _work(lambda: function(packed), _workers(task), flags)
+        if flags[1]:
+            _leave(task, ended, flags[0])
+        return ended
+
+
+def _leave(task: Task, ended: Ended, first: int) -> None:
+    """The rows from `first` on, which an interrupt kept from beginning."""
+    rest = slice(first, None)
+    ended.t[rest, 0], ended.y[rest, 0], ended.dt[rest] = task.t0[rest], task.y0[rest], 0.0
+    ended.counts[:, rest] = 0
+    ended.counts[0, rest] = int(Status.INTERRUPTED)
+
+
+def _workers(task: Task) -> int:
+    """How many threads, at most as many as torch would use; 0 is the calling one.
+
+    That one cannot be interrupted, which a short solve need not be.
+    """
+    rows, features = task.y0.shape
+    workers = max(min(torch.get_num_threads(), rows // SHARE), 1)
+    short = rows * features**2 * task.max_attempts <= SHORT
+    return 0 if workers == 1 and rows <= ALONE and short else workers
+
+
+def _work(run: Callable[[], int], workers: int, flags: ctypes.Array[ctypes.c_int64]) -> None:
+    """Run in so many threads; an interrupt stops them all."""
+    results: list[int] = []
+    if not workers:
+        results.append(run())
+    else:
+        threads = [threading.Thread(target=lambda: results.append(run())) for _ in range(workers)]
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                while thread.is_alive():  # a signal may wake another thread than this one
+                    thread.join(PATIENCE)
+        except KeyboardInterrupt:
+            flags[1] = 1
+            for thread in threads:
+                thread.join()
+    if any(results):
+        raise MemoryError("kernel: no memory for the lanes")

@@ -1,0 +1,51 @@
+"""What a kernel is given, and what it gives back."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from stiffguide.stepping.controllers import PID
+
+
+class Task(NamedTuple):
+    """What is to be solved, in float64; shapes as in `contracts`."""
+
+    t0: Tensor  # (B,)
+    t1: Tensor  # (B,)
+    y0: Tensor  # (B, F)
+    parameters: Tensor  # (P,) or (B, P)
+    rtol: Tensor  # (1 or B, 1 or F)
+    atol: Tensor
+    controller: PID
+    max_step: float
+    first_step: float | None
+    max_attempts: int
+    times: Tensor | None = None  # (1 or B, T), to save at
+
+    @property
+    def rows(self) -> int:
+        """B."""
+        return self.y0.shape[0]
+
+
+class Pieces(NamedTuple):
+    """Accepted steps, N the largest number of them; a row with fewer ends in steps of no length."""
+
+    before: Tensor  # (N, B)
+    after: Tensor  # (N, B)
+    y0: Tensor  # (N, B, F)
+    y1: Tensor  # (N, B, F)
+    coefficients: Tensor | None  # (N, D, B, F)
+
+
+class Ended(NamedTuple):
+    """Where every row ended, and what that took."""
+
+    t: Tensor  # (B, 1)
+    y: Tensor  # (B, 1, F)
+    dt: Tensor  # (B,)
+    counts: Tensor  # (6, B) int64: status, accepted, attempts, nfe, njac, nlu
+    saved: Tensor | None  # (B, T, F)
+    pieces: Pieces | None = None

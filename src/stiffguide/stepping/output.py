@@ -1,0 +1,225 @@
+"""What a solve keeps: the end, given times, every step, an interpolant; or a steady state."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from stiffguide.errors import InputError
+from stiffguide.stepping.contracts import Moment
+from stiffguide.stepping.interpolate import evaluate
+from stiffguide.tensors import rms
+
+
+class End:
+    """Keep the end of each row only: T = 1."""
+
+    def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
+        """Nothing to prepare."""
+
+    def record(self, moment: Moment) -> Tensor | None:
+        """Nothing to keep on the way."""
+        return None
+
+    def result(self, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Where each row ended: (B, 1), (B, 1, F)."""
+        return t.unsqueeze(1), y.unsqueeze(1)
+
+
+class SteadyState(End):
+    """Stop a row where |f| <= atol + rtol |y| in the root mean square; keep that point."""
+
+    def __init__(self, rtol: float = 1e-6, atol: float = 1e-9) -> None:
+        if rtol < 0 or atol < 0 or rtol + atol == 0:
+            raise InputError("SteadyState: rtol and atol must be non-negative, and not both zero")
+        self.rtol = rtol
+        self.atol = atol
+
+    def record(self, moment: Moment) -> Tensor | None:
+        """Stop the rows whose vector field has died away."""
+        scale = self.atol + self.rtol * moment.y1.abs()
+        return moment.accept & (rms(moment.f1.abs() / scale) <= 1)
+
+
+class AtTimes:
+    """Keep the solution at given times: (T,) for all rows or (B, T), sorted from t0 towards t1.
+
+    Times that a row did not reach are nan.
+    """
+
+    def __init__(self, times: Tensor) -> None:
+        self.times = torch.as_tensor(times, dtype=torch.float64)
+        if self.times.ndim not in (1, 2) or self.times.shape[-1] == 0:
+            raise InputError("save_at: needs at least one time, shape (T,) or (B, T)")
+        if not bool(torch.isfinite(self.times).all()):
+            raise InputError("save_at: the times must be finite")
+
+    def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
+        """Check the times against the interval and keep those at t0."""
+        rows, sign = t0.shape[0], torch.where(t1 < t0, -1.0, 1.0).unsqueeze(1)
+        times = torch.atleast_2d(self.times).to(t0.device)
+        if times.shape[0] not in (1, rows):
+            raise InputError(f"save_at: {times.shape[0]} rows of times for {rows} rows of y0")
+        ahead = (times * sign).expand(rows, -1)
+        if bool((ahead.diff(dim=1) < 0).any()):
+            raise InputError("save_at: the times must be sorted from t0 towards t1")
+        first, last = (t0 * sign[:, 0]).unsqueeze(1), (t1 * sign[:, 0]).unsqueeze(1)
+        if bool(((ahead < first) | (ahead > last)).any()):
+            raise InputError(
+                f"save_at: every time must lie between t0 and t1, here {_span(t0, t1)}; "
+                f"the times run from {float(times.min()):g} to {float(times.max()):g}"
+            )
+        self._ahead, self._sign = ahead.contiguous(), sign
+        self._row, self._column, self._value = [], [], []  # type: ignore[var-annotated]
+        self._next = torch.searchsorted(self._ahead, first.contiguous(), right=True).squeeze(1)
+        row, column = _slots(torch.zeros_like(self._next), self._next)
+        self._keep(row, column, y0[row])
+        self._shape = (rows, ahead.shape[1], y0.shape[-1])
+        self._like = y0
+
+    def _keep(self, row: Tensor, column: Tensor, value: Tensor) -> None:
+        self._row.append(row)
+        self._column.append(column)
+        self._value.append(value)
+
+    def record(self, moment: Moment) -> Tensor | None:
+        """Interpolate at the times inside the accepted steps."""
+        reached = (moment.t1.unsqueeze(1) * self._sign).contiguous()
+        upto = torch.searchsorted(self._ahead, reached, right=True).squeeze(1)
+        upto = torch.where(moment.accept, upto, self._next)
+        if bool((upto > self._next).any()):
+            row, column = _slots(self._next, upto)
+            wanted = (self._ahead * self._sign)[row, column]
+            theta = (wanted - moment.t0[row]) / (moment.t1 - moment.t0)[row]
+            coefficients = moment.interpolant()[:, row]
+            value = evaluate(coefficients, theta, moment.y0[row], moment.y1[row])
+            self._keep(row, column, value)
+            self._next = upto
+        return None
+
+    def result(self, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T), (B, T, F)."""
+        empty = torch.full(self._shape, float("nan"), dtype=y.dtype, device=y.device)
+        index = (torch.cat(self._row), torch.cat(self._column))
+        states = empty.index_put(index, torch.cat(self._value))
+        return self._ahead * self._sign, states
+
+
+class EveryStep:
+    """Keep the start and the end of every accepted step; rows with fewer steps end in nan."""
+
+    def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
+        """Keep the start."""
+        self._t = [t0]
+        self._y = [y0]
+        self._accept = [torch.ones_like(t0, dtype=torch.bool)]
+
+    def record(self, moment: Moment) -> Tensor | None:
+        """Keep the attempt; the rejected rows are dropped in the end."""
+        self._t.append(moment.t1)
+        self._y.append(moment.y1)
+        self._accept.append(moment.accept)
+        return None
+
+    def result(self, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T), (B, T, F) with T = 1 + the largest number of accepted steps."""
+        accept = torch.stack(self._accept, 1)
+        place = accept.cumsum(1) - 1
+        row, attempt = torch.nonzero(accept, as_tuple=True)
+        column = place[row, attempt]
+        shape = (accept.shape[0], int(column.max()) + 1 if column.numel() else 0)
+        nan = float("nan")
+        times = torch.full(shape, nan, dtype=t.dtype, device=t.device)
+        times = times.index_put((row, column), torch.stack(self._t, 1)[row, attempt])
+        states = torch.full((*shape, y.shape[-1]), nan, dtype=y.dtype, device=y.device)
+        states = states.index_put((row, column), torch.stack(self._y, 1)[row, attempt])
+        return times, states
+
+
+class Dense(End):
+    """Keep the interpolant of every attempt; `trajectory` turns them into a function of t."""
+
+    def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
+        """Nothing is kept yet."""
+        self._t0, self._t1, self._y0 = t0, t1, y0
+        self._pieces: list[tuple[Tensor, ...]] = []
+
+    def record(self, moment: Moment) -> Tensor | None:
+        """Keep the piece; a rejected row leaves one of no length, which is never looked up."""
+        if not bool(moment.accept.any()):
+            return None
+        after = torch.where(moment.accept, moment.t1, moment.t0)
+        self._pieces.append((moment.t0, after, moment.y0, moment.y1, moment.interpolant()))
+        return None
+
+    def trajectory(self) -> Trajectory:
+        """The solution as a function of time."""
+        pieces: list[tuple[Tensor, ...]] = self._pieces
+        if not pieces:
+            y0 = self._y0
+            pieces = [(self._t0, self._t0, y0, y0, torch.zeros_like(y0).unsqueeze(0))]
+        before, after, y0, y1, coefficients = (torch.stack(p) for p in zip(*pieces, strict=True))
+        sign = torch.where(self._t1 < self._t0, -1.0, 1.0)
+        return Trajectory(before, after, y0, y1, coefficients, sign)
+
+
+class Trajectory(NamedTuple):
+    """Piecewise polynomials: N attempts, B rows, degree D."""
+
+    before: Tensor  # (N, B)
+    after: Tensor  # (N, B)
+    y0: Tensor  # (N, B, F)
+    y1: Tensor  # (N, B, F)
+    coefficients: Tensor  # (N, D, B, F)
+    sign: Tensor  # (B,)
+
+    def at(self, t: Tensor) -> Tensor:
+        """States (B, M, F) at the times t (B, M); nan outside of what a row covered."""
+        first, last = self._ends()
+        ahead = t * self.sign.unsqueeze(1)
+        inside = (ahead >= first) & (ahead <= last)
+        return torch.where(inside.unsqueeze(-1), self.extended(t), float("nan"))
+
+    def extended(self, t: Tensor) -> Tensor:
+        """States (B, M, F) at any times t (B, M): the pieces at the ends go on beyond them."""
+        key = (self.after * self.sign).T.contiguous()
+        first, last = self._ends()
+        # clipped, so that the piece found has a length wherever a row has one that has
+        after_first = torch.nextafter(first, torch.full_like(first, float("inf")))
+        wanted = torch.minimum(torch.maximum(t * self.sign.unsqueeze(1), after_first), last)
+        attempt = torch.searchsorted(key, wanted.contiguous())  # the first to end there or later
+        attempt = torch.clamp(attempt, max=key.shape[1] - 1)
+        row = torch.arange(t.shape[0], device=t.device).unsqueeze(1).expand_as(t)
+        begin, end = self.before[attempt, row], self.after[attempt, row]
+        length = torch.where(end == begin, float("inf"), end - begin)
+        theta = (t - begin) / length
+        flat = (attempt.reshape(-1), row.reshape(-1))
+        pieces = self.coefficients.movedim(1, -1)[flat].movedim(-1, 0)
+        value = evaluate(pieces, theta.reshape(-1), self.y0[flat], self.y1[flat])
+        # at the start of a piece, and all over one of no length, nothing is interpolated
+        value = torch.where((theta.reshape(-1) == 0).unsqueeze(-1), self.y0[flat], value)
+        return value.reshape(*t.shape, -1)
+
+    def piece(self, i: int) -> Trajectory:
+        """The trajectory of attempt i alone."""
+        parts = [x[i : i + 1] for x in self[:-1]]
+        return Trajectory(parts[0], parts[1], parts[2], parts[3], parts[4], self.sign)
+
+    def _ends(self) -> tuple[Tensor, Tensor]:
+        """Where each row started and how far it came (B, 1), counted in its own direction."""
+        sign = self.sign.unsqueeze(1)
+        return self.before[0].unsqueeze(1) * sign, self.after[-1].unsqueeze(1) * sign
+
+
+def _slots(start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
+    """All (row, column) with start[row] <= column < stop[row]."""
+    count = stop - start
+    row = torch.repeat_interleave(torch.arange(count.shape[0], device=count.device), count)
+    offset = torch.arange(row.shape[0], device=count.device) - (count.cumsum(0) - count)[row]
+    return row, start[row] + offset
+
+
+def _span(t0: Tensor, t1: Tensor) -> str:
+    return f"{float(t0[0]):g} and {float(t1[0]):g}" if t0.shape[0] else "nothing"

@@ -1,0 +1,71 @@
+"""Whether a graph and the field that it was made of have the same values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from stiffguide.graphs.graph import Graph
+from stiffguide.tracing.traced import Traced
+
+NOISE = 1e-20  # of the largest component: a component below is rounding of the others
+POINTS = 6  # at most; two of them with finite values are enough
+
+
+def points(t0: Tensor, y0: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Points t (B,), y (B, F) near the start, the same ones in every process.
+
+    Components that start at zero become positive: concentrations mostly may not be negative.
+    """
+    draw = torch.Generator().manual_seed(0)
+    start, origin = y0.detach().cpu().double(), t0.detach().cpu().double()
+    size = start.abs().amax(-1, keepdim=True)
+    size = torch.where(size > 0, size, 1.0)
+    for _ in range(POINTS):
+        near = torch.rand(start.shape, generator=draw, dtype=torch.float64)
+        away = torch.rand(start.shape, generator=draw, dtype=torch.float64)
+        later = torch.rand(origin.shape, generator=draw, dtype=torch.float64)
+        y = start * (0.9 + 0.2 * near) + 0.01 * size * (0.1 + away)
+        t = origin + (0.01 + 0.5 * later) * torch.clamp(origin.abs(), min=1.0)
+        yield t.to(t0), y.to(y0)
+
+
+def disagreement(traced: Traced, t: Tensor, y: Tensor, p: Tensor, value: Tensor) -> str:
+    """What is wrong with the graph at t (B,), y (B, F), where f has `value` (B, F); "" if nothing.
+
+    A difference counts against the size of the terms, |f| + |J| |y| + |df/dt| |t|: what is left of
+    them after cancellation has no more digits.
+    """
+    eps = torch.finfo(value.dtype).eps
+    t, y, p = (x.detach().cpu().double() for x in (t, y, p))
+    value = value.detach().cpu().double()
+    graph = torch.stack(_evaluate(traced.plain, traced.values, t, y, p), -1)
+    same = (graph == value) | (graph.isnan() & value.isnan())
+    same |= (graph - value).abs() <= eps**0.7 * value.abs()
+    if not bool(same.all()):  # derivatives are dear, and mostly not needed
+        same |= (graph - value).abs() <= eps**0.7 * _terms(traced, t, y, p, value)
+    if bool(same.all()):
+        return ""
+    row, i = (~same).nonzero()[0].tolist()
+    return f"component {i} is {value[row, i]:.9g}, its graph says {graph[row, i]:.9g}"
+
+
+def _terms(traced: Traced, t: Tensor, y: Tensor, p: Tensor, value: Tensor) -> Tensor:
+    """|f| + |J| |y| + |df/dt| |t| (B, F)."""
+    graph, _, jac, dfdt = traced.derived
+    slopes = _evaluate(graph, [*jac.values(), *dfdt.values()], t, y, p)
+    scale = value.abs()
+    for (i, j), slope in zip(jac, slopes, strict=False):
+        scale[:, i] += (slope * y[:, j]).abs().nan_to_num(0.0, 0.0)
+    for i, slope in zip(dfdt, slopes[len(jac) :], strict=True):
+        scale[:, i] += (slope * t).abs().nan_to_num(0.0, 0.0)
+    scale += NOISE * scale.nan_to_num(0.0, 0.0, 0.0).amax(-1, keepdim=True)
+    return scale
+
+
+def _evaluate(graph: Graph, roots: Sequence[int], t: Tensor, y: Tensor, p: Tensor) -> list[Tensor]:
+    """The values (B,) of nodes."""
+    found = graph.evaluate(roots, t.numpy(), y.numpy(), p.numpy())
+    return [torch.as_tensor(x, dtype=torch.float64).expand(t.shape) for x in found]

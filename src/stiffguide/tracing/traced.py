@@ -1,0 +1,169 @@
+"""The record of a traced field: its graph, its derivatives, and where its parameters come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from stiffguide.errors import InputError
+from stiffguide.graphs.derive import Derived, derived
+from stiffguide.graphs.graph import Graph
+from stiffguide.graphs.refusal import UntraceableError
+from stiffguide.tensors import constant
+from stiffguide.tracing.fingerprint import Mark, fingerprint
+from stiffguide.tracing.sources import Parameter, content, readable, structure
+
+NOTHING = Mark((), ())
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """What a trace took a leaf of args for.
+
+    `role`: "row" (a tensor with the axis of rows), "shared" (a tensor), "number" (a float), and
+    "fixed" (anything else, part of the graph).
+    """
+
+    role: str
+    shape: tuple[int, ...] = ()  # without the axis of rows
+    dtype: torch.dtype | None = None
+
+    def accepts(self, value: Any, rows: int) -> bool:
+        """Whether a value can stand where the traced one stood."""
+        if self.role == "fixed":
+            return True  # the fingerprint looks at it
+        if self.role == "number":
+            return isinstance(value, float)
+        if not isinstance(value, Tensor) or value.dtype != self.dtype:
+            return False
+        return tuple(value.shape) == ((rows, *self.shape) if self.role == "row" else self.shape)
+
+
+@dataclass(eq=False)
+class Captured:
+    """A tensor that f reaches by itself, and what of its values is part of the graph."""
+
+    tensor: Tensor
+    per_row: bool
+    structure: bytes
+    _seen: bytes = b""
+
+    def unchanged(self, rows: int) -> bool:
+        """Whether the graph is still right for the values that the tensor has now."""
+        if self.per_row and self.tensor.shape[0] != rows:
+            return False
+        if not self.structure:
+            return True
+        found = content(readable(self.tensor))
+        if found != self._seen:
+            if structure(self.tensor) != self.structure:
+                return False
+            self._seen = found
+        return True
+
+
+@dataclass(eq=False)
+class Traced:
+    """A field as a scalar graph, with its derivatives on demand.
+
+    `values[i]` is the node of f_i in `plain`. `key` names the content: equal keys, equal kernels,
+    in every process. A kernel that is found in the cache needs no derivative.
+    """
+
+    plain: Graph
+    values: list[int]
+    parameters: list[Parameter]
+    key: str
+    leaves: list[Leaf] = field(default_factory=list)
+    captured: list[Captured] = field(default_factory=list)
+    mark: Mark = NOTHING
+    device: torch.device = CPU
+    shape: Hashable = ()  # of the state
+    rows: int = 1  # that it was checked with
+
+    def __post_init__(self) -> None:
+        groups = groupby(self.parameters, key=lambda p: (p.source, p.per_row))
+        self._columns = [(*key, self._elements(key[0], list(group))) for key, group in groups]
+
+    def _elements(self, source: int, group: list[Parameter]) -> Tensor | None:
+        """Which entries of a source are in use; None: all, in their order."""
+        places = [p.element for p in group]
+        if source < len(self.leaves):
+            size = prod(self.leaves[source].shape)
+        else:
+            captured = self.captured[source - len(self.leaves)]
+            size = prod(captured.tensor.shape[int(captured.per_row) :])
+        if places == list(range(size)):
+            return None
+        return torch.tensor(places, device=self.device)
+
+    @property
+    def features(self) -> int:
+        """The number of components."""
+        return len(self.values)
+
+    @cached_property
+    def autonomous(self) -> bool:
+        """Whether f does not depend on t."""
+        return all(node.op != "t" for node in self.plain.nodes)
+
+    @property
+    def derived(self) -> Derived:
+        """f, J and df/dt in one graph; raises UntraceableError where that grows too large."""
+        if isinstance(self._derived, UntraceableError):
+            raise self._derived
+        return self._derived
+
+    @cached_property
+    def _derived(self) -> Derived | UntraceableError:
+        try:
+            return derived(self.plain, self.values)
+        except UntraceableError as error:  # which takes as long to find out again
+            return error
+
+    def fits(self, f: Callable[..., Any], args: tuple[Any, ...], rows: int) -> bool:
+        """Whether this is still f, for these arguments: no number that f was built of changed."""
+        values = tree_leaves(args) if args else []
+        if len(values) != len(self.leaves) or (self.rows == 1) != (rows == 1):
+            return False  # one row alone cannot tell what is by row, and what rows do together
+        pairs = list(zip(self.leaves, values, strict=True))
+        return (
+            all(leaf.accepts(value, rows) for leaf, value in pairs)
+            and all(captured.unchanged(rows) for captured in self.captured)
+            and fingerprint(f, *fixed(self.leaves, values)) == self.mark
+        )
+
+    def parameter_table(self, args: tuple[Any, ...], rows: int) -> Tensor:
+        """(B, P) where an entry differs by row, else (P,): float64, read now."""
+        if not self._columns:
+            return constant((), torch.float64, self.device)
+        values = tree_leaves(args) if args else []
+        values += [c.tensor for c in self.captured]
+        columns = []
+        for source, per_row, elements in self._columns:
+            value = values[source]
+            if not isinstance(value, Tensor):
+                columns.append(torch.tensor([value], dtype=torch.float64, device=self.device))
+                continue
+            if per_row and value.shape[0] != rows:
+                raise InputError(f"a parameter has {value.shape[0]} rows, the state has {rows}")
+            flat = readable(value).to(self.device, torch.float64)
+            flat = flat.reshape(rows, -1) if per_row else flat.reshape(-1)
+            columns.append(flat if elements is None else flat[..., elements])
+        if not any(per_row for _, per_row, _ in self._columns):
+            return torch.cat(columns)
+        return torch.cat([c if c.ndim == 2 else c.expand(rows, -1) for c in columns], -1)
+
+
+def fixed(leaves: list[Leaf], values: list[Any]) -> list[Any]:
+    """The values that are part of the graph."""
+    return [v for leaf, v in zip(leaves, values, strict=True) if leaf.role == "fixed"]
