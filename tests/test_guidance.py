@@ -301,13 +301,13 @@ def test_cap_caps_and_gate_closes() -> None:
     )
     f1 = -40 * step.y1
     rule = ErrorDirection().bind(methods.get("heun"))
-    free = rule.delta(step, f1, ()).y1
-    capped = Cap(rule, 0.25).delta(step, f1, ()).y1
+    free = rule.delta(step, f1, ()).dy
+    capped = Cap(rule, 0.25).delta(step, f1, ()).dy
     assert float(capped.abs()) == pytest.approx(0.25 * float(step.error.abs()))
     assert float(free.abs()) > float(capped.abs())
-    assert float(Gate(rule, 41.0).delta(step, f1, ()).y1) == 0.0
-    assert torch.equal(Gate(rule, 39.0).delta(step, f1, ()).y1, free)
-    half = Gate(rule, 40.0, width=1.0).delta(step, f1, ()).y1
+    assert float(Gate(rule, 41.0).delta(step, f1, ()).dy) == 0.0
+    assert torch.equal(Gate(rule, 39.0).delta(step, f1, ()).dy, free)
+    half = Gate(rule, 40.0, width=1.0).delta(step, f1, ()).dy
     assert float(half / free) == pytest.approx(0.5, rel=1e-6)
 
 

@@ -27,7 +27,7 @@ from stiffguide.fields.layout import Layout
 from stiffguide.kernels.emitting import coefficients
 from stiffguide.kernels.emitting import cuda as emit_cuda
 from stiffguide.kernels.running import build, device, run
-from stiffguide.tracing import trace
+from stiffguide.tracing import tracer
 
 D = torch.float64
 FAMILIES = ("rodas5p", "rosenbrock23", "kvaerno5", "sdirk2", "tsit5", "dop853")
@@ -206,7 +206,7 @@ def test_a_matrix_that_needs_pivoting(gpu: Any) -> None:
 def source_of(name: str, method: str) -> str:
     p = problems.get(name)
     layout = Layout(p.y0, batched=False)
-    traced = trace.field(p.f, (), layout, torch.zeros(1, dtype=D), p.y0.reshape(1, -1))
+    traced = tracer.trace(p.f, (), layout, torch.zeros(1, dtype=D), p.y0.reshape(1, -1))
     return emit_cuda.source(traced, coefficients.of(methods.get(method)))
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from traces import F64, assert_follows, traced, values
 
 from stiffguide import problems
-from stiffguide.tracing.trace import UntraceableError
+from stiffguide.tracing.tracer import UntraceableError
 
 Y5 = torch.tensor([0.3, 1.2, 0.7, 2.0, 0.5], dtype=F64)
 A5 = (torch.arange(25, dtype=F64) ** 2).sin().reshape(5, 5)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from traces import assert_follows, traced, values
 
 import stiffguide
-from stiffguide.tracing.trace import UntraceableError
+from stiffguide.tracing.tracer import UntraceableError
 
 D = torch.float64
 Y4 = torch.tensor([1.0, 0.4, 0.7, 0.2], dtype=D)

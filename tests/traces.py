@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from stiffguide.fields.layout import Layout
-from stiffguide.tracing import trace
-from stiffguide.tracing.traced import Traced
+from stiffguide.tracing import tracer
+from stiffguide.tracing.traced_field import Traced
 
 F64 = torch.float64
 
@@ -19,7 +19,7 @@ def traced(
 ) -> Traced:
     layout = Layout(y0, batched=batched)
     start = torch.full((layout.rows,), t0, dtype=F64)
-    return trace.field(f, args, layout, start, layout.flatten(y0, "y0"))
+    return tracer.trace(f, args, layout, start, layout.flatten(y0, "y0"))
 
 
 def values(

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from stiffguide.errors import Status
+from stiffguide.stepping.attempt import aim
 from stiffguide.stepping.contracts import Step
-from stiffguide.stepping.loop import Live, Problem, aim
+from stiffguide.stepping.live import Live, Problem
 from stiffguide.tableaux.stability import negative_real_stability_limit
 from stiffguide.tableaux.tableau import Tableau
 

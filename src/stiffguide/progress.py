@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stiffguide.errors import InputError
 from stiffguide.fields.layout import Layout
-from stiffguide.stepping.loop import Live
+from stiffguide.stepping.live import Live
 
 
 class Progress:

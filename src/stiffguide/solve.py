@@ -11,8 +11,9 @@ from torch import Tensor
 
 from stiffguide import arguments, diagnosis, kernels, methods
 from stiffguide.errors import InputError, UnsupportedError
-from stiffguide.fields import flat as flat_field
-from stiffguide.fields import jacobian as field
+from stiffguide.fields import jacobian
+from stiffguide.fields.flat import Flat, field, first_value
+from stiffguide.fields.flat import jacobian as flat_jacobian
 from stiffguide.fields.layout import Layout
 from stiffguide.gradients import direct as gradient
 from stiffguide.progress import Progress
@@ -21,7 +22,9 @@ from stiffguide.stepping import loop
 from stiffguide.stepping.contracts import Controller, Guidance, Method, Output
 from stiffguide.stepping.controllers import PID
 from stiffguide.stepping.initial_dt import initial_dt
-from stiffguide.stepping.output import AtTimes, Dense, End, EveryStep, Trajectory
+from stiffguide.stepping.live import Live, Problem, begin
+from stiffguide.stepping.output import AtTimes, Dense, End, Trajectory
+from stiffguide.stepping.output import kept as keeps
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 from stiffguide.tableaux.tableau import Tableau
 
@@ -94,9 +97,9 @@ def solve(
     start, end = arguments.times(t0, t1, layout)
     tolerance = arguments.tolerance(rtol, atol, layout)
     flat0 = layout.flatten(y0, "y0")
-    flat = flat_field.field(f, args, layout)
-    problem = loop.Problem(
-        f=field.AutogradJacobian(flat),
+    flat = field(f, args, layout)
+    problem = Problem(
+        f=jacobian.AutogradJacobian(flat),
         method=stepper,
         controller=_controller(controller, stepper),
         guidance=_guidance(guidance, stepper),
@@ -109,27 +112,32 @@ def solve(
     if not (isinstance(t1, float) and math.isfinite(t1)):  # which is dear to ask of a tensor
         _check_that_it_ends(end, problem.outputs, monitor)
     first = arguments.length(first_step, "first_step")
-    if backend != "eager":
-        watched = progress or monitor is not None
-        request = kernels.Request(f, args, layout, problem, start, end, flat0, first, watched)
-        if (solved := kernels.solve(request, backend)) is not None:
-            why = {} if solved.live is None else _messages(problem, solved.live, layout)
-            return _solution(stepper, layout, *solved[:2], why, solved.trajectory)
-    f0 = flat_field.first_value(flat, start, flat0)
-    if not stepper.implicit and jac is None:
+    watched = progress or monitor is not None
+    r = kernels.Request(f, args, layout, problem, start, end, flat0, first, watched)
+    if backend != "eager" and (solved := kernels.solve(r, backend)) is not None:
+        why = {} if solved.live is None else _messages(problem, solved.live, layout)
+        return _solution(stepper, layout, *solved[:2], why, solved.trajectory)
+    return _eager(r, flat, jac, Progress(progress, monitor, layout, start, end))
+
+
+def _eager(r: kernels.Request, flat: Flat, jac: Any, watch: Progress) -> Solution:
+    """The solve by the loop in torch."""
+    f0 = first_value(flat, r.t0, r.y0)
+    if not r.problem.method.implicit and jac is None:
         jac = "differences"  # nobody will ask for it: no need to try what autograd can do
-    wrapped = field.wrap(flat, flat_field.jacobian(jac, args, layout), start, flat0)
-    watch = Progress(progress, monitor, layout, start, end)
-    ended, problem = _run(problem._replace(f=wrapped), start, flat0, f0, first, watch)
+    wrapped = jacobian.wrap(flat, flat_jacobian(jac, r.args, r.layout), r.t0, r.y0)
+    problem = r.problem._replace(f=wrapped)
+    ended, problem = _run(problem, r.t0, r.y0, f0, r.first_step, watch)
     kept = problem.outputs[0].result(ended.t, ended.y)
     counts = torch.stack((ended.status, ended.accepted, ended.attempts, *ended.work))
     pieces = next((o.trajectory() for o in problem.outputs if isinstance(o, Dense)), None)
-    return _solution(stepper, layout, kept, counts, _messages(problem, ended, layout), pieces)
+    why = _messages(problem, ended, r.layout)
+    return _solution(problem.method, r.layout, kept, counts, why, pieces)
 
 
 def _run(
-    p: loop.Problem, t0: Tensor, y0: Tensor, f0: Tensor, first: float | None, watch: Progress
-) -> tuple[loop.Live, loop.Problem]:
+    p: Problem, t0: Tensor, y0: Tensor, f0: Tensor, first: float | None, watch: Progress
+) -> tuple[Live, Problem]:
     if gradient.wanted(y0, f0):
         return gradient.direct(
             p, t0, y0, lambda q: _start(q, t0, y0.detach(), f0.detach(), first), watch
@@ -142,7 +150,7 @@ def _run(
             return loop.solve(p, s, watch.look), p
 
 
-def _start(p: loop.Problem, t0: Tensor, y0: Tensor, f0: Tensor, first: float | None) -> loop.Live:
+def _start(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor, first: float | None) -> Live:
     t1 = p.stops[:, -1]
     nfe = 1
     if first is not None or not p.controller.adaptive:
@@ -150,7 +158,7 @@ def _start(p: loop.Problem, t0: Tensor, y0: Tensor, f0: Tensor, first: float | N
     else:
         dt = initial_dt(p.f, t0, t1, y0, f0, p.tolerance, p.method.error_order or p.method.order)
         nfe = 2
-    return loop.begin(p, t0, y0, f0, dt, nfe)
+    return begin(p, t0, y0, f0, dt, nfe)
 
 
 def _refuse(events: Any) -> None:
@@ -232,7 +240,7 @@ def _outputs(save_at: Any, dense: bool, layout: Layout) -> tuple[Output, ...]:
 
 
 def _check_that_it_ends(t1: Tensor, outputs: tuple[Output, ...], monitor: Any) -> None:
-    watched = monitor is not None or {type(o) for o in outputs} - {End, AtTimes, EveryStep, Dense}
+    watched = monitor is not None or not all(map(keeps, outputs))
     if not watched and bool(torch.isinf(t1).any()):
         raise InputError(
             "t1 is infinite and nothing would stop the solve: give save_at=SteadyState(), a "
@@ -261,7 +269,7 @@ def _solution(
     )
 
 
-def _messages(p: loop.Problem, s: loop.Live, layout: Layout) -> dict[int, str]:
+def _messages(p: Problem, s: Live, layout: Layout) -> dict[int, str]:
     if not s.status.any():  # SUCCESS is 0
         return {}
     ended = torch.nonzero(s.status).flatten()[:MOST_SENTENCES].tolist()

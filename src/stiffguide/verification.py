@@ -20,7 +20,7 @@ from torch import Tensor
 
 from stiffguide import methods
 from stiffguide.errors import InputError
-from stiffguide.fields import jacobian as field
+from stiffguide.fields import jacobian
 from stiffguide.solve import solve
 from stiffguide.stepping.contracts import Method, Tolerance
 from stiffguide.stepping.controllers import Fixed
@@ -130,7 +130,7 @@ def _estimates(stepper: Method) -> list[Point]:
     t0 = starts.repeat(len(lengths))
     dt = torch.tensor(lengths, dtype=torch.float64).repeat_interleave(starts.shape[0])
     y0 = orbit(t0)
-    f = field.GivenJacobian(orbit_field, orbit_jac)
+    f = jacobian.GivenJacobian(orbit_field, orbit_jac)
     tolerance = Tolerance(NEWTON, NEWTON)
     with torch.no_grad():
         step = stepper.step(f, t0, dt, y0, f(t0, y0), stepper.init(t0, y0), tolerance)

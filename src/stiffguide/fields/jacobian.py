@@ -80,38 +80,48 @@ class AutogradJacobian:
             if not value.requires_grad:
                 zero = torch.zeros_like(value)
                 return Linearisation(y.new_zeros(batch, n, n), zero if time else None, 1)
-            keep = keep and (value.grad_fn is not None)
+            keep = keep and value.grad_fn is not None
             inputs = (y, t) if time else (y,)
-            seeds = _unit_vectors(n, y)
-            if n <= SWEEPS:
-                sweeps = [
-                    torch.autograd.grad(
-                        value,
-                        inputs,
-                        seed.expand_as(value),
-                        retain_graph=True,
-                        create_graph=keep,
-                        allow_unused=True,
-                    )
-                    for seed in seeds
-                ]
-                by_y = _gather([s[0] for s in sweeps], y)
-                by_t = _gather([s[1] for s in sweeps], t) if time else None
-            else:
-                swept = torch.autograd.grad(
-                    value,
-                    inputs,
-                    seeds.unsqueeze(1).expand(n, batch, n),
-                    create_graph=keep,
-                    allow_unused=True,
-                    is_grads_batched=True,
-                )
-                by_y = y.new_zeros(n, batch, n) if swept[0] is None else swept[0]
-                by_t = None
-                if time:
-                    by_t = t.new_zeros(n, batch) if swept[1] is None else swept[1]
-        slope = None if by_t is None else by_t.movedim(0, -1).to(y.dtype)
+            sweep = _one_by_one if n <= SWEEPS else _together
+            by_y, *rest = sweep(value, inputs, _unit_vectors(n, y), keep)
+        slope = rest[0].movedim(0, -1).to(y.dtype) if rest else None
         return Linearisation(by_y.movedim(0, 1), slope, 1)
+
+
+def _one_by_one(
+    value: Tensor, inputs: tuple[Tensor, ...], seeds: Tensor, keep: bool
+) -> list[Tensor]:
+    """d value_i / d input, (F, ...) for each input, by one reverse sweep a component."""
+    sweeps = [
+        torch.autograd.grad(
+            value,
+            inputs,
+            seed.expand_as(value),
+            retain_graph=True,
+            create_graph=keep,
+            allow_unused=True,
+        )
+        for seed in seeds
+    ]
+    columns = zip(*sweeps, strict=True)
+    return [_gather(list(column), like) for column, like in zip(columns, inputs, strict=True)]
+
+
+def _together(value: Tensor, inputs: tuple[Tensor, ...], seeds: Tensor, keep: bool) -> list[Tensor]:
+    """The same by one sweep under vmap."""
+    n = seeds.shape[0]
+    swept = torch.autograd.grad(
+        value,
+        inputs,
+        seeds.unsqueeze(1).expand(n, *value.shape),
+        create_graph=keep,
+        allow_unused=True,
+        is_grads_batched=True,
+    )
+    return [
+        like.new_zeros(n, *like.shape) if found is None else found
+        for found, like in zip(swept, inputs, strict=True)
+    ]
 
 
 class DifferenceJacobian:

@@ -17,6 +17,7 @@ from stiffguide.errors import Status
 from stiffguide.progress import Progress
 from stiffguide.stepping import loop
 from stiffguide.stepping.controllers import Grid
+from stiffguide.stepping.live import Live, Problem, begin
 from stiffguide.stepping.output import EveryStep
 from stiffguide.tensors import tangles
 
@@ -27,12 +28,12 @@ def wanted(y0: Tensor, f0: Tensor) -> bool:
 
 
 def direct(
-    p: loop.Problem,
+    p: Problem,
     t0: Tensor,
     y0: Tensor,
-    start: Callable[[loop.Problem], loop.Live],
+    start: Callable[[Problem], Live],
     watch: Progress,
-) -> tuple[loop.Live, loop.Problem]:
+) -> tuple[Live, Problem]:
     """Solve twice: to choose the steps, then over them with autograd."""
     steps = EveryStep()
     t1 = p.stops[:, -1]
@@ -58,7 +59,7 @@ def direct(
         max_attempts=times.shape[1] + 1,
     )
     f0 = p.f(t0, y0)
-    begun = loop.begin(again, t0, y0, f0, times[:, 1] - t0, 0)
+    begun = begin(again, t0, y0, f0, times[:, 1] - t0, 0)
     replayed = loop.solve(again, begun)
     status = torch.where(replayed.status == int(Status.SUCCESS), ended.status, replayed.status)
     return ended._replace(t=replayed.t, y=replayed.y, f0=replayed.f0, status=status), p

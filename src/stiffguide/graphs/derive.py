@@ -11,7 +11,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from stiffguide.graphs.graph import Graph, Node
+from stiffguide.graphs.graph import Graph
+from stiffguide.graphs.node import Node
 from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.graphs.scalars import Scalar
 

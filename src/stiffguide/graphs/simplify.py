@@ -9,23 +9,40 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from stiffguide.graphs.arithmetic import TRUTHS
+from stiffguide.graphs.node import Node
 
-if TYPE_CHECKING:
-    from stiffguide.graphs.graph import Graph
+
+class Growing(Protocol):
+    """What a rule sees of a graph."""
+
+    nodes: list[Node]
+
+    def add(self, op: str, *args: int) -> int:
+        """The number of a node with the value of this operation."""
+        ...
+
+    def const(self, value: float) -> int:
+        """The number of a constant."""
+        ...
+
+    def constant(self, number: int) -> float | None:
+        """The value of a node that is a constant."""
+        ...
+
 
 Rule = Callable[..., "int | None"]  # (graph, *args) -> the number of an equal node, if simpler
 
 
-def _inner(g: Graph, number: int, op: str) -> int | None:
+def _inner(g: Growing, number: int, op: str) -> int | None:
     """The argument of the unary operation `op` that node `number` is, if it is one."""
     node = g.nodes[number]
     return node.args[0] if node.op == op else None
 
 
-def _add(g: Graph, a: int, b: int) -> int | None:
+def _add(g: Growing, a: int, b: int) -> int | None:
     if g.constant(a) == 0:
         return b
     if g.constant(b) == 0:
@@ -37,7 +54,7 @@ def _add(g: Graph, a: int, b: int) -> int | None:
     return None
 
 
-def _sub(g: Graph, a: int, b: int) -> int | None:
+def _sub(g: Growing, a: int, b: int) -> int | None:
     if g.constant(b) == 0:
         return a
     if g.constant(a) == 0:
@@ -51,7 +68,7 @@ def _sub(g: Graph, a: int, b: int) -> int | None:
     return None
 
 
-def _mul(g: Graph, a: int, b: int) -> int | None:
+def _mul(g: Growing, a: int, b: int) -> int | None:
     for c, x in ((g.constant(a), b), (g.constant(b), a)):
         if c == 0:
             return g.const(0.0)
@@ -67,7 +84,7 @@ def _mul(g: Graph, a: int, b: int) -> int | None:
     return None
 
 
-def _div(g: Graph, a: int, b: int) -> int | None:
+def _div(g: Growing, a: int, b: int) -> int | None:
     c = g.constant(b)
     if c == 1:
         return a
@@ -82,7 +99,7 @@ def _div(g: Graph, a: int, b: int) -> int | None:
     return None
 
 
-def _neg(g: Graph, a: int) -> int | None:
+def _neg(g: Growing, a: int) -> int | None:
     node = g.nodes[a]
     if node.op == "neg":
         return node.args[0]
@@ -95,7 +112,7 @@ def _neg(g: Graph, a: int) -> int | None:
     return None
 
 
-def _pow(g: Graph, a: int, b: int) -> int | None:
+def _pow(g: Growing, a: int, b: int) -> int | None:
     c = g.constant(b)
     if c == 0 or g.constant(a) == 1:
         return g.const(1.0)  # whatever the other is, nan included
@@ -109,7 +126,7 @@ def _pow(g: Graph, a: int, b: int) -> int | None:
 
 
 def _even(op: str) -> Rule:
-    def rule(g: Graph, a: int) -> int | None:
+    def rule(g: Growing, a: int) -> int | None:
         x = _inner(g, a, "neg")
         return None if x is None else g.add(op, x)
 
@@ -117,61 +134,61 @@ def _even(op: str) -> Rule:
 
 
 def _odd(op: str) -> Rule:
-    def rule(g: Graph, a: int) -> int | None:
+    def rule(g: Growing, a: int) -> int | None:
         x = _inner(g, a, "neg")
         return None if x is None else g.add("neg", g.add(op, x))
 
     return rule
 
 
-def _abs(g: Graph, a: int) -> int | None:
+def _abs(g: Growing, a: int) -> int | None:
     return a if g.nodes[a].op in {"abs", *TRUTHS} else _even("abs")(g, a)
 
 
-def _extreme(g: Graph, a: int, b: int) -> int | None:
+def _extreme(g: Growing, a: int, b: int) -> int | None:
     return a if a == b else None
 
 
-def _and(g: Graph, a: int, b: int) -> int | None:
+def _and(g: Growing, a: int, b: int) -> int | None:
     for x, other in ((a, b), (b, a)):
         if (c := g.constant(x)) is not None:
             return _truth(g, other) if c else g.const(0.0)
     return _truth(g, a) if a == b else None
 
 
-def _or(g: Graph, a: int, b: int) -> int | None:
+def _or(g: Growing, a: int, b: int) -> int | None:
     for x, other in ((a, b), (b, a)):
         if (c := g.constant(x)) is not None:
             return g.const(1.0) if c else _truth(g, other)
     return _truth(g, a) if a == b else None
 
 
-def _not(g: Graph, a: int) -> int | None:
+def _not(g: Growing, a: int) -> int | None:
     x = _inner(g, a, "not")
     if x is not None:
         return _truth(g, x)
     return _switched(g, a, "ne", "eq")
 
 
-def _truth(g: Graph, a: int) -> int:
+def _truth(g: Growing, a: int) -> int:
     """0 or 1 from a condition."""
     return a if g.nodes[a].op in TRUTHS else g.add("ne", a, g.const(0.0))
 
 
-def _switched(g: Graph, a: int, op: str, other: str) -> int | None:
+def _switched(g: Growing, a: int, op: str, other: str) -> int | None:
     """`other` for `op`: each is the negation of the other, nan included."""
     node = g.nodes[a]
     return g.add(other, *node.args) if node.op == op else None
 
 
-def _ne(g: Graph, a: int, b: int) -> int | None:
+def _ne(g: Growing, a: int, b: int) -> int | None:
     for x, other in ((a, b), (b, a)):
         if g.constant(x) == 0 and g.nodes[other].op in TRUTHS:
             return other
     return None
 
 
-def _where(g: Graph, c: int, a: int, b: int) -> int | None:
+def _where(g: Growing, c: int, a: int, b: int) -> int | None:
     known = g.constant(c)
     if known is not None:
         return a if known else b

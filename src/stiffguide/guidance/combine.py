@@ -16,9 +16,9 @@ from stiffguide.tensors import rows
 
 def _scaled(move: Move, factor: Tensor) -> Move:
     """A part of a move: factor (B,)."""
-    y1 = rows(factor, move.y1).to(move.y1.dtype) * move.y1
-    f1 = None if move.f1 is None else rows(factor, move.f1).to(move.f1.dtype) * move.f1
-    return Move(y1, f1, move.state)
+    dy = rows(factor, move.dy).to(move.dy.dtype) * move.dy
+    df = None if move.df is None else rows(factor, move.df).to(move.df.dtype) * move.df
+    return Move(dy, df, move.state)
 
 
 class _Around:
@@ -109,7 +109,7 @@ class Cap(_Around):
         """The move, shortened where it is too long."""
         assert step.error is not None
         move = self.rule.delta(step, f1, state)
-        length = torch.linalg.vector_norm(move.y1, dim=-1)
+        length = torch.linalg.vector_norm(move.dy, dim=-1)
         limit = self.largest * torch.linalg.vector_norm(step.error, dim=-1)
         factor = torch.where(length > limit, limit / torch.where(length > 0, length, 1.0), 1.0)
         return _scaled(move, factor)
@@ -146,7 +146,7 @@ class Sum:
     def delta(self, step: Step, f1: Tensor | None, state: State) -> Move:
         """Add up; f is evaluated anew unless every rule knows its part."""
         moves = [r.delta(step, f1, s) for r, s in zip(self.rules, state, strict=True)]
-        y1 = torch.stack([m.y1 for m in moves]).sum(0)
-        known = [m.f1 for m in moves if m.f1 is not None]
-        f1 = torch.stack(known).sum(0) if len(known) == len(moves) else None
-        return Move(y1, f1, tuple(m.state for m in moves))
+        dy = torch.stack([m.dy for m in moves]).sum(0)
+        known = [m.df for m in moves if m.df is not None]
+        df = torch.stack(known).sum(0) if len(known) == len(moves) else None
+        return Move(dy, df, tuple(m.state for m in moves))

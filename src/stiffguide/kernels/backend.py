@@ -17,12 +17,12 @@ from stiffguide.kernels.emitting import coefficients
 from stiffguide.kernels.running import device
 from stiffguide.kernels.running.run import FEW, Kernel
 from stiffguide.kernels.running.task import Ended, Pieces, Task
-from stiffguide.stepping import loop
 from stiffguide.stepping.contracts import Method
 from stiffguide.stepping.controllers import PID
-from stiffguide.stepping.output import AtTimes, Dense, End, EveryStep, Trajectory
+from stiffguide.stepping.live import Live, Problem
+from stiffguide.stepping.output import AtTimes, EveryStep, Trajectory, kept
 from stiffguide.tensors import constant, tangles
-from stiffguide.tracing import trace
+from stiffguide.tracing import tracer
 
 LOG = logging.getLogger("stiffguide")
 LARGEST = 64  # components
@@ -37,7 +37,7 @@ class Request(NamedTuple):
     f: Callable[..., Any]
     args: tuple[Any, ...]
     layout: Layout
-    problem: loop.Problem
+    problem: Problem
     t0: Tensor  # (B,)
     t1: Tensor  # (B,)
     y0: Tensor  # (B, F)
@@ -50,7 +50,7 @@ class Solved(NamedTuple):
 
     kept: tuple[Tensor, Tensor]  # (B, T), (B, T, F)
     counts: Tensor  # (6, B) int64: status, accepted, attempts, nfe, njac, nlu
-    live: loop.Live | None  # the end as the loop would leave it, if a row failed
+    live: Live | None  # the end as the loop would leave it, if a row failed
     trajectory: Trajectory | None
 
 
@@ -104,7 +104,7 @@ def prepare(
             "use backend='eager'"
         )
     numbers = coefficients.of(method)
-    traced = trace.field(f, args, layout, t0, y0)
+    traced = tracer.trace(f, args, layout, t0, y0)
     key = (traced.key, method.name)
     known = _KERNELS.get(key)
     if known is None or (known.method is not numbers and known.method != numbers):
@@ -139,7 +139,7 @@ def _refuse(r: Request) -> None:
         reason = "it knows no `tstops`"
     elif not isinstance(p.controller, PID):
         reason = "it chooses dt by a PID controller only"
-    elif not all(type(o) in (End, AtTimes, EveryStep, Dense) for o in p.outputs):
+    elif not all(map(kept, p.outputs)):
         reason = "it keeps ends, given times and steps, and no other output"
     elif tangles(r.y0, *(tree_leaves(r.args) if r.args else ())):
         reason = NO_GRADIENT
@@ -153,12 +153,14 @@ def _unusable(reason: str) -> UnsupportedError:
 
 def _run(kernel: Kernel, r: Request) -> Solved:
     p, task = r.problem, _task(kernel, r)
-    steps = any(isinstance(o, (EveryStep, Dense)) for o in p.outputs)
-    dense = any(isinstance(o, Dense) for o in p.outputs)
+    keeps = {kept(o) for o in p.outputs}
+    dense = "pieces" in keeps
     for output in p.outputs:
         if isinstance(output, AtTimes):
             output.start(r.t0, r.t1, r.y0)  # it checks the times
-    ended = kernel.trace_steps(task, dense=dense) if steps else kernel.solve(task)
+    ended = (
+        kernel.trace_steps(task, dense=dense) if dense or "steps" in keeps else kernel.solve(task)
+    )
     live = _live(p, r, ended) if _failed(ended) else None
     trajectory = None
     if dense and ended.pieces is not None and ended.pieces.coefficients is not None:
@@ -202,13 +204,13 @@ def _plain(x: Tensor) -> Tensor:
     return x.detach().to(torch.float64).contiguous()
 
 
-def _live(p: loop.Problem, r: Request, ended: Ended) -> loop.Live:
+def _live(p: Problem, r: Request, ended: Ended) -> Live:
     """The end of the solve as the loop would leave it, for the messages."""
     status, accepted, attempts = ended.counts[:3].unbind()
     t, y = ended.t.squeeze(1), ended.y.squeeze(1).to(r.y0.dtype)
     with torch.no_grad():
         f0 = p.f(t, y)
-    return loop.Live(
+    return Live(
         t=t,
         y=y,
         f0=f0,

@@ -13,8 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from stiffguide.algebra import dense as linear
-from stiffguide.algebra import newton
+from stiffguide.algebra import dense, newton
 from stiffguide.errors import TableauError
 from stiffguide.stepping.contracts import Field, Step, Tolerance, Work, stage_times
 from stiffguide.tableaux.continuous import continuous_extension
@@ -46,9 +45,63 @@ class EsdirkState(NamedTuple):
     """What survives a step."""
 
     jac: Tensor  # (B, F, F)
-    factors: linear.Factors  # of W made with dt
+    factors: dense.Factors  # of W made with dt
     dt: Tensor  # (B,)
     keep: Tensor  # (B,) bool: jac may be used again
+
+
+class System(NamedTuple):
+    """The nonlinear systems of an attempt: all stages share what they are made of."""
+
+    f: Field
+    h: Tensor  # (B, 1)
+    h_gamma: Tensor  # (B, 1)
+    factors: dense.Factors  # of W = I/(h gamma) - J
+    scale: Tensor  # (B, F), the tolerance on a stage
+
+    def root(self, t: Tensor, base: Tensor, guess: Tensor, doubt: Tensor | None) -> newton.Root:
+        """Z (B, F) with z = h gamma f(t, base + z)."""
+        return newton.solve(
+            lambda z: z / self.h_gamma - self.f(t, base + z),
+            lambda r: dense.solve(self.factors, r),
+            guess,
+            self.scale,
+            doubt,
+        )
+
+    def attach(self, t: Tensor, base: Tensor, z: Tensor) -> Tensor:
+        """One Newton step at the root with its own Jacobian: the implicit function theorem.
+
+        Its value is z again, its derivative by everything that f and base depend on is exact.
+        """
+        z = z.detach()
+        with torch.no_grad():
+            jac = self.f.linearise(t, base.detach() + z, time=False).jac
+            factors = dense.factor(dense.shifted(self.h_gamma, jac))
+        return z - dense.solve(factors, z / self.h_gamma - self.f(t, base + z))
+
+
+class Convergence(NamedTuple):
+    """What Newton's iterations of an attempt have shown so far."""
+
+    ok: Tensor  # (B,) bool, all converged
+    rate: Tensor  # (B,) the slowest contraction
+    nfe: Tensor  # (B,) int64
+
+    @classmethod
+    def none(cls, flag: Tensor, scale: Tensor) -> Convergence:
+        """Before the first stage; `flag` (B,) bool and `scale` (B, F) give place and dtype."""
+        return cls(
+            torch.ones_like(flag),
+            torch.zeros(flag.shape, dtype=scale.dtype, device=scale.device),
+            torch.zeros_like(flag, dtype=torch.int64),
+        )
+
+    def after(self, root: newton.Root) -> Convergence:
+        """With one more stage."""
+        return Convergence(
+            self.ok & root.ok, torch.maximum(self.rate, root.rate), self.nfe + root.iterations
+        )
 
 
 class Esdirk:
@@ -100,7 +153,7 @@ class Esdirk:
         zero = torch.zeros_like(t0)
         return EsdirkState(
             jac=y0.new_zeros(batch, n, n),
-            factors=linear.Factors(
+            factors=dense.Factors(
                 y0.new_zeros(batch, n, n), torch.ones(batch, n, dtype=torch.int32, device=y0.device)
             ),
             dt=zero,
@@ -121,7 +174,7 @@ class Esdirk:
         factors = state.factors
         if bool(refactor.any()) if may_keep else True:
             h_gamma = rows(dt * self._gamma, y0).to(y0.dtype)
-            factors = select(refactor, linear.factor(linear.shifted(h_gamma, jac)), factors)
+            factors = select(refactor, dense.factor(dense.shifted(h_gamma, jac)), factors)
         work = Work(nfe=stale * nfe, njac=stale.long(), nlu=refactor.long())
         return EsdirkState(jac, factors, dt, ~stale), work
 
@@ -163,14 +216,33 @@ class Esdirk:
         tolerance: Tolerance,
     ) -> Step:
         h = rows(dt, y0).to(y0.dtype)
-        h_gamma = h * self._gamma
-        scale = tolerance.scale(y0.detach())
-        times = stage_times(t0, dt, self._c)
-        ok = torch.ones_like(state.keep)
-        worst = torch.zeros(y0.shape[0], dtype=scale.dtype, device=y0.device)
-        first = self._implicit.index(True)
-        doubt = state.keep if y0.device.type == "cpu" else None
-        nfe = torch.zeros_like(ok, dtype=torch.int64)
+        system = System(f, h, h * self._gamma, state.factors, tolerance.scale(y0.detach()))
+        seen = Convergence.none(state.keep, system.scale)
+        k, y, seen = self._sweep(system, stage_times(t0, dt, self._c), y0, f0, state.keep, seen)
+        stages = torch.stack(k)
+        accurate, companion = self.tableau.stiffly_accurate, self.tableau.companion_stage
+        return Step(
+            t0=t0,
+            dt=dt,
+            y0=y0,
+            f0=f0,
+            y1=y if accurate else torch.addcmul(y0, h, combine(self._b, stages)),
+            error=self._error(system, stages),
+            error_order=self.error_order,
+            ok=seen.ok,
+            state=state._replace(keep=seen.ok & (seen.rate < KEEP_RATE)),
+            work=Work(nfe=seen.nfe),
+            stages=stages,
+            f1=k[-1] if self.tableau.fsal else None,
+            f_low=None if companion is None or self._filter else k[companion],
+        )
+
+    def _sweep(
+        self, s: System, times: Tensor, y0: Tensor, f0: Tensor, kept: Tensor, seen: Convergence
+    ) -> tuple[list[Tensor], Tensor, Convergence]:
+        """All k, the last y; in rows `kept` (B,) J is from another step."""
+        follow = tangles(y0, f0)
+        doubt = kept if y0.device.type == "cpu" else None
         k: list[Tensor] = []
         y = y0
         for i in range(self.tableau.stages):
@@ -179,58 +251,23 @@ class Esdirk:
                 continue
             base = y0
             if i > 0:
-                base = torch.addcmul(y0, h, combine(self._a[i], torch.stack(k)))
+                base = torch.addcmul(y0, s.h, combine(self._a[i], torch.stack(k)))
             with torch.no_grad():
-                guess = h_gamma * combine(self._guess[i], torch.stack((f0, *k)))
-                root = newton.solve(
-                    lambda z, t=times[i], base=base: z / h_gamma - f(t, base + z),  # type: ignore[misc]
-                    lambda r: linear.solve(state.factors, r),
-                    guess,
-                    scale,
-                    doubt if i == first else None,
-                )
-            z = root.z
-            if tangles(base, f0):
-                z = self._attach(f, times[i], base, z, h_gamma)
-            ok = ok & root.ok
-            worst = torch.maximum(worst, root.rate)
-            nfe = nfe + root.iterations
+                guess = s.h_gamma * combine(self._guess[i], torch.stack((f0, *k)))
+                root = s.root(times[i], base, guess, doubt)
+            z = s.attach(times[i], base, root.z) if follow else root.z
+            # an old J shows at the first stage whether it contracts
+            doubt, seen = None, seen.after(root)
             y = base + z
-            k.append(z / h_gamma)
-        stages = torch.stack(k)
-        accurate, companion = self.tableau.stiffly_accurate, self.tableau.companion_stage
-        y1 = y if accurate else torch.addcmul(y0, h, combine(self._b, stages))
-        error = None
-        if self._b_error is not None:
-            error = h * combine(self._b_error, stages)
-            if self._filter:
-                error = linear.solve(state.factors, error / h_gamma)
-        return Step(
-            t0=t0,
-            dt=dt,
-            y0=y0,
-            f0=f0,
-            y1=y1,
-            error=error,
-            error_order=self.error_order,
-            ok=ok,
-            state=state._replace(keep=ok & (worst < KEEP_RATE)),
-            work=Work(nfe=nfe),
-            stages=stages,
-            f1=k[-1] if self.tableau.fsal else None,
-            f_low=None if companion is None or self._filter else k[companion],
-        )
+            k.append(z / s.h_gamma)
+        return k, y, seen
 
-    def _attach(self, f: Field, t: Tensor, base: Tensor, z: Tensor, h_gamma: Tensor) -> Tensor:
-        """One Newton step at the root with its own Jacobian: the implicit function theorem.
-
-        Its value is z again, its derivative by everything that f and base depend on is exact.
-        """
-        z = z.detach()
-        with torch.no_grad():
-            jac = f.linearise(t, base.detach() + z, time=False).jac
-            factors = linear.factor(linear.shifted(h_gamma, jac))
-        return z - linear.solve(factors, z / h_gamma - f(t, base + z))
+    def _error(self, system: System, stages: Tensor) -> Tensor | None:
+        """Main minus embedded solution (B, F), filtered where that is needed."""
+        if self._b_error is None:
+            return None
+        error = system.h * combine(self._b_error, stages)
+        return dense.solve(system.factors, error / system.h_gamma) if self._filter else error
 
     def retry(self, before: EsdirkState, tried: EsdirkState) -> EsdirkState:
         """A rejected step leaves its Jacobian: it belongs to the same y0."""

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from stiffguide.algebra import dense as linear
+from stiffguide.algebra import dense
 from stiffguide.stepping.contracts import Field, State, Step, Tolerance, Work, stage_times
 from stiffguide.stepping.interpolate import hermite
 from stiffguide.tableaux.exact import floats
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 from stiffguide.tensors import combine, rows
+
+
+class System(NamedTuple):
+    """The linear systems of an attempt: all stages share them."""
+
+    h: Tensor  # (B, 1)
+    factors: dense.Factors  # of W = I/(h gamma) - J
+    slope: Tensor | None  # (B, F), df/dt
 
 
 class Rosenbrock:
@@ -65,22 +75,8 @@ class Rosenbrock:
         """Attempt one step in every row."""
         jac, slope, nfe = f.linearise(t0, y0, time=True)
         h = rows(dt, y0).to(y0.dtype)
-        factors = linear.factor(linear.shifted(h * self._gamma, jac))
-        times = stage_times(t0, dt, self._c)
-        u: list[Tensor] = []
-        y1_free = f1 = None
-        for i in range(self.tableau.stages):
-            rhs = f0
-            if i > 0:
-                shift, coupling = combine(self._sums[i], torch.stack(u))
-                if not self._at_start[i]:
-                    y1_free = y0 + shift
-                    rhs = f1 = f(times[i], y1_free)
-                rhs = rhs + coupling / h
-            if slope is not None and self._g[i] != 0:
-                rhs = torch.addcmul(rhs, h, slope, value=self._g[i])
-            u.append(linear.solve(factors, rhs))
-        stages = torch.stack(u)
+        system = System(h, dense.factor(dense.shifted(h * self._gamma, jac)), slope)
+        stages, last, f_last = self._stages(f, stage_times(t0, dt, self._c), y0, f0, system)
         if self._b_error is None:
             shift, error = combine(self._b, stages), None
         else:
@@ -90,15 +86,34 @@ class Rosenbrock:
             dt=dt,
             y0=y0,
             f0=f0,
-            y1=y1_free if self.tableau.fsal and y1_free is not None else y0 + shift,
+            y1=last if self.tableau.fsal and last is not None else y0 + shift,
             error=error,
             error_order=self.error_order,
             ok=None,
             state=state,
             work=Work(nfe=self._nfe + nfe, njac=1, nlu=1),
             stages=stages,
-            f1=f1 if self.tableau.fsal else None,
+            f1=f_last if self.tableau.fsal else None,
         )
+
+    def _stages(
+        self, f: Field, times: Tensor, y0: Tensor, f0: Tensor, system: System
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """U (S, B, F); the last argument that f was evaluated at, and its value."""
+        u: list[Tensor] = []
+        y = value = None
+        for i in range(self.tableau.stages):
+            rhs = f0
+            if i > 0:
+                shift, coupling = combine(self._sums[i], torch.stack(u))
+                if not self._at_start[i]:
+                    y = y0 + shift
+                    rhs = value = f(times[i], y)
+                rhs = rhs + coupling / system.h
+            if system.slope is not None and self._g[i] != 0:
+                rhs = torch.addcmul(rhs, system.h, system.slope, value=self._g[i])
+            u.append(dense.solve(system.factors, rhs))
+        return torch.stack(u), y, value
 
     def retry(self, before: State, tried: State) -> State:
         """Nothing to remember of a rejection."""

@@ -29,6 +29,13 @@ class Secants(NamedTuple):
     error: Tensor  # (B, F, K)
     image: Tensor  # (B, F, K)
 
+    def with_latest(self, error: Tensor, image: Tensor) -> Secants:
+        """One more pair (B, F); the oldest is forgotten."""
+        return Secants(
+            torch.cat((error.unsqueeze(-1), self.error[..., :-1]), -1),
+            torch.cat((image.unsqueeze(-1), self.image[..., :-1]), -1),
+        )
+
 
 class SecantHeun:
     """Order 2 with k at least twice the number m of stiff directions, order 1 with k = m.
@@ -81,18 +88,9 @@ class SecantHeun:
         heun = (h / 2) * (f_low - f0)
         y1 = y_low + heun
         f1 = f(t1, y1)
-        state = Secants(
-            *(
-                torch.cat((new.unsqueeze(-1), old[..., :-1]), -1)
-                for new, old in ((heun, state.error), (f1 - f_low, state.image))
-            )
-        )
-        space = secant_subspace(state.error, state.image)
-        part = space.basis.transpose(-1, -2) @ heun.unsqueeze(-1)
-        part = kappa_matrix(h.unsqueeze(-1) * space.matrix) @ part
-        y1 = y1 + (space.basis @ part).squeeze(-1)
-        f1 = f1 + (space.image @ part).squeeze(-1)
-        error = heun + (space.basis @ part).squeeze(-1)
+        state = state.with_latest(heun, f1 - f_low)
+        dy, df = stiff_part(state, h, heun)
+        y1, f1, error = y1 + dy, f1 + df, heun + dy
         if self.check:
             seen = f(t1, y1)
             defect = h * (seen - f1)
@@ -129,6 +127,14 @@ class SecantHeun:
     def interpolant(self, step: Step, f1: Tensor) -> Tensor:
         """Cubic Hermite."""
         return hermite(step.dt, step.y0, step.f0, step.y1, f1)
+
+
+def stiff_part(secants: Secants, h: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+    """What kappa(h J) adds to y1 along the secants, and J times that to f1: (B, F) each."""
+    space = secant_subspace(secants.error, secants.image)
+    part = space.basis.transpose(-1, -2) @ error.unsqueeze(-1)
+    part = kappa_matrix(h.unsqueeze(-1) * space.matrix) @ part
+    return (space.basis @ part).squeeze(-1), (space.image @ part).squeeze(-1)
 
 
 def kappa_matrix(z: Tensor) -> Tensor:

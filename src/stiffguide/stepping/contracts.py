@@ -196,10 +196,10 @@ class Guidance(Protocol):
 
 
 class Move(NamedTuple):
-    """What a rule adds to the end of a step; `f1` None: evaluate f at the moved y1."""
+    """What a rule adds to y1 and f1; `df` None: evaluate f at the moved y1."""
 
-    y1: Tensor  # (B, F)
-    f1: Tensor | None  # (B, F)
+    dy: Tensor  # (B, F)
+    df: Tensor | None  # (B, F)
     state: State
 
 

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from stiffguide.errors import InputError
-from stiffguide.stepping.contracts import Moment
+from stiffguide.stepping.contracts import Moment, Output
 from stiffguide.stepping.interpolate import evaluate
 from stiffguide.tensors import rms
 
+Kept = Literal["end", "times", "steps", "pieces"]
 
-class End:
+
+class Keeper:
+    """An output that says what it keeps.
+
+    `kept` is for outputs that keep this of a solve and do nothing else, so that a kernel can keep
+    it, too. A subclass does not inherit it: it may stop rows, which None allows for.
+    """
+
+    kept: ClassVar[Kept | None] = None
+
+    def __init_subclass__(cls) -> None:
+        cls.kept = cls.__dict__.get("kept")
+
+
+def kept(output: Output) -> Kept | None:
+    """What an output keeps, or None where it does something of its own, such as to stop rows."""
+    return getattr(output, "kept", None)
+
+
+class End(Keeper):
     """Keep the end of each row only: T = 1."""
+
+    kept: ClassVar[Kept | None] = "end"
 
     def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
         """Nothing to prepare."""
@@ -43,11 +65,13 @@ class SteadyState(End):
         return moment.accept & (rms(moment.f1.abs() / scale) <= 1)
 
 
-class AtTimes:
+class AtTimes(Keeper):
     """Keep the solution at given times: (T,) for all rows or (B, T), sorted from t0 towards t1.
 
     Times that a row did not reach are nan.
     """
+
+    kept = "times"
 
     def __init__(self, times: Tensor) -> None:
         self.times = torch.as_tensor(times, dtype=torch.float64)
@@ -107,8 +131,10 @@ class AtTimes:
         return self._ahead * self._sign, states
 
 
-class EveryStep:
+class EveryStep(Keeper):
     """Keep the start and the end of every accepted step; rows with fewer steps end in nan."""
+
+    kept = "steps"
 
     def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
         """Keep the start."""
@@ -140,6 +166,8 @@ class EveryStep:
 
 class Dense(End):
     """Keep the interpolant of every attempt; `trajectory` turns them into a function of t."""
+
+    kept = "pieces"
 
     def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
         """Nothing is kept yet."""

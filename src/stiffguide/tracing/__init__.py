@@ -1,7 +1,8 @@
 """From a torch field to a scalar graph, by watching it run.
 
-Read `trace`, then `observe` and `interpret` (one look at f); `traced` is the record that comes out.
-Rules: `pointwise`, `movement`, `reductions`, `matrices`, `windows`, `lookup`, `parts`, `kinds`, by
-name in `rules`. `fingerprint` and `agreement` tell whether a trace still is f.
-May import graphs and fields; never a method, a step or a kernel.
+Read `tracer`, then `observation` and `interpreter` (one look at f); what comes out is a
+`traced_field`. How operations become scalars: `op_kinds`, `op_schema`, and by name `op_rules` and
+its neighbours `pointwise`, `movement`, `reductions`, `matrices`, `windows`, `lookup`, `parts`.
+`fingerprint` and `agreement` tell whether a trace still is f. May import graphs and fields; never
+a method, a step or a kernel.
 """

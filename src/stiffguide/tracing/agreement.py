@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stiffguide.graphs.graph import Graph
-from stiffguide.tracing.traced import Traced
+from stiffguide.tracing.traced_field import Traced
 
 NOISE = 1e-20  # of the largest component: a component below is rounding of the others
 POINTS = 6  # at most; two of them with finite values are enough

@@ -57,5 +57,5 @@ class Dpm2:
         if self.rule is not None:
             pair = Secant(x - x_mid, f - f_mid, level(b - a, x))
             move = self.rule.delta(pair_step(interval, x, f, x1, pair), None, state)
-            x1, state = x1 + move.y1, move.state
+            x1, state = x1 + move.dy, move.state
         return Advance(x1, x, denoised, state)

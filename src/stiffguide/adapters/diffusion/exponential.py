@@ -208,7 +208,7 @@ class Multistep:
         if self.rule is not None and state.x is not None:
             pair = Secant(x - state.x, value - state.values[0], level(interval.past[0] - a, x))
             move = self.rule.delta(pair_step(interval, x, value, x1, pair), None, rule)
-            x1, rule = x1 + move.y1, move.state
+            x1, rule = x1 + move.dy, move.state
         return Advance(x1, x, denoised, History(values, x, used, rule))
 
     def _correct(self, interval: Interval, denoised: Tensor, state: History) -> Tensor:

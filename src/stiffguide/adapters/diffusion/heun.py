@@ -65,7 +65,7 @@ class Heun:
                 state = HeunState(step, state.rule)
             else:
                 move = self.rule.delta(step, None, state.rule)
-                x1, state = x1 + move.y1, HeunState(None, move.state)
+                x1, state = x1 + move.dy, HeunState(None, move.state)
         return Advance(x1, x, denoised, state)
 
     def _settle(
@@ -74,8 +74,8 @@ class Heun:
         """Move the end of the step before, now that the slope there is known."""
         assert self.rule is not None
         move = self.rule.delta(step, f, state)
-        x = x + move.y1
-        f = slope(x, denoise(x, a), a) if move.f1 is None else f + move.f1
+        x = x + move.dy
+        f = slope(x, denoise(x, a), a) if move.df is None else f + move.df
         return x, f, HeunState(None, move.state)
 
 

@@ -11,13 +11,14 @@ from functools import cache
 from importlib.resources import files
 
 from stiffguide.algebra import newton
-from stiffguide.graphs.graph import Graph, Node, digest
+from stiffguide.graphs.graph import Graph, digest
+from stiffguide.graphs.node import Node
 from stiffguide.kernels.emitting import steps
 from stiffguide.kernels.emitting.coefficients import Coefficients
 from stiffguide.kernels.emitting.elimination import Elimination, plan
 from stiffguide.kernels.emitting.expressions import Printer, literal
-from stiffguide.stepping import loop
-from stiffguide.tracing.traced import Traced
+from stiffguide.stepping import attempt
+from stiffguide.tracing.traced_field import Traced
 
 INLINE_NODES = 120  # a field up to this size is inlined at every stage
 UNROLLED_PRODUCTS = 150  # an elimination up to this size is written out
@@ -94,8 +95,8 @@ def _constants(traced: Traced, m: Coefficients, elimination: Elimination) -> lis
         "NFE": _evaluations(m),
     }
     real = {
-        "ROUNDING": loop.ROUNDING,
-        "SHRINK": loop.SHRINK,
+        "ROUNDING": attempt.ROUNDING,
+        "SHRINK": attempt.SHRINK,
         "EPS": 2.0**-52,
         "GAMMA": m.gamma,
         "GROWTH": GROWTH,

@@ -6,12 +6,12 @@ the entry is a `__global__` function. Time and state are float64.
 
 from __future__ import annotations
 
-from stiffguide.kernels.emitting import cpp as emit_cpp
+from stiffguide.kernels.emitting import cpp
 from stiffguide.kernels.emitting.coefficients import Coefficients
-from stiffguide.tracing.traced import Traced
+from stiffguide.tracing.traced_field import Traced
 
 
 def source(traced: Traced, method: Coefficients) -> str:
     """CUDA C++ without any header, for nvcc and for compilation at run time."""
-    text = emit_cpp.source(traced, method, entry="device.h")
+    text = cpp.source(traced, method, entry="device.h")
     return f"#define CUDA 1\n#define WIDE 0\n{text}"

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from stiffguide.graphs.graph import Graph, Node
+from stiffguide.graphs.graph import Graph
+from stiffguide.graphs.node import Node
 
 TRUTHS = frozenset({"lt", "le", "eq", "ne", "and", "or", "not"})
 INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}

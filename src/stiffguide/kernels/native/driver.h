@@ -1,5 +1,5 @@
 // The solve: lanes take rows, step them, and take the next row when one is done. What an attempt
-// does is what `stiffguide.loop.attempt` does; the numbers of both come from the same constants.
+// does is what `stiffguide.stepping.attempt` does; the numbers of both come from the same constants.
 
 // the first step (Hairer, Norsett and Wanner I, II.4), as in initial_dt.py
 CALLED V first_dt(Lanes& s) {

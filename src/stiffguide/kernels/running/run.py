@@ -11,12 +11,11 @@ import torch
 
 from stiffguide.errors import Status
 from stiffguide.graphs.graph import digest
-from stiffguide.kernels.emitting import cpp as emit_cpp
-from stiffguide.kernels.emitting import cuda as emit_cuda
+from stiffguide.kernels.emitting import cpp, cuda
 from stiffguide.kernels.emitting.coefficients import Coefficients
-from stiffguide.kernels.running import build, call, device
+from stiffguide.kernels.running import build, device, packing
 from stiffguide.kernels.running.task import Ended, Pieces, Task
-from stiffguide.tracing.traced import Traced
+from stiffguide.tracing.traced_field import Traced
 
 FEW = 4  # up to so many rows, one lane at a time is faster than many lanes that idle
 PATIENCE = 0.05  # seconds between two looks for an interrupt
@@ -38,7 +37,7 @@ class Kernel:
 
     def key(self, *, wide: bool) -> str:
         """The name of a library: the hash of all that it depends on."""
-        parts = (self.traced.key, repr(self.method), emit_cpp.fingerprint(), repr(build.FLAGS))
+        parts = (self.traced.key, repr(self.method), cpp.fingerprint(), repr(build.FLAGS))
         return digest(*parts, build.cpu(), str(wide))
 
     def ready(self, *, wide: bool) -> bool:
@@ -54,7 +53,7 @@ class Kernel:
         if not self.ready(wide=wide):
             option = f"-DWIDE={int(wide)}"
             self._libraries[wide] = build.make(
-                self.key(wide=wide), lambda: emit_cpp.source(self.traced, self.method), (option,)
+                self.key(wide=wide), lambda: cpp.source(self.traced, self.method), (option,)
             )
         return self._libraries[wide]
 
@@ -63,7 +62,7 @@ class Kernel:
         if place.type == "cpu":
             self.built(wide=wide)
         elif place not in self._programs:
-            source = emit_cuda.source(self.traced, self.method)
+            source = cuda.source(self.traced, self.method)
             self._programs[place] = device.compile(source, place)
 
     def solve(self, task: Task) -> Ended:
@@ -99,10 +98,10 @@ class Kernel:
         if place.type != "cpu":
             self.prepare(place, wide=b > FEW)
             started = torch.zeros(2, dtype=torch.int64, device=place)
-            self._programs[place].run(call.pack(task, ended, k, started.data_ptr()), b)
+            self._programs[place].run(packing.pack(task, ended, k, started.data_ptr()), b)
             return ended
         flags = Flags()
-        packed = call.pack(task, ended, k, ctypes.addressof(flags))
+        packed = packing.pack(task, ended, k, ctypes.addressof(flags))
         function = self.built(wide=b > FEW).stiffguide_solve
         _work(lambda: function(packed), _workers(task), flags)
         if flags[1]:

@@ -18,12 +18,12 @@ from stiffguide.graphs.graph import Graph
 from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.graphs.scalars import Scalar, array
 from stiffguide.tracing import pointwise
-from stiffguide.tracing.kinds import ABOUT, CASTS, CREATIONS, LITERALS, READS
 from stiffguide.tracing.lookup import LOOKUPS, axis_of, indices_of, look_up, merged
 from stiffguide.tracing.movement import FILLS, INDICES, MOVES, VIEWS, move
+from stiffguide.tracing.op_kinds import ABOUT, CASTS, CREATIONS, LITERALS, READS
+from stiffguide.tracing.op_rules import RULES
+from stiffguide.tracing.op_schema import arguments, functional, replaced, tensors, written
 from stiffguide.tracing.parts import PARTS, QUIET
-from stiffguide.tracing.rules import RULES
-from stiffguide.tracing.schema import arguments, functional, replaced, tensors, written
 from stiffguide.tracing.sources import Sources, constants
 
 LARGEST_GRAPH = 80_000  # nodes; a compiler takes half a minute for so many

@@ -28,11 +28,11 @@ from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.tensors import real_dtype
 from stiffguide.tracing import agreement
 from stiffguide.tracing.fingerprint import fingerprint
-from stiffguide.tracing.observe import Observation, Setting, observe
+from stiffguide.tracing.observation import Observation, Setting, observe
 from stiffguide.tracing.sources import Parameter, structure
-from stiffguide.tracing.traced import Captured, Leaf, Traced, fixed
+from stiffguide.tracing.traced_field import Captured, Leaf, Traced, fixed
 
-__all__ = ["Captured", "Leaf", "Parameter", "Traced", "UntraceableError", "field"]
+__all__ = ["Captured", "Leaf", "Parameter", "Traced", "UntraceableError", "trace"]
 
 Function = Callable[..., Any]
 REMEMBERED = 64  # pieces of code,
@@ -44,7 +44,7 @@ _memory: OrderedDict[Hashable, tuple[Traced, ...]] = OrderedDict()
 _lock = threading.Lock()
 
 
-def field(f: Function, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: Tensor) -> Traced:
+def trace(f: Function, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: Tensor) -> Traced:
     """The graph of f(t, y, *args) around t0 (B,), y0 (B, F); one that was made before if it fits.
 
     Raises UntraceableError, naming the operation or the cause. With `layout.batched`, tensors in

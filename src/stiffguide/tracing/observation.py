@@ -18,10 +18,10 @@ from stiffguide.fields.layout import Layout
 from stiffguide.graphs.graph import Graph
 from stiffguide.graphs.scalars import array
 from stiffguide.tensors import real_dtype
-from stiffguide.tracing.interpret import Interpreter
-from stiffguide.tracing.schema import tensors
+from stiffguide.tracing.interpreter import Interpreter
+from stiffguide.tracing.op_schema import tensors
 from stiffguide.tracing.sources import Sources
-from stiffguide.tracing.traced import Leaf
+from stiffguide.tracing.traced_field import Leaf
 
 
 @dataclass(frozen=True)

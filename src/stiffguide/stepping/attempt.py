@@ -1,0 +1,223 @@
+"""One attempt in every row: no branch on data, a rejection is a `where`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from stiffguide.errors import Status
+from stiffguide.stepping.contracts import Moment, State, Step, Verdict, Work
+from stiffguide.stepping.interpolate import hermite
+from stiffguide.stepping.live import Live, Problem, limited
+from stiffguide.tensors import constant, finite, select
+
+ROUNDING = 1e-9  # a stop this close (relative to dt) is reached by this step
+SHRINK = 0.25  # after an attempt that met values that are not finite
+IDLE = 1e-6  # of a step: how far a finished row moves, so that it stays where f is defined
+
+
+class Clip(NamedTuple):
+    """Where an attempt starts and where it aims."""
+
+    live: Tensor  # (B,) bool
+    last: Tensor  # (B,) bool: the attempt ends on the next stop
+    target: Tensor  # (B,) that stop
+    t0: Tensor  # (B,)
+    dt: Tensor  # (B,)
+
+
+class Outcome(NamedTuple):
+    """What became of an attempt; a row that is not live has no part in it."""
+
+    sound: Tensor  # (B,) bool: it ended on finite values
+    usable: Tensor  # (B,) bool: and the method vouches for them
+    accept: Tensor  # (B,) bool
+    reached: Tensor  # (B,) bool: accepted, and on a stop
+    arrived: Tensor  # (B,) bool: and that is t1
+    dt_next: Tensor  # (B,)
+
+
+class Arrival(NamedTuple):
+    """The end of an attempt, guidance included."""
+
+    t1: Tensor
+    y1: Tensor
+    f1: Tensor
+    guidance: State
+    nfe: int  # evaluations beyond those of the step
+
+
+def attempt(p: Problem, s: Live) -> Live:
+    """Try one step in every row and commit it where it is accepted."""
+    clip = aim(p, s, s.status == int(Status.RUNNING))
+    step = p.method.step(p.f, clip.t0, clip.dt, s.y, s.f0, s.method, p.tolerance)
+    verdict = p.controller.judge(step, p.tolerance, s.controller)
+    end = _arrive(p, s, step, clip)
+    out = _outcome(p, s, step, clip, verdict, end)
+    f1, turned = _depart(p, s, end, out.reached & ~out.arrived)
+    piece = Piece(p, s, step, end)
+    stopped = _record(p, Moment(s.t, end.t1, s.y, end.y1, end.f1, out.accept, piece))
+    t = torch.where(out.accept, end.t1, s.t)
+    attempts = s.attempts + clip.live
+    endings = _endings(p, out, t, attempts, stopped)
+    return Live(
+        t=t,
+        y=select(out.accept, end.y1, s.y),
+        f0=select(out.accept, f1, s.f0),
+        dt=torch.where(out.arrived, clip.dt, torch.where(clip.live, out.dt_next, s.dt)),
+        method=select(out.accept, step.state, p.method.retry(s.method, step.state)),
+        controller=select(clip.live, verdict.state, s.controller),
+        guidance=select(out.accept, end.guidance, s.guidance),
+        status=_ended(s.status, clip.live, endings),
+        stop=torch.clamp(s.stop + out.reached, max=p.stops.shape[1] - 1),
+        attempts=attempts,
+        accepted=s.accepted + out.accept,
+        work=s.work + clip.live * _spent(step.work, end.nfe + piece.nfe + turned, t),
+    )
+
+
+def aim(p: Problem, s: Live, live: Tensor) -> Clip:
+    """The next attempt of the rows `live` (B,): up to the next stop at most.
+
+    The others are computed, too. They idle inside their interval: forwards, or backwards at t1.
+    """
+    target = p.stops.gather(1, s.stop.unsqueeze(1)).squeeze(1)
+    left = target - s.t
+    last = s.dt.abs() * (1 + ROUNDING) >= left.abs()
+    at_end = left == 0
+    if p.stops.shape[1] > 1:  # f may jump at a stop: the step before it must not see that
+        inner = target != p.stops[:, -1]
+        left = left * (1 - inner * torch.clamp(_sliver(s, target) / left.abs(), max=0.5))
+    dt = torch.where(last & ~at_end, left, s.dt)
+    # s.t + dt is rounded: where t is large, the step must be as long as t really moves
+    dt = torch.where(live, (s.t + dt) - s.t, IDLE * dt)
+    t0 = torch.where(at_end, s.t - dt, s.t)
+    return Clip(live, last, target, t0, dt)
+
+
+def _arrive(p: Problem, s: Live, step: Step, clip: Clip) -> Arrival:
+    """f at the end of the step, and guidance between the two if there is any."""
+    ended = clip.t0 + clip.dt
+    t1 = torch.where(clip.last, clip.target, ended)
+    at = t1 if p.stops.shape[1] == 1 else ended  # not beyond a jump
+    rule, y1, f1, nfe = p.guidance, step.y1, step.f1, 0
+    if rule is None:
+        if f1 is None:
+            f1, nfe = p.f(at, y1), 1
+        return Arrival(t1, y1, f1, (), nfe)
+    if rule.needs_f_low and step.f_low is None and step.error is not None:
+        step, nfe = step._replace(f_low=p.f(at, y1 - step.error)), nfe + 1
+    if rule.needs_f1 and f1 is None:
+        f1, nfe = p.f(at, y1), nfe + 1
+    move = rule.delta(step, f1, s.guidance)
+    y1 = y1 + move.dy
+    if move.df is None or f1 is None:
+        return Arrival(t1, y1, p.f(at, y1), move.state, nfe + 1)
+    return Arrival(t1, y1, f1 + move.df, move.state, nfe)
+
+
+def _outcome(
+    p: Problem, s: Live, step: Step, clip: Clip, verdict: Verdict, end: Arrival
+) -> Outcome:
+    """The verdict, and what it could not see: values that are not finite, and stops."""
+    sound = finite(end.y1, end.f1)
+    usable = sound if step.ok is None else sound & step.ok
+    accept = verdict.accept & usable & clip.live
+    dt_next = verdict.dt_next
+    if p.controller.adaptive:
+        dt_next = torch.where(verdict.accept & ~usable, clip.dt * SHRINK, dt_next)
+        # a step cut short by a stop says little about the next one
+        cut = accept & clip.last & (dt_next.abs() < s.dt.abs())
+        dt_next = limited(torch.where(cut, s.dt, dt_next), p.max_step)
+    reached = accept & clip.last
+    return Outcome(
+        sound, usable, accept, reached, reached & (clip.target == p.stops[:, -1]), dt_next
+    )
+
+
+def _endings(
+    p: Problem, out: Outcome, t: Tensor, attempts: Tensor, stopped: Tensor | None
+) -> list[tuple[Tensor, Status]]:
+    """What rows can end by, the weightiest last."""
+    endings = [(attempts >= p.max_attempts, Status.MAX_ATTEMPTS)]
+    if p.controller.adaptive:
+        lost = out.dt_next.abs() <= _resolution(t)
+        endings += [
+            (lost & out.sound, Status.DT_TOO_SMALL),
+            (lost & ~out.sound, Status.NON_FINITE),
+        ]
+    else:
+        endings += [(~out.usable, Status.NOT_CONVERGED), (~out.sound, Status.NON_FINITE)]
+    if stopped is not None:
+        endings.append((stopped, Status.EVENT))
+    endings.append((out.arrived, Status.SUCCESS))
+    return endings
+
+
+def _depart(p: Problem, s: Live, end: Arrival, turning: Tensor) -> tuple[Tensor, Tensor | int]:
+    """f where the next step starts, in the rows `turning` beyond the stop just reached; its nfe."""
+    if p.stops.shape[1] == 1:
+        return end.f1, 0
+    if end.t1.device.type == "cpu" and not bool(turning.any()):
+        return end.f1, 0
+    beyond = end.t1 + torch.sign(end.t1 - s.t) * _sliver(s, end.t1)
+    return select(turning, p.f(beyond, end.y1), end.f1), turning.long()
+
+
+def _sliver(s: Live, stop: Tensor) -> Tensor:
+    """A length of time (B,) that f can tell, and the solution cannot."""
+    eps = torch.finfo(s.y.dtype).eps
+    return 4 * eps * torch.maximum(s.t.abs(), stop.abs())
+
+
+class Piece:
+    """The interpolant of an attempt: made when asked for, once, and what that cost."""
+
+    def __init__(self, p: Problem, s: Live, step: Step, end: Arrival) -> None:
+        self._of = p, s, step, end
+        self._made: Tensor | None = None
+        self.nfe = 0
+
+    def __call__(self) -> Tensor:
+        """Coefficients (D, B, F)."""
+        if self._made is None:
+            p, s, step, end = self._of
+            if p.guidance is not None:  # the stages know nothing of where guidance moved y1
+                self._made = hermite(end.t1 - s.t, s.y, s.f0, end.y1, end.f1)
+            else:
+                self._made = p.method.interpolant(step, end.f1)
+                self.nfe = step.dense_nfe
+        return self._made
+
+
+def _record(p: Problem, moment: Moment) -> Tensor | None:
+    stopped = None
+    for output in p.outputs:
+        stop = output.record(moment)
+        if stop is not None:
+            stopped = stop if stopped is None else stopped | stop
+    return stopped
+
+
+def _spent(work: Work, more: Tensor | int, t: Tensor) -> Tensor:
+    """The attempt's evaluations, Jacobians and factorisations: (3, 1) or (3, B)."""
+    counts = (work.nfe + more, work.njac, work.nlu)
+    if all(isinstance(n, int) for n in counts):
+        return constant(tuple((n,) for n in counts), torch.int64, t.device)
+    return torch.stack(
+        [n if isinstance(n, Tensor) else torch.full_like(t, n, dtype=torch.int64) for n in counts]
+    )
+
+
+def _ended(status: Tensor, live: Tensor, endings: list[tuple[Tensor, Status]]) -> Tensor:
+    """The status of the rows (B,) after an attempt; a later ending outweighs the ones before."""
+    for which, ending in endings:
+        status = torch.where(live & which, int(ending), status)
+    return status
+
+
+def _resolution(t: Tensor) -> Tensor:
+    """Steps this short no longer move t (B,)."""
+    return torch.clamp(4 * torch.finfo(t.dtype).eps * t.abs(), min=1e-300)

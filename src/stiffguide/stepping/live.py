@@ -1,0 +1,83 @@
+"""What every row of a solve needs: `Problem` (constant) and `Live` (committed row by row)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from stiffguide.errors import Status
+from stiffguide.stepping.contracts import (
+    Controller,
+    Field,
+    Guidance,
+    Method,
+    Output,
+    State,
+    Tolerance,
+)
+from stiffguide.tensors import finite
+
+
+class Problem(NamedTuple):
+    """What stays the same during a solve."""
+
+    f: Field
+    method: Method
+    controller: Controller
+    guidance: Guidance | None
+    outputs: tuple[Output, ...]
+    tolerance: Tolerance
+    stops: Tensor  # (B, K) times to step on exactly, in order; the last is t1
+    max_step: float
+    max_attempts: int
+
+
+class Live(NamedTuple):
+    """What changes, row by row."""
+
+    t: Tensor  # (B,) float64
+    y: Tensor  # (B, F)
+    f0: Tensor  # (B, F), f(t, y)
+    dt: Tensor  # (B,) the next attempt, signed
+    method: State
+    controller: State
+    guidance: State
+    status: Tensor  # (B,) int64, see errors.Status
+    stop: Tensor  # (B,) int64, index into stops
+    attempts: Tensor  # (B,) int64
+    accepted: Tensor  # (B,) int64
+    work: Tensor  # (3, B) int64: nfe, njac, nlu
+
+
+def begin(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor, dt: Tensor, nfe: int) -> Live:
+    """The state before the first attempt; `nfe` evaluations were spent on f0 and dt."""
+    dt, controller = p.controller.init(t0, p.stops[:, -1], dt)
+    zero = torch.zeros_like(t0, dtype=torch.int64)
+    status = torch.full_like(zero, int(Status.RUNNING))
+    status = torch.where(p.stops[:, -1] == t0, int(Status.SUCCESS), status)
+    status = torch.where(finite(y0, f0), status, int(Status.NON_FINITE))
+    # a row without an interval is computed all the same: give it a step that harms nobody
+    idle = torch.clamp(t0.abs(), min=1.0) * 1e-12
+    work = torch.zeros((3, t0.shape[0]), dtype=torch.int64, device=t0.device)
+    work[0] += nfe
+    return Live(
+        t=t0.clone(),
+        y=y0.clone(),
+        f0=f0,
+        dt=torch.where(dt == 0, idle, limited(dt, p.max_step)),
+        method=p.method.init(t0, y0),
+        controller=controller,
+        guidance=() if p.guidance is None else p.guidance.init(t0, y0),
+        status=status,
+        stop=zero,
+        attempts=zero.clone(),
+        accepted=zero.clone(),
+        work=work,
+    )
+
+
+def limited(dt: Tensor, longest: float) -> Tensor:
+    """No step is longer than `max_step`."""
+    return dt if longest == float("inf") else torch.clamp(dt, -longest, longest)
