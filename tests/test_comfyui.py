@@ -18,7 +18,7 @@ from test_kdiffusion_flows import Flow
 
 from stiffguide.adapters import diffusion
 from stiffguide.adapters.diffusion import RectifiedFlow, as_denoiser, grid
-from stiffguide.adapters.diffusion.flow_start import INFINITE
+from stiffguide.adapters.diffusion.flow_in_ve_form import INFINITE
 from stiffguide.adapters.kdiffusion import SAMPLERS, sample_stiffguide_heun
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.guidance import ErkGuid, ErrorDirection

@@ -17,7 +17,7 @@ from stiffguide.adapters.diffusers import (
     StiffguideMultistepScheduler,
 )
 from stiffguide.adapters.diffusion import sample
-from stiffguide.adapters.diffusion.flow_start import to_level
+from stiffguide.adapters.diffusion.flow_in_ve_form import to_level
 from stiffguide.errors import InputError
 
 FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}

@@ -19,8 +19,8 @@ from stiffguide.adapters.diffusers import (
     StiffguideHeunScheduler,
     StiffguideMultistepScheduler,
 )
-from stiffguide.adapters.diffusers.course import Course, one_a_step, rehearsed, two_a_step
-from stiffguide.adapters.diffusers.driven import refuse_single_only
+from stiffguide.adapters.diffusers.resumed_run import ResumedRun, one_a_step, rehearsed, two_a_step
+from stiffguide.adapters.diffusers.scheduler_base import refuse_without_float64
 from stiffguide.adapters.diffusion import SAMPLERS, Heun, sample
 from stiffguide.adapters.diffusion.sampler import Advance
 from stiffguide.errors import InputError, UnsupportedError
@@ -365,14 +365,14 @@ def test_the_words_of_stable_diffusion_are_taken_over(cls):
 
 def test_a_device_without_float64_is_told():
     device = torch.device("mps")
-    refuse_single_only(device, Heun())
-    refuse_single_only(torch.device("cpu"), SAMPLERS["emg"])
+    refuse_without_float64(device, Heun())
+    refuse_without_float64(torch.device("cpu"), SAMPLERS["emg"])
     for sampler in (SAMPLERS["emg"], Heun().bind(ErrorDirection())):
         with pytest.raises(UnsupportedError, match="float64"):
-            refuse_single_only(device, sampler)
+            refuse_without_float64(device, sampler)
 
 
-def test_a_course_is_the_sampler():
+def test_a_resumed_run_is_the_sampler():
     def denoise(x, level):
         return x / (1 + level**2) + 0.1 * torch.sin(x)
 
@@ -382,10 +382,10 @@ def test_a_course_is_the_sampler():
     for sampler in samplers:
         calls = rehearsed(sampler, levels)
         x = unit_noise(2, 6) * 10
-        course, at = Course(sampler, levels), x
+        run, at = ResumedRun(sampler, levels), x
         for call in calls:
-            assert course.between_steps == call.first
-            at = course.take(at, denoise(at, call.level))
+            assert run.between_steps == call.first
+            at = run.take(at, denoise(at, call.level))
 
         def shaped(x, sigma):
             return denoise(x, float(sigma[0]))

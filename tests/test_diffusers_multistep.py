@@ -11,7 +11,7 @@ import torch
 from schedulers import BETAS, PREDICTIONS, SPACINGS, drive, net, unit_noise
 
 from stiffguide.adapters.diffusers import StiffguideHeunScheduler, StiffguideMultistepScheduler
-from stiffguide.adapters.diffusers.table import spread
+from stiffguide.adapters.diffusers.trained_schedule import spread_levels
 from stiffguide.adapters.diffusion import SAMPLERS, DDPMTable, Emg, as_network, problems, sample
 from stiffguide.errors import InputError
 
@@ -106,7 +106,7 @@ def test_a_grid_by_name_spans_what_the_model_knows(name):
     assert ours.sigmas.tolist() == sorted(ours.sigmas.tolist(), reverse=True)
     narrow = StiffguideMultistepScheduler(sigma_grid=name, sigma_min=0.1, sigma_max=9.0)
     narrow.set_timesteps(7)
-    expected = torch.tensor(spread(name, 7, 0.1, 9.0), dtype=torch.float32)
+    expected = torch.tensor(spread_levels(name, 7, 0.1, 9.0), dtype=torch.float32)
     torch.testing.assert_close(narrow.sigmas[:-1], expected)
 
 

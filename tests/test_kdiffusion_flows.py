@@ -10,7 +10,7 @@ from test_sampler_oracles import k_sampling
 
 from stiffguide.adapters import diffusion
 from stiffguide.adapters.diffusion import RectifiedFlow, as_denoiser, grid
-from stiffguide.adapters.diffusion.flow_start import INFINITE, from_ve, to_level, to_ve
+from stiffguide.adapters.diffusion.flow_in_ve_form import INFINITE, from_ve, to_level, to_ve
 from stiffguide.adapters.kdiffusion import (
     SAMPLERS,
     sample_stiffguide_emg,

@@ -1,4 +1,10 @@
-"""Schedulers for Hugging Face diffusers, and `sample_pipeline` for samplers that are none."""
+"""Schedulers for Hugging Face diffusers, and `sample_pipeline` for samplers that are none.
+
+Read `scheduler_base` (what `step` does) and `resumed_run` (a sampler that waits for a pipeline's
+next call), then `heun_scheduler`, `flow_heun_scheduler` and `multistep_scheduler` with its
+`multistep_grid`. What a configuration says: `configuration`, `pipeline_state`, `trained_schedule`,
+`flow_shift`. Only here may diffusers be imported; of the adapters, only `diffusion`.
+"""
 
 try:
     # diffusers looks for it here when it loads a pipeline that was saved with one of these
@@ -9,9 +15,9 @@ except ImportError as error:
         "pip install 'stiffguide[diffusers]'"
     ) from error
 
-from stiffguide.adapters.diffusers.flow_heun import StiffguideFlowMatchHeunScheduler
-from stiffguide.adapters.diffusers.heun import StiffguideHeunScheduler
-from stiffguide.adapters.diffusers.multistep import StiffguideMultistepScheduler
+from stiffguide.adapters.diffusers.flow_heun_scheduler import StiffguideFlowMatchHeunScheduler
+from stiffguide.adapters.diffusers.heun_scheduler import StiffguideHeunScheduler
+from stiffguide.adapters.diffusers.multistep_scheduler import StiffguideMultistepScheduler
 from stiffguide.adapters.diffusers.pipeline import sample_pipeline
 
 __all__ = [

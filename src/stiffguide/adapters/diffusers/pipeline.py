@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stiffguide.adapters.diffusers.driven import init_keys
-from stiffguide.adapters.diffusers.multistep import StiffguideMultistepScheduler
+from stiffguide.adapters.diffusers.multistep_scheduler import StiffguideMultistepScheduler
+from stiffguide.adapters.diffusers.scheduler_base import init_keys
 from stiffguide.adapters.diffusion.sample import SAMPLERS
 from stiffguide.adapters.diffusion.sampler import Sampler
 from stiffguide.errors import InputError

@@ -44,7 +44,7 @@ class Kept(NamedTuple):
         return torch.lerp(self.image, x0, self.mask)
 
 
-class Call(NamedTuple):
+class Evaluation(NamedTuple):
     """One evaluation, for the report."""
 
     step: int
@@ -65,7 +65,7 @@ class Evaluator:
         if not callable(denoiser):
             raise InputError(f"denoiser must be callable, not {type(denoiser).__name__}")
         self._denoiser, self._shape, self._dtype, self._kept = denoiser, shape, dtype, kept
-        self.calls: list[Call] = []
+        self.evaluations: list[Evaluation] = []
         self.step = 0
 
     def __call__(self, x: Tensor, level: float) -> Tensor:
@@ -85,7 +85,7 @@ class Evaluator:
             x0 = self._kept.fill(x0)
         x0 = x0.reshape(x.shape)
         peak = torch.linalg.vector_norm(x0.detach(), ord=math.inf, dim=-1)
-        self.calls.append(Call(self.step, level, peak))
+        self.evaluations.append(Evaluation(self.step, level, peak))
         return x0
 
     def _checked(self, x0: Tensor, given: Tensor, dtype: torch.dtype) -> Tensor:
@@ -106,10 +106,10 @@ class Evaluator:
     @property
     def nfe(self) -> int:
         """Calls so far."""
-        return len(self.calls)
+        return len(self.evaluations)
 
     def first_bad(self) -> Tensor:
         """The number of the first call with values that are not finite, or -1: (B,)."""
-        peaks = torch.stack([call.peak for call in self.calls])
+        peaks = torch.stack([e.peak for e in self.evaluations])
         bad = ~torch.isfinite(peaks)
         return torch.where(bad.any(0), bad.to(torch.int64).argmax(0), -1)

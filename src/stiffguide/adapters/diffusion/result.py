@@ -52,9 +52,9 @@ class Sample:
         return f"Sample({'; '.join(parts)})"
 
 
-def verdict(calls: Evaluator, x: Tensor) -> tuple[Tensor, str]:
+def verdict(evaluator: Evaluator, x: Tensor) -> tuple[Tensor, str]:
     """Status (B,) of the rows of x (B, F) and the sentence for the first bad one."""
-    first = calls.first_bad()
+    first = evaluator.first_bad()
     overflowed = ~torch.isfinite(x).all(-1)
     bad = (first >= 0) | overflowed
     status = torch.where(bad, int(Status.NON_FINITE), int(Status.SUCCESS))
@@ -66,8 +66,8 @@ def verdict(calls: Evaluator, x: Tensor) -> tuple[Tensor, str]:
     others = f" ({len(rows)} of {len(x)} rows failed)" if len(rows) > 1 else ""
     if number < 0:
         return status, f"row {row}: the state outgrew its dtype{others}"
-    call = calls.calls[number]
+    evaluation = evaluator.evaluations[number]
     return status, (
-        f"row {row}: the denoiser returned values that are not finite in step {call.step} "
-        f"(sigma = {call.level:.6g}, evaluation {number + 1}){others}"
+        f"row {row}: the denoiser returned values that are not finite in step {evaluation.step} "
+        f"(sigma = {evaluation.level:.6g}, evaluation {number + 1}){others}"
     )

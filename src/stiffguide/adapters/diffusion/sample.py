@@ -17,8 +17,8 @@ from stiffguide.adapters.diffusion.heun import Heun
 from stiffguide.adapters.diffusion.noise import Source
 from stiffguide.adapters.diffusion.prediction import Denoiser
 from stiffguide.adapters.diffusion.result import Sample
-from stiffguide.adapters.diffusion.run import Run
 from stiffguide.adapters.diffusion.sampler import Sampler
+from stiffguide.adapters.diffusion.sampling_run import SamplingRun
 from stiffguide.adapters.diffusion.start import Start
 from stiffguide.adapters.diffusion.stochastic import Stochastic
 from stiffguide.adapters.diffusion.watch import Callback, Watch
@@ -75,9 +75,9 @@ def sample(
     start = Start.of(noise, init, mask, dtype)
     watch = Watch(callback, progress, keep, start.shape)
     source = Source(seeds, start.shape, start.noise.dtype, start.noise.device)
-    calls = Evaluator(denoiser, start.shape, model_dtype, start.kept)
+    evaluator = Evaluator(denoiser, start.shape, model_dtype, start.kept)
     x = torch.add(start.image, start.noise, alpha=float(levels[0])).flatten(1)
-    return Run(sampler, calls, levels, random, source, watch).integrate(x)
+    return SamplingRun(sampler, evaluator, levels, random, source, watch).integrate(x)
 
 
 def invert(
@@ -103,8 +103,8 @@ def invert(
     start = Start.of(x, None, None, dtype)
     watch = Watch(callback, progress, keep, start.shape)
     source = Source(None, start.shape, start.noise.dtype, start.noise.device)
-    calls = Evaluator(denoiser, start.shape, model_dtype)
-    run = Run(sampler, calls, levels, Stochastic(), source, watch)
+    evaluator = Evaluator(denoiser, start.shape, model_dtype)
+    run = SamplingRun(sampler, evaluator, levels, Stochastic(), source, watch)
     return run.integrate(start.noise.flatten(1))
 
 

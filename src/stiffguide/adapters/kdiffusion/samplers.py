@@ -23,10 +23,10 @@ from torch import Tensor
 
 from stiffguide.adapters import diffusion
 from stiffguide.adapters.diffusion.emg import Emg
-from stiffguide.adapters.diffusion.rule import named
+from stiffguide.adapters.diffusion.named_rules import named_rule
 from stiffguide.adapters.diffusion.watch import Callback
-from stiffguide.adapters.kdiffusion.call import Call, Model
 from stiffguide.adapters.kdiffusion.churn import Churn, NoiseSampler
+from stiffguide.adapters.kdiffusion.sampler_call import Model, SamplerCall
 from stiffguide.stepping.contracts import Guidance
 
 KSampler = Callable[..., Tensor]
@@ -47,7 +47,7 @@ def sample_stiffguide_emg(
 
     points: 2 or 3; None takes 2 up to 8 steps and 3 from 9 on. Sigmas must fall.
     """
-    call = Call(model, x, sigmas, extra_args, callback, disable)
+    call = SamplerCall(model, x, sigmas, extra_args, callback, disable)
     return call.sample(Emg(points), flow=flow)
 
 
@@ -78,9 +78,9 @@ def sample_stiffguide_heun(
     (arXiv 2603.03692), a rule of `stiffguide.guidance`, or None for k-diffusion's sample_heun.
     s_churn goes with guidance=None only.
     """
-    call = Call(model, x, sigmas, extra_args, callback, disable)
+    call = SamplerCall(model, x, sigmas, extra_args, callback, disable)
     churn = Churn(s_churn, s_tmin, s_tmax, s_noise, noise_sampler, generator, seeds)
-    rule = named(guidance, order, w_stiff, w_con)
+    rule = named_rule(guidance, order, w_stiff, w_con)
     return call.sample(diffusion.SAMPLERS["heun"], rule, churn, flow)
 
 
@@ -108,9 +108,9 @@ def sample_stiffguide_dpm2(
 
     guidance: "erk_guid" with w_stiff and w_con, or None for k-diffusion's sample_dpm_2.
     """
-    call = Call(model, x, sigmas, extra_args, callback, disable)
+    call = SamplerCall(model, x, sigmas, extra_args, callback, disable)
     churn = Churn(s_churn, s_tmin, s_tmax, s_noise, noise_sampler, generator, seeds)
-    rule = named(guidance, 2, w_stiff, w_con)
+    rule = named_rule(guidance, 2, w_stiff, w_con)
     return call.sample(diffusion.SAMPLERS["dpm2"], rule, churn, flow)
 
 
@@ -132,7 +132,7 @@ def sample_stiffguide_euler(
     flow: bool = False,
 ) -> Tensor:
     """Euler's method in sigma, which is DDIM."""
-    call = Call(model, x, sigmas, extra_args, callback, disable)
+    call = SamplerCall(model, x, sigmas, extra_args, callback, disable)
     churn = Churn(s_churn, s_tmin, s_tmax, s_noise, noise_sampler, generator, seeds)
     return call.sample(diffusion.SAMPLERS["euler"], None, churn, flow)
 
@@ -154,8 +154,9 @@ def sample_stiffguide_deis3(
 
     guidance: "erk_guid" with w_stiff and w_con, or None.
     """
-    call = Call(model, x, sigmas, extra_args, callback, disable)
-    return call.sample(diffusion.SAMPLERS["deis3"], named(guidance, 2, w_stiff, w_con), flow=flow)
+    call = SamplerCall(model, x, sigmas, extra_args, callback, disable)
+    rule = named_rule(guidance, 2, w_stiff, w_con)
+    return call.sample(diffusion.SAMPLERS["deis3"], rule, flow=flow)
 
 
 def _multistep(name: str) -> KSampler:
@@ -171,7 +172,7 @@ def _multistep(name: str) -> KSampler:
         *,
         flow: bool = False,
     ) -> Tensor:
-        call = Call(model, x, sigmas, extra_args, callback, disable)
+        call = SamplerCall(model, x, sigmas, extra_args, callback, disable)
         return call.sample(diffusion.SAMPLERS[name], flow=flow)
 
     sampler.__name__ = sampler.__qualname__ = f"sample_stiffguide_{name}"

@@ -17,9 +17,18 @@ from diffusers.configuration_utils import ConfigMixin
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
-from stiffguide.adapters.diffusers.course import Call, Course, euler, refuse_part_of_a_step
-from stiffguide.adapters.diffusers.form import Conversion, Form
-from stiffguide.adapters.diffusers.origin import Words, refuse_preconditioned, sorted_out
+from stiffguide.adapters.diffusers.configuration import (
+    Configuration,
+    refuse_preconditioned,
+    sorted_out,
+)
+from stiffguide.adapters.diffusers.pipeline_state import Conversion, PipelineStateForm
+from stiffguide.adapters.diffusers.resumed_run import (
+    ModelCall,
+    ResumedRun,
+    euler,
+    refuse_part_of_a_step,
+)
 from stiffguide.adapters.diffusion.heun import Heun
 from stiffguide.adapters.diffusion.sampler import Sampler
 from stiffguide.errors import InputError, UnsupportedError
@@ -27,21 +36,21 @@ from stiffguide.errors import InputError, UnsupportedError
 HALVES = (torch.float16, torch.bfloat16)
 
 
-class Driven(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # both name a config file
+class SchedulerBase(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # both name a config file
     """The part of a diffusers scheduler that does not depend on what it samples."""
 
     order: int  # an instance may count otherwise than its class, see `_lay_out`
     timesteps: Tensor
     sigmas: Tensor
     num_inference_steps: int | None
-    _form: Form
+    _form: PipelineStateForm
     _sampler: Sampler
     _levels: list[float]
-    _calls: tuple[Call, ...]
+    _calls: tuple[ModelCall, ...]
     _visited: list[float]  # the levels of the calls, and the last
     _conversions: tuple[Conversion, ...]
-    _course: Course | None
-    _due: int  # the call that the course waits for
+    _run: ResumedRun | None
+    _due: int  # the call that the run waits for
     _step_index: int | None
     _begin_index: int | None
 
@@ -64,7 +73,7 @@ class Driven(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # both name a 
         return made
 
     @classmethod
-    def _understood(cls, config: Words, given: Words) -> Words:
+    def _understood(cls, config: Configuration, given: Configuration) -> Configuration:
         """The configuration in this scheduler's words; given are those of the caller."""
         raise NotImplementedError
 
@@ -108,7 +117,7 @@ class Driven(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # both name a 
 
     def _lay_out(
         self,
-        calls: Sequence[Call],
+        calls: Sequence[ModelCall],
         levels: Sequence[float],
         times: Tensor,
         device: Any,
@@ -131,7 +140,7 @@ class Driven(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # both name a 
         self._conversions = self._form.conversions(self._visited)
         self.timesteps = times.to(device=device, dtype=torch.float32)
         self.order = 1 if counted else type(self).order
-        self._course, self._due = None, 0
+        self._run, self._due = None, 0
         self._step_index = self._begin_index = None
 
     def _begin(self, timestep: float | Tensor) -> int:
@@ -162,19 +171,19 @@ class Driven(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # both name a 
     def _ahead(self, i: int, x: Tensor, x0: Tensor) -> Tensor:
         """The sampler's state for call i + 1."""
         call = self._calls[i]
-        course = self._course
-        if course is not None and self._due == i and not course.fits(x):
-            if not course.between_steps:
+        run = self._run
+        if run is not None and self._due == i and not run.fits(x):
+            if not run.between_steps:
                 raise refuse_part_of_a_step(x.shape)
-            course = None
-        if course is None or self._due != i:
+            run = None
+        if run is None or self._due != i:
             if not call.first:
                 # began in the middle of a step: go to the next call by Euler's method
                 return euler(x, x0, call.level, self._visited[i + 1])
-            refuse_single_only(x.device, self._sampler)
-            course = self._course = Course(self._sampler, self._levels, call.step)
+            refuse_without_float64(x.device, self._sampler)
+            run = self._run = ResumedRun(self._sampler, self._levels, call.step)
         self._due = i + 1
-        return course.take(x, x0)
+        return run.take(x, x0)
 
     def _bounded(self, x0: Tensor) -> Tensor:
         """x0, clipped or thresholded where the configuration says so."""
@@ -218,7 +227,7 @@ def _combined(c: Conversion, x: Tensor, out: Tensor) -> Tensor:
     return torch.add(x if c.x == 1 else x * c.x, out, alpha=c.out)
 
 
-def whole(num_inference_steps: Any) -> int:
+def step_count(num_inference_steps: Any) -> int:
     """A number of steps, checked."""
     n = num_inference_steps
     if isinstance(n, bool) or int(n) != n or n < 1:
@@ -226,7 +235,7 @@ def whole(num_inference_steps: Any) -> int:
     return int(n)
 
 
-def refuse_single_only(device: torch.device, sampler: Sampler) -> None:
+def refuse_without_float64(device: torch.device, sampler: Sampler) -> None:
     """Raise UnsupportedError on a device without float64, but for plain Heun."""
     plain = isinstance(sampler, Heun) and sampler.rule is None
     if device.type == "mps" and not plain:

@@ -14,11 +14,11 @@ from torch import Tensor
 from stiffguide.adapters.diffusion.evaluator import Evaluator
 from stiffguide.adapters.diffusion.prediction import Denoiser
 from stiffguide.adapters.diffusion.result import Sample
-from stiffguide.adapters.diffusion.run import Run
 from stiffguide.adapters.diffusion.sampler import Sampler
+from stiffguide.adapters.diffusion.sampling_run import SamplingRun
 from stiffguide.adapters.diffusion.watch import Callback, Watch
 from stiffguide.adapters.kdiffusion.churn import Churn
-from stiffguide.adapters.kdiffusion.form import Form, checked, line
+from stiffguide.adapters.kdiffusion.state_form import StateForm, checked_sigmas, given_sigmas
 from stiffguide.errors import InputError, SolveFailed, UnsupportedError
 from stiffguide.stepping.contracts import Guidance
 
@@ -27,7 +27,7 @@ NO_CHURN = Churn()
 
 
 @dataclass(frozen=True)
-class Call:
+class SamplerCall:
     """The six arguments that all of k-diffusion's samplers share."""
 
     model: Model
@@ -47,29 +47,29 @@ class Call:
     ) -> Tensor:
         """The state (B, ...) at the last sigma, in the dtype of x."""
         check_state(self.x)
-        given = line(self.sigmas)
+        given = given_sigmas(self.sigmas)
         if given.ndim == 1 and len(given) < 2:
             return self.x
-        sigmas = checked(given, flow)
+        sigmas = checked_sigmas(given, flow)
         rises = bool(sigmas[-1] > sigmas[0])
         if rises and rule is not None:
             raise UnsupportedError("guidance runs down in sigma only: set guidance=None")
         amounts = churn.amounts(rule, flow, rises)
-        form = Form.of(sampler if rule is None else sampler.bind(rule), sigmas, flow)
+        form = StateForm.of(sampler if rule is None else sampler.bind(rule), sigmas, flow)
         visited = form.levels.tolist()
         shape = tuple(self.x.shape)
         # half precision is for the model: a state of it would lose every small step
         wide = self.x.to(torch.promote_types(self.x.dtype, torch.float32))
         with _bar(len(visited) - 1, self.disable) as bar:
             watch = Watch(self._told(form, given, bar), False, "end", shape)
-            calls = Evaluator(ByLevel(self, form), shape)
+            evaluator = Evaluator(ModelDenoiser(self, form), shape)
             source = churn.source(self.x, visited, amounts)
-            run = Run(form.sampler, calls, form.levels, amounts, source, watch)
+            run = SamplingRun(form.sampler, evaluator, form.levels, amounts, source, watch)
             found = run.integrate(form.inward(wide, sigmas[0].item()).reshape(len(wide), -1))
         _report(found)
         return form.outward(found.x, visited[-1]).to(self.x.dtype)
 
-    def _told(self, form: Form, sigmas: Tensor, bar: Any) -> Callback:
+    def _told(self, form: StateForm, sigmas: Tensor, bar: Any) -> Callback:
         """Tell the bar and the caller's callback of an interval."""
         visited = form.levels.tolist()
 
@@ -94,10 +94,10 @@ class Call:
         return tell
 
 
-class ByLevel:
+class ModelDenoiser:
     """The caller's model as a denoiser of the sampler's states, told by a number of the host."""
 
-    def __init__(self, call: Call, form: Form) -> None:
+    def __init__(self, call: SamplerCall, form: StateForm) -> None:
         self._call, self._form = call, form
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from stiffguide.stepping.contracts import Guidance
 RULES = ("error_direction", "erk_guid")
 
 
-def named(
+def named_rule(
     guidance: str | Guidance | None, order: int = 2, w_stiff: float = 1.0, w_con: float = 0.5
 ) -> Guidance | None:
     """The rule of a name; rules and None are handed on. Raises InputError for a name that is none.

@@ -12,15 +12,19 @@ from diffusers.configuration_utils import register_to_config
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stiffguide.adapters.diffusers.course import one_a_step, rehearsed
-from stiffguide.adapters.diffusers.driven import Driven
-from stiffguide.adapters.diffusers.form import Form
-from stiffguide.adapters.diffusers.origin import ALIKE, Words, as_flow_prediction
-from stiffguide.adapters.diffusers.output import StepOutput
-from stiffguide.adapters.diffusers.shift import Shift
-from stiffguide.adapters.diffusers.table import Betas, Table, chosen
+from stiffguide.adapters.diffusers.configuration import (
+    COMPATIBLE,
+    Configuration,
+    as_flow_prediction,
+)
+from stiffguide.adapters.diffusers.flow_shift import FlowShift
+from stiffguide.adapters.diffusers.multistep_grid import MultistepGrid
+from stiffguide.adapters.diffusers.pipeline_state import PipelineStateForm
+from stiffguide.adapters.diffusers.resumed_run import one_a_step, rehearsed
+from stiffguide.adapters.diffusers.scheduler_base import SchedulerBase
+from stiffguide.adapters.diffusers.step_output import StepOutput
 from stiffguide.adapters.diffusers.thresholding import thresholded
-from stiffguide.adapters.diffusers.visits import Visits
+from stiffguide.adapters.diffusers.trained_schedule import Betas, TrainedSchedule, chosen_grid
 from stiffguide.adapters.diffusion import grid
 from stiffguide.adapters.diffusion.emg import Emg
 from stiffguide.adapters.diffusion.sampler import Sampler
@@ -29,7 +33,7 @@ from stiffguide.errors import InputError
 Array = NDArray[np.float64]
 
 
-class StiffguideMultistepScheduler(Driven):
+class StiffguideMultistepScheduler(SchedulerBase):
     """EMG, in place of `DPMSolverMultistepScheduler` and `UniPCMultistepScheduler`.
 
     One model call a step. points: of EMG, 2, 3, or None for 3 from nine steps on. sigma_grid: a
@@ -40,7 +44,7 @@ class StiffguideMultistepScheduler(Driven):
     """
 
     __module__ = "stiffguide.adapters.diffusers"  # what a saved pipeline imports
-    _compatibles = ALIKE
+    _compatibles = COMPATIBLE
     order = 1
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -79,25 +83,26 @@ class StiffguideMultistepScheduler(Driven):
         self._read(self.config)
         self.init_noise_sigma = 1.0
         self._sampler: Sampler = Emg(points)
-        times, levels = self._visits.trained()
+        times, levels = self._grid.trained()
         self._visit(times, levels, None, counted=False)
         self.num_inference_steps = None
 
     def _read(self, c: Any) -> None:
         """What the configuration says of the model, and of the levels to visit."""
         flow = c.use_flow_sigmas or c.prediction_type == "flow_prediction"
-        self._form = Form("flow" if flow else "vp", c.prediction_type)
+        self._form = PipelineStateForm("flow" if flow else "vp", c.prediction_type)
         ends, schedule = (c.beta_start, c.beta_end), (c.beta_schedule, c.trained_betas)
         betas = Betas(c.num_train_timesteps, *ends, *schedule, c.rescale_betas_zero_snr)
         self.betas = betas.values()
         self.alphas = 1.0 - self.betas
         self.alphas_cumprod = betas.kept(self.betas)
+        shift = (c.flow_shift, c.use_dynamic_shifting, c.time_shift_type, c.shift_terminal)
         flags = (c.use_karras_sigmas, c.use_exponential_sigmas, c.use_beta_sigmas)
-        self._visits = Visits(
-            table=Table(self.alphas_cumprod, c.lambda_min_clipped),
+        self._grid = MultistepGrid(
+            schedule=TrainedSchedule(self.alphas_cumprod, c.lambda_min_clipped),
             flow=flow,
-            shift=Shift(c.flow_shift, c.use_dynamic_shifting, c.time_shift_type, c.shift_terminal),
-            named=c.sigma_grid or chosen(*flags, lu=c.use_lu_lambdas),
+            shift=FlowShift(*shift),
+            named=c.sigma_grid or chosen_grid(*flags, lu=c.use_lu_lambdas),
             spacing=c.timestep_spacing,
             offset=c.steps_offset,
             final=c.final_sigmas_type,
@@ -106,7 +111,7 @@ class StiffguideMultistepScheduler(Driven):
         )
 
     @classmethod
-    def _understood(cls, config: Words, given: Words) -> Words:
+    def _understood(cls, config: Configuration, given: Configuration) -> Configuration:
         return as_flow_prediction(config, given)
 
     def set_timesteps(
@@ -128,11 +133,11 @@ class StiffguideMultistepScheduler(Driven):
         if timesteps is not None and (num_inference_steps is not None or sigmas is not None):
             raise InputError("timesteps of your own exclude num_inference_steps and sigmas")
         if timesteps is not None:
-            times, levels = self._visits.at(timesteps)
+            times, levels = self._grid.at(timesteps)
         elif sigmas is not None:
-            times, levels = self._visits.through(sigmas, mu)
+            times, levels = self._grid.through(sigmas, mu)
         else:
-            times, levels = self._visits.own(num_inference_steps, mu)
+            times, levels = self._grid.own(num_inference_steps, mu)
         grid.falling(levels.astype(np.float32))
         counted = num_inference_steps is None
         self._visit(times, levels, device, counted=counted)
@@ -159,7 +164,7 @@ class StiffguideMultistepScheduler(Driven):
         self.sigmas = torch.tensor([*sigmas, nodes[-1]], dtype=torch.float32)
         at_node = dict(zip(visited, times.tolist(), strict=False))
         told = [
-            at_node[c.level] if c.level in at_node else self._visits.time(s)
+            at_node[c.level] if c.level in at_node else self._grid.time(s)
             for c, s in zip(calls, sigmas, strict=True)
         ]
         at = torch.tensor(np.array(told), dtype=torch.float32)
@@ -207,7 +212,7 @@ class StiffguideMultistepScheduler(Driven):
         return self._noisy(sample, noise, timestep)
 
     def _level_at(self, time: float) -> float:
-        return self._form.levels([self._visits.sigma_at(time)])[0]
+        return self._form.levels([self._grid.sigma_at(time)])[0]
 
     def _bounded(self, x0: Tensor) -> Tensor:
         c: Any = self.config

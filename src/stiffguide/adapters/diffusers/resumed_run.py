@@ -1,10 +1,10 @@
 """A sampler that is driven from outside, one evaluation at a time.
 
 A pipeline owns the calls of its model: it brings a value and wants to know where the next one is
-needed. A sampler calls a denoiser. `Course` turns the one into the other by replay: a step is run
-with the values known so far, and stops where it asks for one more. Samplers are functions of their
-arguments, so that running the start of a step twice changes nothing; it costs no evaluation, only
-the step's own arithmetic.
+needed. A sampler calls a denoiser. `ResumedRun` turns the one into the other by replay: a step is
+run with the values known so far, and stops where it asks for one more. Samplers are functions of
+their arguments, so that running the start of a step twice changes nothing; it costs no evaluation,
+only the step's own arithmetic.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from stiffguide.errors import InputError, UnsupportedError
 PAST = 4  # levels that a sampler may look back
 
 
-class Call(NamedTuple):
+class ModelCall(NamedTuple):
     """One evaluation of the model in a run."""
 
     level: float
@@ -36,7 +36,7 @@ class _Wanted(Exception):
         self.x, self.level = x, level
 
 
-class Course:
+class ResumedRun:
     """A run of a sampler over levels[begin:]; states are flat, (B, F)."""
 
     def __init__(self, sampler: Sampler, levels: Sequence[float], begin: int = 0) -> None:
@@ -96,35 +96,35 @@ class Course:
         return self._sampler.step(denoise, interval, self._x, self._state)
 
 
-def one_a_step(levels: Sequence[float]) -> tuple[Call, ...]:
+def one_a_step(levels: Sequence[float]) -> tuple[ModelCall, ...]:
     """The calls of a multistep sampler."""
-    return tuple(Call(level, i, True) for i, level in enumerate(levels[:-1]))
+    return tuple(ModelCall(level, i, True) for i, level in enumerate(levels[:-1]))
 
 
-def two_a_step(levels: Sequence[float]) -> tuple[Call, ...]:
+def two_a_step(levels: Sequence[float]) -> tuple[ModelCall, ...]:
     """The calls of Heun's method: both ends of every step, but no call at 0."""
     found = []
     for i in range(len(levels) - 1):
-        found.append(Call(levels[i], i, True))
+        found.append(ModelCall(levels[i], i, True))
         if levels[i + 1] > 0:
-            found.append(Call(levels[i + 1], i, False))
+            found.append(ModelCall(levels[i + 1], i, False))
     return tuple(found)
 
 
 @torch.no_grad()
-def rehearsed(sampler: Sampler, levels: Sequence[float]) -> tuple[Call, ...]:
+def rehearsed(sampler: Sampler, levels: Sequence[float]) -> tuple[ModelCall, ...]:
     """The calls of any sampler, found by running it on two numbers.
 
     Raises UnsupportedError if a step does not begin with a call at its start.
     """
-    found: list[Call] = []
+    found: list[ModelCall] = []
     x = torch.tensor([[1.0, -0.5]], dtype=torch.float64) * levels[0]
     state = sampler.init(x, levels)
     for i in range(len(levels) - 1):
         before = len(found)
 
         def denoise(x: Tensor, level: float, step: int = i, before: int = before) -> Tensor:
-            found.append(Call(level, step, len(found) == before))
+            found.append(ModelCall(level, step, len(found) == before))
             return x / (1 + level * level)
 
         past = tuple(levels[max(0, i - PAST) : i][::-1])

@@ -12,21 +12,27 @@ from diffusers.configuration_utils import register_to_config
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stiffguide.adapters.diffusers.course import two_a_step
-from stiffguide.adapters.diffusers.driven import Driven, whole
-from stiffguide.adapters.diffusers.form import Form
-from stiffguide.adapters.diffusers.origin import ALIKE, Words, refuse_flow
-from stiffguide.adapters.diffusers.output import StepOutput
-from stiffguide.adapters.diffusers.shift import numbers
-from stiffguide.adapters.diffusers.table import Betas, Table, chosen, spaced, spread
+from stiffguide.adapters.diffusers.configuration import COMPATIBLE, Configuration, refuse_flow
+from stiffguide.adapters.diffusers.flow_shift import falling_numbers
+from stiffguide.adapters.diffusers.pipeline_state import PipelineStateForm
+from stiffguide.adapters.diffusers.resumed_run import two_a_step
+from stiffguide.adapters.diffusers.scheduler_base import SchedulerBase, step_count
+from stiffguide.adapters.diffusers.step_output import StepOutput
+from stiffguide.adapters.diffusers.trained_schedule import (
+    Betas,
+    TrainedSchedule,
+    chosen_grid,
+    spaced_times,
+    spread_levels,
+)
 from stiffguide.adapters.diffusion.heun import Heun
-from stiffguide.adapters.diffusion.rule import named
+from stiffguide.adapters.diffusion.named_rules import named_rule
 from stiffguide.errors import InputError
 
 Array = NDArray[np.float64]
 
 
-class StiffguideHeunScheduler(Driven):
+class StiffguideHeunScheduler(SchedulerBase):
     """Heun's method with error-direction guidance, in place of `HeunDiscreteScheduler`.
 
     Two model calls a step, one in the last; guidance adds none. guidance: "error_direction" (of
@@ -36,7 +42,7 @@ class StiffguideHeunScheduler(Driven):
     """
 
     __module__ = "stiffguide.adapters.diffusers"  # what a saved pipeline imports
-    _compatibles = ALIKE
+    _compatibles = COMPATIBLE
     order = 2
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -61,18 +67,18 @@ class StiffguideHeunScheduler(Driven):
         w_con: float = 0.5,
     ) -> None:
         betas = Betas(num_train_timesteps, beta_start, beta_end, beta_schedule, trained_betas)
-        self._grid = chosen(use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas)
-        self._form = Form("ve", prediction_type)
-        rule = named(guidance, guidance_order, w_stiff, w_con)
+        self._grid_name = chosen_grid(use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas)
+        self._form = PipelineStateForm("ve", prediction_type)
+        rule = named_rule(guidance, guidance_order, w_stiff, w_con)
         self._sampler = Heun() if rule is None else Heun().bind(rule)
         self.betas = betas.values()
         self.alphas = 1.0 - self.betas
         self.alphas_cumprod = betas.kept(self.betas)
-        self._table = Table(self.alphas_cumprod)
+        self._schedule = TrainedSchedule(self.alphas_cumprod)
         self.set_timesteps(num_train_timesteps, None, num_train_timesteps)
 
     @classmethod
-    def _understood(cls, config: Words, given: Words) -> Words:
+    def _understood(cls, config: Configuration, given: Configuration) -> Configuration:
         refuse_flow(config, given, "StiffguideFlowMatchHeunScheduler")
         return config
 
@@ -102,22 +108,22 @@ class StiffguideHeunScheduler(Driven):
             raise InputError("mu shifts flow-matching schedules; this one has none: leave it out")
         if sum(given is not None for given in (num_inference_steps, timesteps, sigmas)) != 1:
             raise InputError("pass exactly one of num_inference_steps, timesteps and sigmas")
-        if num_inference_steps is None and self._grid is not None:
+        if num_inference_steps is None and self._grid_name is not None:
             raise InputError(
-                f"timesteps and sigmas of your own exclude use_{self._grid}_sigmas = True"
+                f"timesteps and sigmas of your own exclude use_{self._grid_name}_sigmas = True"
             )
         if sigmas is not None:
-            levels = numbers(sigmas, "sigmas")
+            levels = falling_numbers(sigmas, "sigmas")
             if len(levels) < 2:
                 raise InputError("sigmas end with the level where the run ends: give two or more")
-            times = self._table.time(levels)
+            times = self._schedule.time(levels)
         else:
             if num_inference_steps is None:
                 assert timesteps is not None
-                times = numbers(timesteps, "timesteps")
-                levels = self._table.level(times)
+                times = falling_numbers(timesteps, "timesteps")
+                levels = self._schedule.level(times)
             else:
-                times, levels = self._own(whole(num_inference_steps), num_train_timesteps)
+                times, levels = self._own(step_count(num_inference_steps), num_train_timesteps)
             levels = np.append(levels, 0.0)
         self._visit(times, levels.astype(np.float32), device, counted=num_inference_steps is None)
 
@@ -125,16 +131,16 @@ class StiffguideHeunScheduler(Driven):
         """Times and levels of the configuration's grid."""
         c: Any = self.config
         steps = train or c.num_train_timesteps
-        times = spaced(n, steps, c.timestep_spacing, c.steps_offset, ended=False)
+        times = spaced_times(n, steps, c.timestep_spacing, c.steps_offset, ended=False)
         # rounded as diffusers does, so that equal configurations visit equal levels
-        levels = self._table.level(times.astype(np.float32))
-        if self._grid is None:
+        levels = self._schedule.level(times.astype(np.float32))
+        if self._grid_name is None:
             return times, levels
         low, high = c.get("sigma_min"), c.get("sigma_max")  # of the scheduler it came from
         low = float(levels[-1]) if low is None else low
         high = float(levels[0]) if high is None else high
-        levels = spread(self._grid, n, low, high)
-        return self._table.time(levels), levels
+        levels = spread_levels(self._grid_name, n, low, high)
+        return self._schedule.time(levels), levels
 
     def _visit(self, times: Array, levels: Array, device: Any, *, counted: bool) -> None:
         self.num_inference_steps = len(levels) - 1
@@ -172,7 +178,7 @@ class StiffguideHeunScheduler(Driven):
         return self._noisy(original_samples, noise, timesteps)
 
     def _level_at(self, time: float) -> float:
-        return float(self._table.level(np.array([time]))[0])
+        return float(self._schedule.level(np.array([time]))[0])
 
     def _bounded(self, x0: Tensor) -> Tensor:
         if not self.config["clip_sample"]:

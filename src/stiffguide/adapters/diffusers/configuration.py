@@ -1,4 +1,4 @@
-"""Where a configuration comes from: diffusers' schedulers have several words for one thing."""
+"""Configurations of other schedulers: diffusers has several words for one thing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 
 from stiffguide.errors import InputError
 
-Words = Mapping[str, Any]
+Configuration = Mapping[str, Any]
 
 # the schedulers of models with betas; EDM's is on diffusers' list, and its models are others
-ALIKE = [e.name for e in KarrasDiffusionSchedulers if not e.name.startswith("EDM")]
+COMPATIBLE = [e.name for e in KarrasDiffusionSchedulers if not e.name.startswith("EDM")]
 
 # what only schedulers of this package have: diffusers knows no other class to expect them from
 OWN = {"guidance", "guidance_order", "w_stiff", "w_con", "sigma_grid", "sigma_data", "points"}
@@ -31,13 +31,13 @@ FLOW = {
 }
 
 
-def sorted_out(config: Words, known: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def sorted_out(config: Configuration, known: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A configuration without the words of other schedulers that diffusers warns of, and those."""
     others = {key: config[key] for key in sorted(OWN | FLOW) if key in config and key not in known}
     return {key: value for key, value in config.items() if key not in others}, others
 
 
-def is_flow(config: Words, given: Words) -> bool:
+def is_flow(config: Configuration, given: Configuration) -> bool:
     """Whether it is the configuration of a flow-matching model."""
     words = {**config, **given}
     if "prediction_type" in words or "use_flow_sigmas" in words:
@@ -46,7 +46,7 @@ def is_flow(config: Words, given: Words) -> bool:
     return "shift" in words or str(words.get("_class_name", "")).startswith("FlowMatch")
 
 
-def refuse_preconditioned(config: Words) -> None:
+def refuse_preconditioned(config: Configuration) -> None:
     """Raise InputError for a model that is given its input in the scaling of EDM."""
     if "sigma_schedule" in config or {"sigma_data", "rho", "s_noise"} <= set(config):
         raise InputError(
@@ -55,14 +55,14 @@ def refuse_preconditioned(config: Words) -> None:
         )
 
 
-def refuse_flow(config: Words, given: Words, instead: str) -> None:
+def refuse_flow(config: Configuration, given: Configuration, instead: str) -> None:
     """Raise InputError for a flow-matching model."""
     if is_flow(config, given):
         name = config.get("_class_name", "this configuration")
         raise InputError(f"{name} is of a flow-matching model: use {instead}")
 
 
-def as_shift(config: Words, given: Words, instead: str) -> Words:
+def as_shift(config: Configuration, given: Configuration, instead: str) -> Configuration:
     """A configuration for a flow-matching scheduler, from one of a multistep scheduler too."""
     if not is_flow(config, given) and ("beta_schedule" in config or "prediction_type" in config):
         name = config.get("_class_name", "this configuration")
@@ -72,7 +72,7 @@ def as_shift(config: Words, given: Words, instead: str) -> Words:
     return _chosen({**config, "shift": config["flow_shift"]}, "shift")
 
 
-def as_flow_prediction(config: Words, given: Words) -> Words:
+def as_flow_prediction(config: Configuration, given: Configuration) -> Configuration:
     """A configuration for a multistep scheduler, from one of a flow-matching scheduler too."""
     if "shift" not in config or not is_flow(config, given) or "flow_shift" in config:
         return config

@@ -11,21 +11,21 @@ from diffusers.configuration_utils import register_to_config
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stiffguide.adapters.diffusers.course import two_a_step
-from stiffguide.adapters.diffusers.driven import Driven, refuse_index, whole
-from stiffguide.adapters.diffusers.form import Form
-from stiffguide.adapters.diffusers.origin import Words, as_shift
-from stiffguide.adapters.diffusers.output import StepOutput
-from stiffguide.adapters.diffusers.shift import Shift, numbers
-from stiffguide.adapters.diffusers.table import chosen, spread
+from stiffguide.adapters.diffusers.configuration import Configuration, as_shift
+from stiffguide.adapters.diffusers.flow_shift import FlowShift, falling_numbers
+from stiffguide.adapters.diffusers.pipeline_state import PipelineStateForm
+from stiffguide.adapters.diffusers.resumed_run import two_a_step
+from stiffguide.adapters.diffusers.scheduler_base import SchedulerBase, refuse_index, step_count
+from stiffguide.adapters.diffusers.step_output import StepOutput
+from stiffguide.adapters.diffusers.trained_schedule import chosen_grid, spread_levels
 from stiffguide.adapters.diffusion.heun import Heun
-from stiffguide.adapters.diffusion.rule import named
+from stiffguide.adapters.diffusion.named_rules import named_rule
 from stiffguide.errors import InputError
 
 Array = NDArray[np.float64]
 
 
-class StiffguideFlowMatchHeunScheduler(Driven):
+class StiffguideFlowMatchHeunScheduler(SchedulerBase):
     """Heun's method with guidance, in place of the flow-matching Euler and Heun schedulers.
 
     Two model calls a step, one in the last. guidance and its keys are those of
@@ -62,11 +62,11 @@ class StiffguideFlowMatchHeunScheduler(Driven):
         w_stiff: float = 1.0,
         w_con: float = 0.5,
     ) -> None:
-        self._grid = chosen(use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas)
-        self._form = Form("line", "flow_prediction")
-        rule = named(guidance, guidance_order, w_stiff, w_con)
+        self._grid_name = chosen_grid(use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas)
+        self._form = PipelineStateForm("line", "flow_prediction")
+        rule = named_rule(guidance, guidance_order, w_stiff, w_con)
         self._sampler = Heun() if rule is None else Heun().bind(rule)
-        self._shift = Shift(shift, use_dynamic_shifting, time_shift_type, shift_terminal)
+        self._shift = FlowShift(shift, use_dynamic_shifting, time_shift_type, shift_terminal)
         steps = num_train_timesteps
         trained = np.linspace(steps, 1, steps) / steps
         trained = trained if use_dynamic_shifting else self._shift.once(trained)
@@ -75,7 +75,7 @@ class StiffguideFlowMatchHeunScheduler(Driven):
         self.num_inference_steps = None
 
     @classmethod
-    def _understood(cls, config: Words, given: Words) -> Words:
+    def _understood(cls, config: Configuration, given: Configuration) -> Configuration:
         return as_shift(config, given, "StiffguideHeunScheduler")
 
     @property
@@ -86,7 +86,7 @@ class StiffguideFlowMatchHeunScheduler(Driven):
     def set_shift(self, shift: float) -> None:
         """Another static shift, from the next `set_timesteps` on."""
         c: Any = self.config
-        self._shift = Shift(shift, c.use_dynamic_shifting, c.time_shift_type, c.shift_terminal)
+        self._shift = FlowShift(shift, c.use_dynamic_shifting, c.time_shift_type, c.shift_terminal)
 
     def set_timesteps(
         self,
@@ -104,18 +104,18 @@ class StiffguideFlowMatchHeunScheduler(Driven):
         """
         steps = self.config["num_train_timesteps"]
         n = _count(num_inference_steps, sigmas, timesteps)
-        times = None if timesteps is None else numbers(timesteps, "timesteps")
+        times = None if timesteps is None else falling_numbers(timesteps, "timesteps")
         if times is not None and sigmas is None:
             levels = times / steps
         else:
             ends = (self.sigma_max, self.sigma_min)
-            given = np.linspace(*ends, n) if sigmas is None else numbers(sigmas, "sigmas")
+            given = np.linspace(*ends, n) if sigmas is None else falling_numbers(sigmas, "sigmas")
             levels = self._shift(given, mu)
-        if self._grid is not None:
+        if self._grid_name is not None:
             low, high = self.config.get("sigma_min"), self.config.get("sigma_max")
             low = float(levels[-1]) if low is None else low
             high = float(levels[0]) if high is None else high
-            levels = spread(self._grid, n, low, high)
+            levels = spread_levels(self._grid_name, n, low, high)
         counted = sigmas is not None or timesteps is not None
         self._visit(levels, times, device, counted=counted)
         self.num_inference_steps = n
@@ -165,7 +165,7 @@ class StiffguideFlowMatchHeunScheduler(Driven):
 def _count(n: int | None, sigmas: Sequence[float] | None, timesteps: Sequence[float] | None) -> int:
     lengths = {len(given) for given in (sigmas, timesteps) if given is not None}
     if n is not None:
-        lengths.add(whole(n))
+        lengths.add(step_count(n))
     if len(lengths) != 1:
         raise InputError(
             "pass num_inference_steps, sigmas or timesteps, and several only if they agree in "

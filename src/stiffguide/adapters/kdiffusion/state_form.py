@@ -17,7 +17,7 @@ from torch import Tensor
 from stiffguide.adapters.diffusion import grid
 from stiffguide.adapters.diffusion.emg import Emg
 from stiffguide.adapters.diffusion.exponential import Multistep
-from stiffguide.adapters.diffusion.flow_start import (
+from stiffguide.adapters.diffusion.flow_in_ve_form import (
     BESIDE,
     FromInfinity,
     from_ve,
@@ -28,7 +28,7 @@ from stiffguide.adapters.diffusion.sampler import Sampler
 from stiffguide.errors import InputError, UnsupportedError
 
 
-def line(sigmas: Any) -> Tensor:
+def given_sigmas(sigmas: Any) -> Tensor:
     """Sigmas as the caller gave them, as a tensor; raises InputError."""
     if isinstance(sigmas, Tensor):
         return sigmas.detach()
@@ -38,7 +38,7 @@ def line(sigmas: Any) -> Tensor:
         raise InputError(f"sigmas are not numbers: {sigmas!r}") from error
 
 
-def checked(sigmas: Tensor, flow: bool) -> Tensor:
+def checked_sigmas(sigmas: Tensor, flow: bool) -> Tensor:
     """Sigmas (N + 1,) in float64 on the CPU, falling or rising; raises InputError."""
     rises = sigmas.ndim == 1 and bool(sigmas[-1] > sigmas[0])
     levels = grid.rising(sigmas) if rises else grid.falling(sigmas)
@@ -51,7 +51,7 @@ def checked(sigmas: Tensor, flow: bool) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Form:
+class StateForm:
     """How states and sigmas go in and out."""
 
     sampler: Sampler
@@ -59,7 +59,7 @@ class Form:
     told: Mapping[float, float] | None = None  # the caller's sigmas by level, if that is VE form
 
     @classmethod
-    def of(cls, sampler: Sampler, sigmas: Tensor, flow: bool) -> Form:
+    def of(cls, sampler: Sampler, sigmas: Tensor, flow: bool) -> StateForm:
         """The form for checked sigmas (N + 1,); raises UnsupportedError."""
         if sigmas[-1] > sigmas[0]:
             if not sampler.reversible:

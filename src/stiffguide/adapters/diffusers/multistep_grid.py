@@ -1,4 +1,4 @@
-"""The levels that a multistep scheduler visits, and the times that its model is told there."""
+"""The grid of a multistep scheduler: the levels it visits, and the times its model is told."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stiffguide.adapters.diffusers.driven import whole
-from stiffguide.adapters.diffusers.shift import Shift, numbers
-from stiffguide.adapters.diffusers.table import Table, spaced, spread
+from stiffguide.adapters.diffusers.flow_shift import FlowShift, falling_numbers
+from stiffguide.adapters.diffusers.scheduler_base import step_count
+from stiffguide.adapters.diffusers.trained_schedule import (
+    TrainedSchedule,
+    spaced_times,
+    spread_levels,
+)
 from stiffguide.errors import InputError
 
 Array = NDArray[np.float64]
@@ -18,15 +22,15 @@ ENDS = ("zero", "sigma_min")
 
 
 @dataclass(frozen=True)
-class Visits:
+class MultistepGrid:
     """Times (N,) and sigmas (N + 1,) of a run, sigma as diffusers writes it.
 
     That is sigma/alpha on a discrete schedule, and the share of noise s in flow matching.
     """
 
-    table: Table
+    schedule: TrainedSchedule
     flow: bool
-    shift: Shift
+    shift: FlowShift
     named: str | None  # of the grid, None for the configured timesteps
     spacing: str
     offset: int
@@ -43,7 +47,7 @@ class Visits:
     @property
     def steps(self) -> int:
         """Of the schedule in training."""
-        return len(self.table.levels)
+        return len(self.schedule.levels)
 
     def trained(self) -> tuple[Array, Array]:
         """All of them, before a run is laid out."""
@@ -51,57 +55,57 @@ class Visits:
             levels = self.shift.once(np.linspace(1, 1 / self.steps, self.steps))
             return levels * self.steps, np.append(levels, 0.0)
         times = np.arange(self.steps - 1, -1, -1.0)
-        return times, np.append(self.table.level(times), 0.0)
+        return times, np.append(self.schedule.level(times), 0.0)
 
     def own(self, num_inference_steps: int | None, mu: float | None) -> tuple[Array, Array]:
         """By the configuration."""
-        n = whole(num_inference_steps)
+        n = step_count(num_inference_steps)
         if self.named is not None:
             return self._spread(self.named, n)
         if self.flow:
             levels = self.shift(np.linspace(1, 1 / self.steps, n + 1), mu)
             levels = levels[:-1] if self.final == "zero" else levels
             return self._ended(levels * self.steps, levels, float(levels[-1]))
-        times = spaced(n, self.table.usable, self.spacing, self.offset, ended=True)
-        return self._ended(times, self.table.level(times), float(self.table.levels[0]))
+        times = spaced_times(n, self.schedule.usable, self.spacing, self.offset, ended=True)
+        return self._ended(times, self.schedule.level(times), float(self.schedule.levels[0]))
 
     def at(self, timesteps: Sequence[float]) -> tuple[Array, Array]:
         """At a caller's times."""
-        times = numbers(timesteps, "timesteps")
+        times = falling_numbers(timesteps, "timesteps")
         if self.named is not None:
             raise InputError(f"timesteps of your own exclude the grid {self.named!r}")
         if self.flow:
             levels = times / self.steps
             return self._ended(times, levels, float(levels[-1]))
-        return self._ended(times, self.table.level(times), float(self.table.levels[0]))
+        return self._ended(times, self.schedule.level(times), float(self.schedule.levels[0]))
 
     def through(self, sigmas: Sequence[float], mu: float | None) -> tuple[Array, Array]:
         """Through a caller's levels."""
-        levels = numbers(sigmas, "sigmas")
+        levels = falling_numbers(sigmas, "sigmas")
         if self.flow:
             levels = self.shift(levels, mu)
             return self._ended(levels * self.steps, levels, float(levels[-1]))
         if len(levels) < 2:
             raise InputError("sigmas end with the level where the run ends: give two or more")
-        return self.table.time(levels[:-1]), levels
+        return self.schedule.time(levels[:-1]), levels
 
     def time(self, sigma: float) -> float:
         """The time that the model is told at a sigma."""
-        return sigma * self.steps if self.flow else float(self.table.time(np.array([sigma]))[0])
+        return sigma * self.steps if self.flow else float(self.schedule.time(np.array([sigma]))[0])
 
     def sigma_at(self, time: float) -> float:
         """The sigma of a time in training."""
         if self.flow:
             return time / self.steps
-        return float(self.table.level(np.array([time]))[0])
+        return float(self.schedule.level(np.array([time]))[0])
 
     def _spread(self, name: str, n: int) -> tuple[Array, Array]:
         """A grid between the ends that the model knows."""
         low, high = self._reach()
         nodes = n if self.final == "zero" else n + 1
-        levels = spread(name, nodes, low, high, self.sigma_data)
+        levels = spread_levels(name, nodes, low, high, self.sigma_data)
         if not self.flow:
-            return self._ended(self.table.time(levels), levels, low)
+            return self._ended(self.schedule.time(levels), levels, low)
         shares = levels / (1 + levels)
         if self.ends[1] is None:
             shares[0] = 1.0  # a run starts with noise alone
@@ -112,7 +116,8 @@ class Visits:
         if self.flow:
             own = 1 / (self.steps - 1), float(self.steps - 1)  # s = 1/steps and 1 - 1/steps
         else:
-            own = float(self.table.levels[0]), float(self.table.levels[self.table.usable - 1])
+            levels = self.schedule.levels
+            own = float(levels[0]), float(levels[self.schedule.usable - 1])
         low, high = (o if e is None else e for e, o in zip(self.ends, own, strict=True))
         return low, high
 

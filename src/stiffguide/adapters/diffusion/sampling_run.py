@@ -17,11 +17,11 @@ from stiffguide.adapters.diffusion.watch import Watch
 
 
 @dataclass(frozen=True)
-class Run:
+class SamplingRun:
     """A sampler, what it calls, and what happens between its steps."""
 
     sampler: Sampler
-    calls: Evaluator
+    evaluator: Evaluator
     levels: Tensor  # (N + 1,) on the CPU
     random: Stochastic
     source: Source
@@ -35,7 +35,7 @@ class Run:
         state = self.sampler.init(x, visited)
         with self.watch.over(steps):
             for i in range(steps):
-                self.calls.step = i
+                self.evaluator.step = i
                 sigma, end, up = visited[i], visited[i + 1], 0.0
                 start = self.random.raised(sigma, steps)
                 x = self._noisier(x, math.sqrt(start**2 - sigma**2))
@@ -43,13 +43,13 @@ class Run:
                     end, up = self.random.lowered(start, end)
                 past = tuple(visited[max(0, i - 4) : i][::-1])
                 interval = Interval(start, end, past, steps - i)
-                ahead = self.sampler.step(self.calls, interval, x, state)
+                ahead = self.sampler.step(self.evaluator, interval, x, state)
                 x, state = self._noisier(ahead.x, up), ahead.state
                 self.watch.saw(i, sigma, start, ahead.start, ahead.denoised)
-        status, message = verdict(self.calls, x)
+        status, message = verdict(self.evaluator, x)
         return Sample(
             x=x.reshape(self.watch.shape),
-            nfe=self.calls.nfe,
+            nfe=self.evaluator.nfe,
             sigmas=self.levels,
             status=status,
             message=message,

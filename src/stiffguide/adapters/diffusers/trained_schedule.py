@@ -28,7 +28,7 @@ SPACINGS = ("linspace", "leading", "trailing")
 
 @dataclass(frozen=True)
 class Betas:
-    """How a table is made, in the words of diffusers' configurations."""
+    """How a schedule is made, in the words of diffusers' configurations."""
 
     steps: int
     start: float
@@ -76,14 +76,14 @@ def _from_kept(schedule: str, steps: int) -> Tensor:
 
 
 def _without_signal(betas: Tensor) -> Tensor:
-    """The same table, stretched so that nothing is left at its end (arXiv 2305.08891)."""
+    """The same betas, stretched so that nothing is left at its end (arXiv 2305.08891)."""
     alpha = torch.cumprod(1.0 - betas, dim=0).sqrt()
     alpha = (alpha - alpha[-1]) * (alpha[0] / (alpha[0] - alpha[-1]))
     kept = alpha**2
     return 1 - torch.cat([kept[:1], kept[1:] / kept[:-1]])
 
 
-class Table:
+class TrainedSchedule:
     """Levels sigma/alpha of the entries, and the way between times and levels."""
 
     def __init__(self, kept: Tensor, lambda_min: float = -math.inf) -> None:
@@ -107,8 +107,8 @@ class Table:
         return found
 
 
-def spaced(n: int, steps: int, spacing: str, offset: int, *, ended: bool) -> Array:
-    """Times of n calls, falling, of a table with so many steps (arXiv 2305.08891, table 2).
+def spaced_times(n: int, steps: int, spacing: str, offset: int, *, ended: bool) -> Array:
+    """Times of n calls, falling, of a schedule of so many steps (arXiv 2305.08891, table 2).
 
     ended: whether the last of n + 1 nodes is left out, being where the run ends.
     """
@@ -128,7 +128,7 @@ def spaced(n: int, steps: int, spacing: str, offset: int, *, ended: bool) -> Arr
     )
 
 
-def spread(kind: str, n: int, low: float, high: float, sigma_data: float = 0.5) -> Array:
+def spread_levels(kind: str, n: int, low: float, high: float, sigma_data: float = 0.5) -> Array:
     """N levels from high to low of a named grid; "beta" is Beta(0.6, 0.6) (arXiv 2407.12173)."""
     if kind != "beta" and kind not in grid.GRIDS:
         known = ", ".join(map(repr, (*grid.GRIDS, "beta")))
@@ -144,7 +144,7 @@ def spread(kind: str, n: int, low: float, high: float, sigma_data: float = 0.5) 
     return grid.GRIDS[kind](n - 1, low, high).numpy()
 
 
-def chosen(karras: bool, exponential: bool, beta: bool, lu: bool = False) -> str | None:
+def chosen_grid(karras: bool, exponential: bool, beta: bool, lu: bool = False) -> str | None:
     """Which grid diffusers' flags ask for."""
     flags = {"karras": karras, "exponential": exponential, "beta": beta}
     set_ones = [name for name, on in flags.items() if on]

@@ -17,7 +17,7 @@ KINDS = ("exponential", "linear")
 
 
 @dataclass(frozen=True)
-class Shift:
+class FlowShift:
     """How a grid of flow levels s is moved, in the words of diffusers' configurations.
 
     static: s -> static s/(1 + (static - 1) s) (arXiv 2403.03206). dynamic: the same with m = mu
@@ -65,7 +65,7 @@ class Shift:
         return np.array(1 - gone * ((1 - self.terminal) / gone[-1]))
 
 
-def numbers(values: Sequence[float] | Tensor, what: str) -> Array:
+def falling_numbers(values: Sequence[float] | Tensor, what: str) -> Array:
     """Levels or times as given by a caller, checked."""
     if isinstance(values, Tensor):
         values = values.detach().cpu().tolist()

@@ -10,7 +10,7 @@ A pipeline's x is alpha x0 + sigma eps. Samplers integrate dX/dL = (X - D)/L in 
 The last is no change of variables: with D = x - s v the flow's own equation dx/ds = v *is*
 dx/ds = (x - D)/s. A sampler run on it works in s, as flow-matching schedulers do, and s = 1 is a
 level like any other. In "flow" it works in the noise level, where EMG's formulas hold; L is
-infinite at s = 1, for which `flow_start` has a level that stands in.
+infinite at s = 1, for which `flow_in_ve_form` has a level that stands in.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from stiffguide.adapters.diffusion.flow_start import to_level
+from stiffguide.adapters.diffusion.flow_in_ve_form import to_level
 from stiffguide.adapters.diffusion.prediction import PREDICTIONS, Path
 from stiffguide.errors import InputError
 
@@ -43,7 +43,7 @@ class Conversion(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Form:
+class PipelineStateForm:
     """One of the forms above, with what the model predicts in diffusers' word."""
 
     kind: str
