@@ -1,4 +1,10 @@
-"""Numbers and citations: every tableau of the package by its name."""
+"""Numbers and citations: every tableau of the package by its name.
+
+Read `explicit`, then `esdirk`, `collocation` and `rosenbrock`: these gather the families. Large
+pairs have files of their own (`tsitouras`, `verner`, `prince`, `dop853`; `kvaerno`, `kencarp`), and
+`quadrature` derives what conditions determine.
+Only `tableaux` may be imported: it proves what is typed here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""The command `stiffguide`: solve, list, prove, measure, from a terminal."""
+"""The command `stiffguide`: solve, list, prove, measure, from a terminal.
+
+Read `app` (the group), then a command in the file of its name; `methods` and `problems` are in
+`catalogue`. `runs` and `samplers` make solves and models of what is asked for, `tables`, `figures`
+and `pictures` show what came out. Everything may be imported, click and rich only behind
+`main`; nothing in the package but `__main__` imports from here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Error-direction guidance: an embedded error is also a direction along which y1 can be moved."""
+"""Error-direction guidance: an embedded error is also a direction along which y1 can be moved.
+
+Read `kappa` (how far to go along it), the rules `error_direction` and `erk_guid`, then `combine`
+(rules made of rules). Of `stepping` only `contracts` may be imported; never `methods`,
+`catalogue`, `problems` or `fields`: a rule sees steps, and judges none.
+"""
 
 from stiffguide.estimators import (
     Subspace,

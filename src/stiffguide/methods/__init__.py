@@ -1,4 +1,9 @@
-"""Methods by name: every tableau of the catalogue that has a stepper."""
+"""Methods by name: every tableau of the catalogue that has a stepper.
+
+Read `explicit_rk`, then `rosenbrock`, `esdirk` and `secant_heun` (which is no tableau): one family
+a file, and none knows another. Of `stepping` only `contracts` and `interpolate` may be imported;
+never `guidance`, a controller, `problems` or `fields`.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,11 @@
 """The stiff test set in torch: fields, exact Jacobians, and reference values with their sources.
 
->>> from stiffguide import problems
->>> problem = problems.get("hires")
+>>> problem = stiffguide.problems.get("hires")
 >>> problem.f(problem.y0.new_zeros(()), problem.y0).shape
 torch.Size([8])
+
+Read `problem` (the record), then any other file; `mass_action` makes fields of tables of reactions.
+Only `errors` may be imported: a problem knows no solver.
 """
 
 from __future__ import annotations

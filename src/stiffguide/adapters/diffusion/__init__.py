@@ -1,7 +1,10 @@
 """Diffusion and flow models on this package's solvers: `sample(denoiser, noise, sigmas)`.
 
 Everything works in variance-exploding form, x = x0 + sigma eps, on a denoiser(x, sigma) -> x0;
-`as_denoiser` makes one of any network. Grids of noise levels are in `grid`.
+`as_denoiser` makes one of any network. Read `sampler` (the protocol), `heun` (the shortest member;
+`dpm2`, `exponential`, `emg` are the others), `sampling_run` (the loop over a grid) and `sample`;
+then `grid`, `schedule`, `prediction`. `mixture`, `problems` and `digits` have denoisers to try,
+`metrics` and `curves` measure. No other adapter may be imported.
 """
 
 from stiffguide.adapters.diffusion import grid

@@ -1,6 +1,8 @@
 """Samplers with the calling convention of k-diffusion: `sample_xxx(model, x, sigmas, ...)`.
 
-`SAMPLERS` has every one of them by its name without `sample_`. Nothing here imports k_diffusion.
+`SAMPLERS` has every one of them by its name without `sample_`. Read `samplers` (the functions),
+`sampler_call` (what they share), `state_form` (flows, as they are or in VE form), `churn` (noise).
+Nothing here imports k_diffusion; of the adapters, only `diffusion` may be imported.
 """
 
 from stiffguide.adapters.kdiffusion.samplers import (
