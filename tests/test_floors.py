@@ -23,7 +23,7 @@ FLOORS = (
     ("algebra", "tableaux"),
     ("catalogue",),
     ("estimators", "stepping/contracts", "stepping/interpolate"),
-    ("stepping/initial_dt",),
+    ("stepping/guards", "stepping/initial_dt"),
     ("fields", "problems"),
     ("graphs",),
     ("tracing",),

@@ -14,25 +14,42 @@ from torch import Tensor
 
 
 class Factors(NamedTuple):
-    """P A = L U of A (B, F, F); for F = 1 the matrix itself."""
+    """P D^-1 A = L U of A (B, F, F), D = diag(weight); for F = 1 the matrix itself."""
 
     lu: Tensor  # (B, F, F)
     pivots: Tensor  # (B, F) int32
+    weight: Tensor  # (B, F)
 
 
-def factor(matrix: Tensor) -> Factors:
-    """Factorise (B, F, F); a singular matrix yields non-finite solutions, never an exception."""
+def factor(matrix: Tensor, scale: Tensor) -> Factors:
+    """Factorise (B, F, F); a singular matrix yields non-finite solutions, never an exception.
+
+    `scale` (B, F) is the tolerance on each unknown: rows are divided by it, so that pivots are
+    compared in its units. Else a row takes up the rounding of another one whose unknown may be
+    wrong by more: E5 in four components loses all digits that way, and neither equilibration nor
+    refinement gives them back.
+    """
     if matrix.shape[-1] == 1:
-        return Factors(matrix, matrix.new_ones((matrix.shape[0], 1), dtype=torch.int32))
-    lu, pivots, _ = torch.linalg.lu_factor_ex(matrix)
-    return Factors(lu, pivots)
+        return Factors(matrix, torch.ones_like(scale, dtype=torch.int32), scale)
+    least = torch.finfo(scale.dtype).eps ** 2  # what a row becomes must not overflow
+    weight = torch.clamp(scale / scale.amax(-1, keepdim=True), min=least)
+    lu, pivots, _ = torch.linalg.lu_factor_ex(matrix / weight.unsqueeze(-1))
+    return Factors(lu, pivots, weight)
+
+
+def empty(like: Tensor) -> Factors:
+    """Factors to be replaced before they are used, for states like (B, F)."""
+    n = like.shape[-1]
+    pivots = torch.ones(like.shape, dtype=torch.int32, device=like.device)
+    return Factors(like.new_zeros(*like.shape, n), pivots, torch.ones_like(like))
 
 
 def solve(factors: Factors, rhs: Tensor) -> Tensor:
     """Solve A x = rhs for rhs (B, F)."""
     if rhs.shape[-1] == 1:
         return rhs / factors.lu[..., 0]
-    x: Tensor = torch.linalg.lu_solve(factors.lu, factors.pivots, rhs.unsqueeze(-1))
+    rhs = (rhs / factors.weight).unsqueeze(-1)
+    x: Tensor = torch.linalg.lu_solve(factors.lu, factors.pivots, rhs)
     return x.squeeze(-1)
 
 

@@ -17,6 +17,7 @@ from stiffguide.tensors import rms, rows
 MAX_ITERATIONS = 10
 ITERATIONS_WITHOUT_SYNC = 6  # on an accelerator: no question is asked of the data
 UNSEEN = 0.25  # theta/(1 - theta) to reckon with before a contraction was seen
+SETTLED = 0.5  # a contraction that reaches the rounding of z in earnest
 DIVERGED = 2.0  # a contraction beyond this is none; the first ones may exceed 1 on the way in
 TOLERANCE = 1e-2  # of the error tolerance: below it the error estimate would see the iteration
 
@@ -45,6 +46,7 @@ def solve(
     sync = z.device.type == "cpu"
     norm = rms(z.abs() / scale)
     floor = 4 * torch.finfo(scale.dtype).eps * norm
+    small = torch.clamp(floor, max=1.0)
     live = torch.ones_like(norm, dtype=torch.bool)
     ok = torch.zeros_like(live)
     rate = torch.zeros_like(norm)
@@ -55,6 +57,9 @@ def solve(
         norm = rms(correction.abs() / scale)
         iterations = iterations + live
         z = torch.where(rows(live, z), z - correction, z)
+        # At the rounding of z there is nothing left to correct. But a correction of many
+        # tolerances says so only where the iteration was seen to contract: with a Jacobian of
+        # 1e38 it cannot move, and the guess would win.
         if m == 0:
             done = norm * UNSEEN <= TOLERANCE
             done = done if doubt is None else done & ~doubt
@@ -62,7 +67,8 @@ def solve(
             theta = norm / last
             rate = torch.where(live, torch.maximum(rate, theta), rate)
             done = norm * theta <= TOLERANCE * (1 - theta)
-        done = done | (norm <= floor)
+            done = done | ((norm <= floor) & (theta < SETTLED))
+        done = done | (norm <= small)
         ok = ok | (live & done)
         live = live & ~done
         if m > 0:  # nan compares false: it must not look like progress

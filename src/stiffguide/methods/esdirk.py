@@ -16,6 +16,7 @@ from torch import Tensor
 from stiffguide.algebra import dense, newton
 from stiffguide.errors import TableauError
 from stiffguide.stepping.contracts import Field, Step, Tolerance, Work, stage_times
+from stiffguide.stepping.guards import turned
 from stiffguide.tableaux.continuous import continuous_extension
 from stiffguide.tableaux.exact import floats
 from stiffguide.tableaux.stability import is_a_stable
@@ -48,6 +49,7 @@ class EsdirkState(NamedTuple):
     factors: dense.Factors  # of W made with dt
     dt: Tensor  # (B,)
     keep: Tensor  # (B,) bool: jac may be used again
+    secant: Tensor  # (B, F), (y1 - y0)/dt; 0 before the first step
 
 
 class System(NamedTuple):
@@ -77,7 +79,7 @@ class System(NamedTuple):
         z = z.detach()
         with torch.no_grad():
             jac = self.f.linearise(t, base.detach() + z, time=False).jac
-            factors = dense.factor(dense.shifted(self.h_gamma, jac))
+            factors = dense.factor(dense.shifted(self.h_gamma, jac), self.scale)
         return z - dense.solve(factors, z / self.h_gamma - self.f(t, base + z))
 
 
@@ -149,19 +151,16 @@ class Esdirk:
 
     def init(self, t0: Tensor, y0: Tensor) -> EsdirkState:
         """Nothing is known yet: `keep` is False in every row."""
-        batch, n = y0.shape
-        zero = torch.zeros_like(t0)
         return EsdirkState(
-            jac=y0.new_zeros(batch, n, n),
-            factors=dense.Factors(
-                y0.new_zeros(batch, n, n), torch.ones(batch, n, dtype=torch.int32, device=y0.device)
-            ),
-            dt=zero,
+            jac=y0.new_zeros(*y0.shape, y0.shape[-1]),
+            factors=dense.empty(y0),
+            dt=torch.zeros_like(t0),
             keep=torch.zeros_like(t0, dtype=torch.bool),
+            secant=torch.zeros_like(y0),
         )
 
     def _linearise(
-        self, f: Field, t0: Tensor, dt: Tensor, y0: Tensor, state: EsdirkState
+        self, f: Field, t0: Tensor, dt: Tensor, y0: Tensor, state: EsdirkState, scale: Tensor
     ) -> tuple[EsdirkState, Work]:
         """Renew J where it must not be kept and the factors where J or dt is new."""
         may_keep = y0.device.type == "cpu"  # elsewhere asking costs more than a new Jacobian
@@ -174,9 +173,10 @@ class Esdirk:
         factors = state.factors
         if bool(refactor.any()) if may_keep else True:
             h_gamma = rows(dt * self._gamma, y0).to(y0.dtype)
-            factors = select(refactor, dense.factor(dense.shifted(h_gamma, jac)), factors)
+            fresh_factors = dense.factor(dense.shifted(h_gamma, jac), scale)
+            factors = select(refactor, fresh_factors, factors)
         work = Work(nfe=stale * nfe, njac=stale.long(), nlu=refactor.long())
-        return EsdirkState(jac, factors, dt, ~stale), work
+        return EsdirkState(jac, factors, dt, ~stale, state.secant), work
 
     def step(
         self,
@@ -190,16 +190,18 @@ class Esdirk:
     ) -> Step:
         """Attempt one step in every row; where an old J failed, once more with a new one."""
         with torch.no_grad():
-            state, work = self._linearise(f, t0, dt, y0, state)
+            scale = tolerance.scale(y0)
+            state, work = self._linearise(f, t0, dt, y0, state, scale)
         kept = state.keep
-        step = self._stages(f, t0, dt, y0, f0, state, tolerance)
+        step = self._stages(f, t0, dt, y0, f0, state, scale)
         spent = _add(work, step.work)
         assert step.ok is not None
-        failed = kept & ~step.ok
+        failed = kept & (~step.ok if step.grown is None else ~step.ok | step.grown)
         if y0.device.type == "cpu" and bool(failed.any()):
             with torch.no_grad():
-                state, work = self._linearise(f, t0, dt, y0, state._replace(keep=~failed))
-            again = self._stages(f, t0, dt, y0, f0, state, tolerance)
+                state = state._replace(keep=~failed)
+                state, work = self._linearise(f, t0, dt, y0, state, scale)
+            again = self._stages(f, t0, dt, y0, f0, state, scale)
             # the rows that had succeeded repeat what they did: keep their first result
             step = _choose(failed, again, step)
             spent = _add(spent, Work(*(failed * w for w in _add(work, again.work))))
@@ -213,28 +215,33 @@ class Esdirk:
         y0: Tensor,
         f0: Tensor,
         state: EsdirkState,
-        tolerance: Tolerance,
+        scale: Tensor,
     ) -> Step:
         h = rows(dt, y0).to(y0.dtype)
-        system = System(f, h, h * self._gamma, state.factors, tolerance.scale(y0.detach()))
+        system = System(f, h, h * self._gamma, state.factors, scale)
+        with torch.no_grad():
+            grown = turned(lambda d: dense.solve(state.factors, d), state.secant, h, scale)
         seen = Convergence.none(state.keep, system.scale)
         k, y, seen = self._sweep(system, stage_times(t0, dt, self._c), y0, f0, state.keep, seen)
         stages = torch.stack(k)
         accurate, companion = self.tableau.stiffly_accurate, self.tableau.companion_stage
+        y1 = y if accurate else torch.addcmul(y0, h, combine(self._b, stages))
+        keep, secant = seen.ok & (seen.rate < KEEP_RATE), (y1 - y0) / h
         return Step(
             t0=t0,
             dt=dt,
             y0=y0,
             f0=f0,
-            y1=y if accurate else torch.addcmul(y0, h, combine(self._b, stages)),
+            y1=y1,
             error=self._error(system, stages),
             error_order=self.error_order,
             ok=seen.ok,
-            state=state._replace(keep=seen.ok & (seen.rate < KEEP_RATE)),
+            state=state._replace(keep=keep, secant=secant.detach()),
             work=Work(nfe=seen.nfe),
             stages=stages,
             f1=k[-1] if self.tableau.fsal else None,
             f_low=None if companion is None or self._filter else k[companion],
+            grown=grown,
         )
 
     def _sweep(
@@ -271,7 +278,7 @@ class Esdirk:
 
     def retry(self, before: EsdirkState, tried: EsdirkState) -> EsdirkState:
         """A rejected step leaves its Jacobian: it belongs to the same y0."""
-        return tried._replace(keep=torch.ones_like(tried.keep))
+        return tried._replace(keep=torch.ones_like(tried.keep), secant=before.secant)
 
     def displace(self, state: EsdirkState, delta: Tensor) -> EsdirkState:
         """The Jacobian is an approximation anyway."""
@@ -295,5 +302,9 @@ def _choose(mask: Tensor, new: Step, old: Step) -> Step:
     fields = ("y1", "ok", "state") + (("error",) if new.error is not None else ())
     fields += ("f1",) if new.f1 is not None else ()
     picked = {name: select(mask, getattr(new, name), getattr(old, name)) for name in fields}
+    if new.grown is not None or old.grown is not None:
+        none = torch.zeros_like(mask)
+        before, now = (none if s.grown is None else s.grown for s in (old, new))
+        picked["grown"] = torch.where(mask, now, before)
     stages = torch.where(mask.unsqueeze(-1), new.stages, old.stages)
     return old._replace(stages=stages, **picked)

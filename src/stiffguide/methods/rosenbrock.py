@@ -8,11 +8,18 @@ import torch
 from torch import Tensor
 
 from stiffguide.algebra import dense
-from stiffguide.stepping.contracts import Field, State, Step, Tolerance, Work, stage_times
+from stiffguide.stepping.contracts import Field, Step, Tolerance, Work, stage_times
+from stiffguide.stepping.guards import turned
 from stiffguide.stepping.interpolate import hermite
 from stiffguide.tableaux.exact import floats
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 from stiffguide.tensors import combine, rows
+
+
+class RosenbrockState(NamedTuple):
+    """What survives a step."""
+
+    secant: Tensor  # (B, F), (y1 - y0)/dt; 0 before the first
 
 
 class System(NamedTuple):
@@ -58,9 +65,9 @@ class Rosenbrock:
     def __repr__(self) -> str:
         return f"Rosenbrock({self.name})"
 
-    def init(self, t0: Tensor, y0: Tensor) -> State:
-        """Every step linearises anew."""
-        return ()
+    def init(self, t0: Tensor, y0: Tensor) -> RosenbrockState:
+        """Every step linearises anew; nothing has moved yet."""
+        return RosenbrockState(torch.zeros_like(y0))
 
     def step(
         self,
@@ -69,13 +76,17 @@ class Rosenbrock:
         dt: Tensor,
         y0: Tensor,
         f0: Tensor,
-        state: State,
+        state: RosenbrockState,
         tolerance: Tolerance,
     ) -> Step:
         """Attempt one step in every row."""
         jac, slope, nfe = f.linearise(t0, y0, time=True)
         h = rows(dt, y0).to(y0.dtype)
-        system = System(h, dense.factor(dense.shifted(h * self._gamma, jac)), slope)
+        with torch.no_grad():
+            scale = tolerance.scale(y0)
+        system = System(h, dense.factor(dense.shifted(h * self._gamma, jac), scale), slope)
+        with torch.no_grad():
+            grown = turned(lambda d: dense.solve(system.factors, d), state.secant, h, scale)
         stages, last, f_last = self._stages(f, stage_times(t0, dt, self._c), y0, f0, system)
         if self._b_error is None:
             shift, error = combine(self._b, stages), None
@@ -90,10 +101,11 @@ class Rosenbrock:
             error=error,
             error_order=self.error_order,
             ok=None,
-            state=state,
+            state=RosenbrockState((shift / h).detach()),
             work=Work(nfe=self._nfe + nfe, njac=1, nlu=1),
             stages=stages,
             f1=f_last if self.tableau.fsal else None,
+            grown=grown,
         )
 
     def _stages(
@@ -115,12 +127,12 @@ class Rosenbrock:
             u.append(dense.solve(system.factors, rhs))
         return torch.stack(u), y, value
 
-    def retry(self, before: State, tried: State) -> State:
+    def retry(self, before: RosenbrockState, tried: RosenbrockState) -> RosenbrockState:
         """Nothing to remember of a rejection."""
         return before
 
-    def displace(self, state: State, delta: Tensor) -> State:
-        """Nothing here depends on where y1 is."""
+    def displace(self, state: RosenbrockState, delta: Tensor) -> RosenbrockState:
+        """The secant is of the step as the method made it."""
         return state
 
     def interpolant(self, step: Step, f1: Tensor) -> Tensor:

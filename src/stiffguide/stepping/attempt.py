@@ -53,6 +53,8 @@ def attempt(p: Problem, s: Live) -> Live:
     """Try one step in every row and commit it where it is accepted."""
     clip = aim(p, s, s.status == int(Status.RUNNING))
     step = p.method.step(p.f, clip.t0, clip.dt, s.y, s.f0, s.method, p.tolerance)
+    if step.grown is not None and p.controller.adaptive:
+        step = step._replace(ok=~step.grown if step.ok is None else step.ok & ~step.grown)
     verdict = p.controller.judge(step, p.tolerance, s.controller)
     end = _arrive(p, s, step, clip)
     out = _outcome(p, s, step, clip, verdict, end)

@@ -80,6 +80,7 @@ class Step(NamedTuple):
     pair: Secant | None = None  # where the method has one of its own, not the last error's
     f: Field | None = None  # kept where the interpolant evaluates it,
     dense_nfe: int = 0  # and how often
+    grown: Tensor | None = None  # (B,) bool, where a growing mode may have been damped
 
 
 class Method(Protocol):

@@ -17,14 +17,17 @@ from stiffguide.kernels.emitting import steps
 from stiffguide.kernels.emitting.coefficients import Coefficients
 from stiffguide.kernels.emitting.elimination import Elimination, plan
 from stiffguide.kernels.emitting.expressions import Printer, literal
-from stiffguide.stepping import attempt
+from stiffguide.stepping import attempt, guards, initial_dt
 from stiffguide.tracing.traced_field import Traced
 
 INLINE_NODES = 120  # a field up to this size is inlined at every stage
 UNROLLED_PRODUCTS = 150  # an elimination up to this size is written out
 LONGEST = 400  # statements that stay one function; more become functions of CHUNK each,
 CHUNK = 100  # because compile time grows faster than a function
-GROWTH = 1e3  # entries of a row may grow this much before its lane is factorised with pivoting
+GROWTH = 1e3  # a row may grow this much before its lane is factorised with pivoting,
+# or until its rounding moves an unknown by so many times its own rounding, and by this part of its
+# tolerance, in a mode that is not faster than so many steps: then it stays, and adds up.
+BLUR, FAINT, SLOW = 1e4, 0.1, 100.0
 SOURCES = ("graphs", "kernels", "kernels/emitting", "kernels/native", "kernels/running")
 
 # small vectors live in registers, large ones in the memory of the lanes
@@ -97,10 +100,17 @@ def _constants(traced: Traced, m: Coefficients, elimination: Elimination) -> lis
     real = {
         "ROUNDING": attempt.ROUNDING,
         "SHRINK": attempt.SHRINK,
+        "LEAST": initial_dt.LEAST,
+        "HIDDEN": guards.HIDDEN,
         "EPS": 2.0**-52,
+        "TINY": 2.0**-1022,
         "GAMMA": m.gamma,
         "GROWTH": GROWTH,
+        "BLUR": BLUR,
+        "SLOW": SLOW,
+        "FAINT": FAINT * 2.0**52,
         "UNSEEN": newton.UNSEEN,
+        "SETTLED": newton.SETTLED,
         "DIVERGED": newton.DIVERGED,
         "NEWTON_TOLERANCE": newton.TOLERANCE,
     }
@@ -237,6 +247,7 @@ def _elimination(traced: Traced, plan: Elimination) -> list[str]:
     return [
         _integers("JAC_SLOT", [slots[place] for place in _places(traced)]),
         _integers("DIAGONAL", [slots[i, i] for i in range(plan.size)]),
+        _integers("COLUMN", [j for _, j in sorted(slots, key=slots.__getitem__)]),
         _integers("FACTORS", factors),
         _integers("FORWARD", forward),
         _integers("BACKWARD", backward),
@@ -246,7 +257,10 @@ def _elimination(traced: Traced, plan: Elimination) -> list[str]:
 
 def _written_out(traced: Traced, plan: Elimination) -> list[str]:
     w = {place: f"w[{slot}]" for place, slot in plan.slots.items()}
-    lines = ["INLINE M factorise(V* w, const V* jac, V shift) {", "M rough = ~allof();"]
+    lines = [
+        "INLINE M factorise(V* w, const V* jac, V shift, const V* unit, const V* blur) {",
+        "M rough = ~allof();",
+    ]
     entry = {place: f"jac[{e}]" for e, place in enumerate(_places(traced))}
     for i, j in sorted(plan.original):
         value = f"-{entry[i, j]}" if (i, j) in entry else ""
@@ -254,21 +268,32 @@ def _written_out(traced: Traced, plan: Elimination) -> list[str]:
     known = set(plan.original)
     changed = sorted({i for k in plan.order if plan.beyond(k) for i in plan.below(k)})
     for i in changed:
-        row = [f"v_abs({w[place]})" for place in sorted(plan.original) if place[0] == i]
+        row = [
+            f"v_abs({w[place]}) * unit[{place[1]}]"
+            for place in sorted(plan.original)
+            if place[0] == i
+        ]
         lines.append(f"const V size{i} = {' + '.join(row)};")
         lines.append(f"V grown{i} = 0.0;")
     for k in plan.order:
         lines.append(f"{w[k, k]} = 1.0 / {w[k, k]};")
+        if plan.below(k) and plan.beyond(k):
+            row = [f"v_abs({w[k, j]}) * unit[{j}]" for j in plan.beyond(k)]
+            lines.append(f"const V row{k} = {' + '.join(row)};")
         for i in plan.below(k):
             lines.append(f"{w[i, k]} = {w[i, k]} * {w[k, k]};")
+            if plan.beyond(k):
+                lines.append(f"grown{i} = grown{i} + v_abs({w[i, k]}) * row{k};")
             for j in plan.beyond(k):
                 before = w[i, j] if (i, j) in known else ""
                 known.add((i, j))
-                lines.append(
-                    f"{{ V m = {w[i, k]} * {w[k, j]}; {w[i, j]} = {before} - m; "
-                    f"grown{i} = grown{i} + v_abs(m); }}"
-                )
-    lines += [f"rough = rough | ~le(grown{i}, GROWTH * size{i});" for i in changed]
+                lines.append(f"{w[i, j]} = {before} - {w[i, k]} * {w[k, j]};")
+    for i in changed:  # w holds the inverse of the pivot
+        lines.append(f"rough = rough | ~le(grown{i}, GROWTH * size{i});")
+        lines.append(
+            f"rough = rough | ~(le(grown{i} * v_abs({w[i, i]}), blur[{i}]) | "
+            f"lt(SLOW * v_abs(shift * {w[i, i]}), 1.0));"
+        )
     lines += ["return rough;", "}", "INLINE void substitute(const V* w, const V* b, V* x) {"]
     lines += [f"x[{i}] = b[{i}];" for i in range(plan.size)]
     for k in plan.order:

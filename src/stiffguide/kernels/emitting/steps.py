@@ -41,16 +41,28 @@ class Body:
     def system(self) -> None:
         """Factorise W = I/(dt gamma) - J at the start of the step."""
         self.add(
-            "V shift = 1.0 / (dt * GAMMA);",
+            "V shift = 1.0 / (dt * GAMMA), stretch = dt / s.over, scale[N], unit[N], blur[N];",
+            "s.over = dt;",
             "LOCAL_SYSTEM",
             "jacobian(s.t, s.y, s.p, jac, slope);",
-            "M rough = factorise(w, jac, shift) & s.live;",
+        )
+        self.each("scale[@] = v_max(s.atol[@] + s.rtol[@] * v_abs(s.y[@]), TINY);")
+        self.each("s.moved[@] = s.moved[@] * stretch;")
+        self.each("unit[@] = v_abs(s.y[@]) + scale[@];")
+        # what decays will have to be right to atol, however large it is now
+        self.each(
+            "blur[@] = v_max(BLUR * unit[@], "
+            "FAINT * sel(lt(s.moved[@] * s.y[@], 0.0), s.atol[@], scale[@]));"
+        )
+        self.add(
+            "M rough = factorise(w, jac, shift, unit, blur) & s.live;",
             "const bool mend = some(rough);",
             "if (mend) {",
             "    for (int i = 0; i < NJ; i++) s.jac[i] = jac[i];",
             "    s.shift = shift, s.rough = rough;",
             "    pivot_lanes(s);",
             "}",
+            "const M grown = turned(s, w, scale, mend);",
         )
 
 
@@ -110,7 +122,7 @@ def _arrive_rosenbrock(m: Coefficients, body: Body, names: list[str]) -> None:
     body.each(f"s.error[@] = {weighted(m.b_error, names)};")
     if m.f_at is None:
         body.field(1.0, "s.y1", "s.f1")
-    body.add("const M ok = allof();")
+    body.add("const M ok = ~grown;")
 
 
 def explicit(m: Coefficients, body: Body) -> None:
@@ -158,10 +170,9 @@ def _end_of_runge_kutta(m: Coefficients, body: Body) -> None:
 def esdirk(m: Coefficients, body: Body) -> None:
     """Diagonally implicit methods: a Newton iteration a stage, with the Jacobian of the step."""
     names = _stages(m.stages)
-    body.add("V base[N], z[N], scale[N];", "STAGE_VECTORS")
+    body.add("V base[N], z[N];", "STAGE_VECTORS")
     body.system()
-    body.add("const V h_gamma = dt * GAMMA;", "M ok = allof();")
-    body.each("scale[@] = s.atol[@] + s.rtol[@] * v_abs(s.y[@]);")
+    body.add("const V h_gamma = dt * GAMMA;", "M ok = ~grown;")
     for i in range(m.stages):
         if not m.implicit[i]:
             body.each(f"k[{i}][@] = s.f0[@];")

@@ -1,23 +1,33 @@
 // Elimination with pivoting, one lane at a time: for the lanes in which the planned order of
-// pivots let the entries grow. A wrong answer is no answer.
+// pivots let the entries grow. A wrong answer is no answer. Pivots are compared in units of the
+// tolerance, as in algebra/dense.py.
 
 CALLED void pivot_lane(Lanes& s, int l) {
     double* a = s.dense + (long)l * N * N;
     int* order = s.pivot + l * N;
     for (int i = 0; i < N * N; i++) a[i] = 0;
     for (int e = 0; e < NJ; e++) a[JAC_ROW[e] * N + JAC_COLUMN[e]] = -lane(s.jac[e], l);
-    for (int i = 0; i < N; i++) a[i * N + i] += lane(s.shift, l);
+    double scale[N];
+    for (int i = 0; i < N; i++) {
+        a[i * N + i] += lane(s.shift, l);
+        scale[i] = lane(s.atol[i], l) + lane(s.rtol[i], l) * __builtin_fabs(lane(s.y[i], l));
+    }
     for (int k = 0; k < N; k++) {
         int best = k;
         for (int i = k + 1; i < N; i++)
-            if (__builtin_fabs(a[i * N + k]) > __builtin_fabs(a[best * N + k])) best = i;
+            if (__builtin_fabs(a[i * N + k]) * scale[best] > __builtin_fabs(a[best * N + k]) * scale[i])
+                best = i;
         order[k] = best;
-        if (best != k)
+        if (best != k) {
+            double unit = scale[k];
+            scale[k] = scale[best];
+            scale[best] = unit;
             for (int j = 0; j < N; j++) {
                 double x = a[k * N + j];
                 a[k * N + j] = a[best * N + j];
                 a[best * N + j] = x;
             }
+        }
         double inverse = 1 / a[k * N + k];
         for (int i = k + 1; i < N; i++) {
             double m = a[i * N + k] *= inverse;

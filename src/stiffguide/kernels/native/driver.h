@@ -1,19 +1,19 @@
 // The solve: lanes take rows, step them, and take the next row when one is done. What an attempt
 // does is what `stiffguide.stepping.attempt` does; the numbers of both come from the same constants.
 
-// the first step (Hairer, Norsett and Wanner I, II.4), as in initial_dt.py
+// the first step, as in initial_dt.py
 CALLED V first_dt(Lanes& s) {
     V d0 = measure(s.y, s.rtol, s.atol, s.y, s.y), d1 = measure(s.f0, s.rtol, s.atol, s.y, s.y);
-    V h0 = sel(lt(d0, 1e-5) | lt(d1, 1e-5), 1e-6, 0.01 * d0 / d1);
-    h0 = v_min(sel(ne(h0, h0), 1e-6, h0), v_abs(s.span));
+    V rest = LEAST * sel(isfinite_(s.span), v_abs(s.span), v_max(v_abs(s.t), 1.0));
+    V h0 = v_min(sel(lt(0.0, d1), 0.01 * v_max(d0, 1.0) / d1, rest), v_abs(s.span));
     V h = s.sign * h0, there[N], f1[N];
     for (int i = 0; i < N; i++) there[i] = s.y[i] + h * s.f0[i];
     field(s.t + h, there, s.p, f1);
     for (int i = 0; i < N; i++) f1[i] = f1[i] - s.f0[i];
     V d2 = measure(f1, s.rtol, s.atol, s.y, s.y) / h0;
-    V steep = v_max(d1, d2);
-    V h1 = sel(le(steep, 1e-15), v_max(h0 * 1e-3, 1e-6),
-               v_exp(v_log(0.01 / steep) * (1.0 / (ERROR_ORDER + 1))));
+    V tau = d1 / d2, h1 = tau * v_exp(v_log(0.01 / (tau * d1)) * (1.0 / (ERROR_ORDER + 1)));
+    h1 = sel(lt(0.0, d1), h1, v_sqrt(0.01 / d2));
+    h1 = sel(ne(h1, h1), __builtin_inf(), h1);
     h1 = sel(isfinite_(d2), h1, h0 * 1e-3);
     V best = v_max(v_min(100.0 * h0, h1), s.shortest);
     return s.sign * v_min(best, v_abs(s.span));
@@ -48,6 +48,10 @@ CALLED void begin(Lanes& s, const Call& c, M fresh) {
     if (!(c.first_step > 0)) dt = first_dt(s);
     dt = limited(dt, c.max_step);
     s.dt = sel(fresh, sel(eq(dt, 0.0), v_max(v_abs(s.t), 1.0) * 1e-12, dt), s.dt);
+#if IMPLICIT
+    for (int i = 0; i < N; i++) s.moved[i] = sel(fresh, 0.0, s.moved[i]);
+    s.over = sel(fresh, s.dt, s.over);
+#endif
     s.last = sel(fresh, 0.0, s.last);
     s.before = sel(fresh, 0.0, s.before);
     s.rejected = s.rejected & ~fresh;
@@ -121,6 +125,9 @@ INLINE void attempt(Lanes& s, const Call& c) {
 
     s.t = sel(accept, t1, s.t);
     UNROLL for (int i = 0; i < N; i++) {
+#if IMPLICIT
+        s.moved[i] = sel(accept, s.y1[i] - s.y[i], s.moved[i]);
+#endif
         s.y[i] = sel(accept, s.y1[i], s.y[i]);
         s.f0[i] = sel(accept, s.f1[i], s.f0[i]);
     }

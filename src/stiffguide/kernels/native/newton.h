@@ -26,7 +26,8 @@ CALLED M newton(Lanes& s, V t, V shift, const V* base, V* z, const V* w,
         theta = norm / last;
         M done = m == 0 ? le(norm * UNSEEN, NEWTON_TOLERANCE)
                         : le(norm * theta, NEWTON_TOLERANCE * (1.0 - theta));
-        done = done | le(norm, floor);
+        M still = le(norm, floor);
+        done = done | (still & (m == 0 ? le(norm, 1.0) : le(norm, 1.0) | lt(theta, SETTLED)));
         good = good | (live & done);
         live = live & ~done;
         if (m > 0) live = live & lt(theta, DIVERGED);

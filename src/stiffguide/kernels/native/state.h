@@ -40,6 +40,7 @@ struct Lanes {
     bool keep; // whether an interpolant may be asked for
 #if IMPLICIT
     V jac[NJ + 1], w[NW + 1], shift, scratch[2][N];
+    V moved[N], over; // y1 - y0 of the last step, as far as it would go in `over`
     M rough; // lanes whose matrix is factorised with pivoting
 #if CUDA
     double dense[N * N];
