@@ -1,23 +1,34 @@
 """Stiff ODEs in PyTorch: batched, differentiable, honest about failure."""
 
-from stiffguide import problems
-from stiffguide.errors import (
-    InputError,
-    SolveFailed,
-    Status,
-    StiffguideError,
-    TableauError,
-    UnsupportedError,
-)
-from stiffguide.kernels import Compiled, compile
-from stiffguide.solution import Solution, Stats
-from stiffguide.solve import solve
-from stiffguide.stepping import controllers, output
-from stiffguide.stepping.contracts import Guidance, Method, Step
-from stiffguide.stepping.controllers import PID, Fixed, Grid, Integral
-from stiffguide.stepping.output import AtTimes, End, EveryStep, SteadyState
-from stiffguide.tableaux.rosenbrock import RosenbrockTableau
-from stiffguide.tableaux.tableau import Tableau
+from typing import TYPE_CHECKING
+
+from stiffguide.exports import lazily
+
+if TYPE_CHECKING:
+    from stiffguide import catalogue as catalogue
+    from stiffguide import estimators as estimators
+    from stiffguide import guidance as guidance
+    from stiffguide import kernels as kernels
+    from stiffguide import methods as methods
+    from stiffguide import problems as problems
+    from stiffguide import tableaux as tableaux
+    from stiffguide.errors import (
+        InputError,
+        SolveFailed,
+        Status,
+        StiffguideError,
+        TableauError,
+        UnsupportedError,
+    )
+    from stiffguide.kernels import Compiled, compile
+    from stiffguide.solution import Solution, Stats
+    from stiffguide.solve import solve
+    from stiffguide.stepping import controllers, output
+    from stiffguide.stepping.contracts import Guidance, Method, Step
+    from stiffguide.stepping.controllers import PID, Fixed, Grid, Integral
+    from stiffguide.stepping.output import AtTimes, End, EveryStep, SteadyState
+    from stiffguide.tableaux.rosenbrock import RosenbrockTableau
+    from stiffguide.tableaux.tableau import Tableau
 
 __version__ = "0.1.0"
 
@@ -50,3 +61,24 @@ __all__ = [
     "problems",
     "solve",
 ]
+
+# The same once more for who runs it: torch takes a second to load, and most names need it.
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "stiffguide.errors": (
+                *("InputError", "SolveFailed", "Status"),
+                *("StiffguideError", "TableauError", "UnsupportedError"),
+            ),
+            "stiffguide.kernels": ("Compiled", "compile"),
+            "stiffguide.solution": ("Solution", "Stats"),
+            "stiffguide.solve": ("solve",),
+            "stiffguide.stepping": ("controllers", "output"),
+            "stiffguide.stepping.contracts": ("Guidance", "Method", "Step"),
+            "stiffguide.stepping.controllers": ("PID", "Fixed", "Grid", "Integral"),
+            "stiffguide.stepping.output": ("AtTimes", "End", "EveryStep", "SteadyState"),
+            "stiffguide.tableaux.rosenbrock": ("RosenbrockTableau",),
+            "stiffguide.tableaux.tableau": ("Tableau",),
+        },
+    )

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import scipy.special
 import torch
 from torch import Tensor
 
@@ -85,6 +84,18 @@ def _where(condition: Any, a: Any, b: Any) -> Any:
     return np.where(np.asarray(condition) != 0, a, b)[()]
 
 
+def _erf(x: Any) -> Any:
+    from scipy import special  # which takes a tenth of a second to load
+
+    return special.erf(x)
+
+
+def _erfc(x: Any) -> Any:
+    from scipy import special
+
+    return special.erfc(x)
+
+
 NUMPY: dict[str, Function] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative,
     "pow": np.float_power, "fmod": np.fmod, "atan2": np.arctan2,
@@ -94,7 +105,7 @@ NUMPY: dict[str, Function] = {
     "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan,
     "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh,
     "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh,
-    "erf": scipy.special.erf, "erfc": scipy.special.erfc,
+    "erf": _erf, "erfc": _erfc,
     "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "round": np.round,
     "min": np.minimum, "max": np.maximum,
     "lt": np.less, "le": np.less_equal, "eq": np.equal, "ne": np.not_equal,

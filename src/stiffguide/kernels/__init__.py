@@ -2,10 +2,28 @@
 
 Read `backend` (whether a solve can be a kernel's), then `emitting/` (a traced field and a method as
 C++ or CUDA text, around what stands in `native/`) and `running/` (built, cached, called);
-`compiled` is the handle that users hold. Nothing here is imported by a method or by the loop.
+`compiled` is the handle that users hold. Nothing here is imported by a method or by the loop, and
+only `names` and `request` are loaded before a kernel is asked for.
 """
 
-from stiffguide.kernels.backend import Request, Solved, check, solve
-from stiffguide.kernels.compiled import Compiled, compile
+from typing import TYPE_CHECKING
 
-__all__ = ["Compiled", "Request", "Solved", "check", "compile", "solve"]
+from stiffguide.exports import lazily
+from stiffguide.kernels.names import Backend, check
+
+if TYPE_CHECKING:
+    from stiffguide.kernels.backend import Solved, solve
+    from stiffguide.kernels.compiled import Compiled, compile
+    from stiffguide.kernels.request import Request
+
+__all__ = ["Backend", "Compiled", "Request", "Solved", "check", "compile", "solve"]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "stiffguide.kernels.backend": ("Solved", "solve"),
+            "stiffguide.kernels.compiled": ("Compiled", "compile"),
+            "stiffguide.kernels.request": ("Request",),
+        },
+    )

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from stiffguide.errors import InputError, UnsupportedError
+from stiffguide.errors import UnsupportedError
 from stiffguide.fields.layout import Layout
 from stiffguide.kernels.emitting import coefficients
+from stiffguide.kernels.request import Request
 from stiffguide.kernels.running import device
 from stiffguide.kernels.running.run import FEW, Kernel
 from stiffguide.kernels.running.task import Ended, Pieces, Task
@@ -27,22 +28,7 @@ from stiffguide.tracing import tracer
 LOG = logging.getLogger("stiffguide")
 LARGEST = 64  # components
 WORTH_BUILDING = 4096  # rows times components: an eager solve of so many takes longer than a build
-BACKENDS = ("eager", "kernel", "auto")
 NO_GRADIENT = "it records no gradient: use torch.no_grad() or detach"
-
-
-class Request(NamedTuple):
-    """The arguments of a solve, checked and flat, with what a kernel needs of the user's field."""
-
-    f: Callable[..., Any]
-    args: tuple[Any, ...]
-    layout: Layout
-    problem: Problem
-    t0: Tensor  # (B,)
-    t1: Tensor  # (B,)
-    y0: Tensor  # (B, F)
-    first_step: float | None
-    watched: bool  # somebody wants to see, or stop, the solve on its way
 
 
 class Solved(NamedTuple):
@@ -52,12 +38,6 @@ class Solved(NamedTuple):
     counts: Tensor  # (6, B) int64: status, accepted, attempts, nfe, njac, nlu
     live: Live | None  # the end as the loop would leave it, if a row failed
     trajectory: Trajectory | None
-
-
-def check(backend: str) -> None:
-    """Raise InputError for a name that is none."""
-    if backend not in BACKENDS:
-        raise InputError(f"backend: {backend!r} is unknown; give 'eager', 'kernel' or 'auto'")
 
 
 def solve(r: Request, backend: str) -> Solved | None:

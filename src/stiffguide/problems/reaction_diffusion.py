@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -70,6 +69,8 @@ def _interval_jac(diffusion: float, t: Tensor, y: Tensor) -> Tensor:
 
 def brusselator_1d(n: int = 100) -> Problem:
     """The Brusselator on the unit interval with `n` inner points, 2n equations; stiffness ~ n^2."""
+    from scipy import sparse as sp  # which takes a quarter of a second to load
+
     diffusion = (n + 1) ** 2 / 50
     x = torch.arange(1, n + 1, dtype=torch.float64) / (n + 1)
     y0 = torch.stack((1 + torch.sin(2 * torch.pi * x), torch.full_like(x, 3.0)), -1).flatten()
@@ -120,6 +121,8 @@ def brusselator_2d(n: int = 32) -> Problem:
 
     The Jacobian is written as a dense matrix, for small n; `sparsity` serves at any size.
     """
+    from scipy import sparse as sp
+
     x = torch.arange(n, dtype=torch.float64) / n
     u0 = (22 * x * (1 - x) ** 1.5)[:, None].expand(n, n)
     v0 = (27 * x * (1 - x) ** 1.5).expand(n, n)

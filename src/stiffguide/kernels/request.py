@@ -1,0 +1,25 @@
+"""What a kernel is asked to do; it can be written down without loading what makes kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from stiffguide.fields.layout import Layout
+from stiffguide.stepping.live import Problem
+
+
+class Request(NamedTuple):
+    """The arguments of a solve, checked and flat, with what a kernel needs of the user's field."""
+
+    f: Callable[..., Any]
+    args: tuple[Any, ...]
+    layout: Layout
+    problem: Problem
+    t0: Tensor  # (B,)
+    t1: Tensor  # (B,)
+    y0: Tensor  # (B, F)
+    first_step: float | None
+    watched: bool  # somebody wants to see, or stop, the solve on its way
