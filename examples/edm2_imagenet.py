@@ -26,8 +26,8 @@ from edm2.setting import OPTIONS, SAMPLING, Setting, numbers, takes
 
 from stiffguide.adapters.diffusion.sample import SAMPLERS
 from stiffguide.adapters.diffusion.shards import Ranks, Shards
-from stiffguide.cli import samplers
 from stiffguide.cli.app import Sentences
+from stiffguide.cli.options import GUIDANCE
 from stiffguide.cli.tables import console
 from stiffguide.errors import InputError, Status
 
@@ -41,7 +41,7 @@ def app() -> None:
 @takes(*SAMPLING)
 @click.option("--method", type=click.Choice(tuple(SAMPLERS)), default="emg", show_default=True)
 @click.option("--steps", type=click.IntRange(min=1), default=32, show_default=True)
-@click.option("--rule", type=click.Choice(samplers.GUIDANCE), default="none", show_default=True)
+@click.option("--rule", type=click.Choice(GUIDANCE), default="none", show_default=True)
 @click.option("--w-stiff", type=float, default=0.75, show_default=True, help="of erk-guid")
 @click.option("--w-con", type=float, default=0.3, show_default=True, help="of erk-guid")
 @click.option("--grid", type=click.Choice(tuple(GRIDS)), default="karras", show_default=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 import sys
 
@@ -10,7 +12,10 @@ import pytest
 from commands import call, good, refused
 
 from stiffguide import cli, methods, problems
+from stiffguide.adapters.diffusion.sample import SAMPLERS
 from stiffguide.catalogue import TABLEAUX
+from stiffguide.cli import options
+from stiffguide.cli.app import app
 from stiffguide.cli.catalogue import method_table
 from stiffguide.cli.work_precision import tolerances
 
@@ -176,10 +181,33 @@ def test_a_missing_package_is_named_in_one_sentence(monkeypatch):
     assert "pip install 'stiffguide[cli,plot]'" in str(stopped.value)
 
 
+def test_a_package_that_only_a_command_needs_is_named_too(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    monkeypatch.setitem(sys.modules, "rich", None)
+    monkeypatch.delitem(sys.modules, "stiffguide.cli.tables", raising=False)
+    monkeypatch.delitem(sys.modules, "stiffguide.cli.info", raising=False)
+    monkeypatch.delattr("stiffguide.cli.info", raising=False)
+    monkeypatch.setattr(sys, "argv", ["stiffguide", "info"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert "needs rich: pip install 'stiffguide[cli,plot]'" in str(stopped.value)
+
+
 def test_missing_matplotlib_is_named_in_one_sentence(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     text = refused("solve", "robertson", "--t1", 1, "--plot", tmp_path / "x.png")
     assert "pip install 'stiffguide[plot]'" in text
+
+
+@pytest.mark.parametrize("command", app.commands)
+def test_a_command_takes_every_option_that_it_declares(command):
+    home = "catalogue" if command in ("methods", "problems") else command.replace("-", "_")
+    work = getattr(importlib.import_module(f"stiffguide.cli.{home}"), command.replace("-", "_"))
+    inspect.signature(work).bind(**dict.fromkeys(p.name for p in app.commands[command].params))
+
+
+def test_the_samplers_to_choose_from_are_those_there_are():
+    assert tuple(SAMPLERS) == options.SAMPLERS
 
 
 # work-precision and demo --------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import pytest
 
 import stiffguide
 from stiffguide import kernels
+from stiffguide.cli.app import app
 
 ROOT = Path(stiffguide.__file__).parent
 LAZY = (stiffguide, kernels)
@@ -28,6 +29,7 @@ MODULES = sorted(
 KERNELS = {"kernels.backend", "kernels.emitting", "kernels.running", "tracing", "graphs"}
 HEAVY = {"torch", "scipy", "numpy.f2py", *(f"stiffguide.{name}" for name in KERNELS)}
 SOLVE = "sg.solve(lambda t, y: -y, torch.ones(2), 0.0, 1.0"
+COMMAND = "sys.argv[1:] = {}; from stiffguide.cli import main; main()"
 
 
 def fresh(text):
@@ -66,6 +68,16 @@ def test_names_that_need_no_torch_load_none(text):
 def test_an_eager_solve_loads_torch_alone():
     solves = [f"{SOLVE}, method={method!r})" for method in ("tsit5", "rodas5p", "kvaerno5")]
     assert loaded(f"import torch, stiffguide as sg; {'; '.join(solves)}") == {"torch"}
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_the_command_line_explains_itself_without_torch(option):
+    assert loaded(COMMAND.format([option])) == set()
+
+
+@pytest.mark.parametrize("command", app.commands)
+def test_a_command_explains_itself_without_torch(command):
+    assert loaded(COMMAND.format([command, "--help"])) == set()
 
 
 def test_kernels_are_loaded_when_asked_for():

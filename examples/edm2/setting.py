@@ -17,7 +17,7 @@ from edm2.job import identity
 from edm2.networks import Network
 from edm2.statistics import Reference
 from stiffguide.adapters.diffusion.shards import Ranks
-from stiffguide.cli import samplers
+from stiffguide.cli.options import seeds
 from stiffguide.errors import InputError
 
 Command = Callable[..., Any]
@@ -26,7 +26,7 @@ Loaded = TypeVar("Loaded")
 
 def numbers(context: click.Context, option: click.Parameter, text: str | None) -> list[int] | None:
     """Whole numbers from text such as 0-49999 or 1,5,9-12."""
-    return None if text is None else samplers.seeds(context, option, text)
+    return None if text is None else seeds(context, option, text)
 
 
 OPTIONS = (

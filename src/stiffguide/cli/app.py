@@ -7,14 +7,7 @@ from typing import Any
 import click
 
 from stiffguide import __version__
-from stiffguide.cli.catalogue import methods, problems
-from stiffguide.cli.curves import curves
-from stiffguide.cli.demo import demo
-from stiffguide.cli.info import info
-from stiffguide.cli.sample import sample
-from stiffguide.cli.solve import solve
-from stiffguide.cli.verify import verify
-from stiffguide.cli.work_precision import work_precision
+from stiffguide.cli.commands import ALL
 from stiffguide.errors import StiffguideError
 
 
@@ -35,5 +28,5 @@ def app() -> None:
     """Adaptive stiff ODE solvers in PyTorch: solve, list, prove and measure."""
 
 
-for command in (solve, methods, problems, verify, work_precision, sample, curves, info, demo):
+for command in ALL:
     app.add_command(command)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-import click
-
 from stiffguide import methods as steppers
 from stiffguide import problems as test_set
 from stiffguide.catalogue import TABLEAUX
@@ -19,8 +17,6 @@ from stiffguide.tableaux.order import AnyTableau
 IMPLICIT = "implicit RK (tableau only)"
 
 
-@click.command()
-@click.option("--family", help="only this family, such as Rosenbrock or ESDIRK")
 def methods(family: str | None) -> None:
     """List the methods, with what their coefficients prove."""
     method_table(family).show(console())
@@ -89,7 +85,6 @@ def stability_of(tableau: AnyTableau) -> str:
     return f"to -{stability.negative_real_stability_limit(tableau):.3g}"
 
 
-@click.command()
 def problems() -> None:
     """List the problems of the test set."""
     columns = ("name", "equations", "interval", "stiff", "digits", "source")

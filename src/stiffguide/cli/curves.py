@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import click
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -20,31 +19,11 @@ from stiffguide.adapters.diffusion.prediction import Denoiser
 from stiffguide.adapters.diffusion.problems import reference_end
 from stiffguide.adapters.diffusion.sample import SAMPLERS
 from stiffguide.cli import samplers
+from stiffguide.cli.options import GUIDANCE, METRICS
 from stiffguide.cli.tables import console
 from stiffguide.errors import InputError
 
-FLOW = "median distance to the flow"
-METRICS = {"flow": FLOW, "frechet": "Frechet distance", "wasserstein": "sliced Wasserstein"}
 
-
-@click.command()
-@click.option("--model", default="digits", show_default=True, help="digits, or an analytic problem")
-@click.option(
-    "--samplers",
-    "names",
-    default="heun,heun+erk-guid,heun+error-direction,dpmpp_2m,unipc2,emg",
-    show_default=True,
-    help="methods, with +guidance where wanted",
-)
-@click.option("--nfe", default="6,8,12,16,24,32", show_default=True, help="budgets")
-@click.option("--metric", type=click.Choice(tuple(METRICS)), default="flow", show_default=True)
-@click.option("--grid", default="karras", show_default=True, help="a name, or a calibrated .json")
-@click.option("--seeds", callback=samplers.seeds, default="0-255", show_default=True)
-@click.option("--w-stiff", type=float, default=0.75, show_default=True, help="of erk-guid")
-@click.option("--w-con", type=float, default=0.3, show_default=True, help="of erk-guid")
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="picture to write")
-@click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Markdown to write")
-@click.option("--progress/--no-progress", default=None, help="show how far it is")
 def curves(
     model: str,
     names: str,
@@ -84,10 +63,8 @@ def entry(name: str, grid: str, w_stiff: float = 0.75, w_con: float = 0.3) -> En
     method, _, rule = name.partition("+")
     if method not in SAMPLERS:
         raise InputError(f"no sampler is called {method!r}; there are {', '.join(SAMPLERS)}")
-    if rule and rule not in samplers.GUIDANCE:
-        raise InputError(
-            f"no guidance is called {rule!r}; there are {', '.join(samplers.GUIDANCE)}"
-        )
+    if rule and rule not in GUIDANCE:
+        raise InputError(f"no guidance is called {rule!r}; there are {', '.join(GUIDANCE)}")
     return Entry(
         name,
         method,

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import click
 from rich.console import Console
 from torch import Tensor
 from tqdm import tqdm
@@ -42,25 +41,12 @@ EXPLICIT, PATIENCE = "tsit5", 1000  # what goes wrong, and the attempts it is gi
 RTOL = 1e-6
 TIMES = 400
 STEPS_OF = "van_der_pol_scaled"  # shown by its steps, since its curve is that of van_der_pol
-ROWS = 1000
 SPREAD = 1.0  # the rate constants of a row: a factor exp(z) each, z normal
 COMPARED = "hires"
 CURVES = ("rodas5p", "rodas4", "kvaerno5", "kencarp4")
 RTOLS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 
 
-@click.command()
-@click.option(
-    "--out",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("out"),
-    show_default=True,
-    help="where tables and pictures go",
-)
-@click.option("--rows", type=click.IntRange(min=2), default=ROWS, show_default=True)
-@click.option("--quick", is_flag=True, hidden=True, help="two problems, two tolerances")
-@click.option("--progress/--no-progress", default=None, help="show how far it is")
 def demo(folder: Path, rows: int, quick: bool, progress: bool | None) -> None:
     """Solve the stiff test set and a batch, compare methods, sample digits; about a minute."""
     start = time.perf_counter()

@@ -14,7 +14,8 @@ from stiffguide.adapters.diffusion.digits import load_digits_denoiser
 from stiffguide.adapters.diffusion.noise import noise_like
 from stiffguide.adapters.diffusion.problems import reference_end
 from stiffguide.cli import figures, pictures
-from stiffguide.cli.curves import FLOW, entry
+from stiffguide.cli.curves import entry
+from stiffguide.cli.options import FLOW
 from stiffguide.cli.tables import Table
 
 SAMPLERS = {

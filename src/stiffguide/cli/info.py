@@ -8,7 +8,6 @@ import platform
 import shutil
 import subprocess
 
-import click
 import torch
 
 from stiffguide import __version__
@@ -18,7 +17,6 @@ from stiffguide.kernels.running import build
 PACKAGES = ("torch", "numpy", "scipy", "click", "rich", "tqdm", "matplotlib", "diffusers")
 
 
-@click.command()
 def info() -> None:
     """Show what this installation runs on."""
     table = Table("stiffguide", ("", "value"), left=("", "value"))

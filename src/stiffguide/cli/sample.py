@@ -6,13 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from stiffguide.adapters.diffusion.noise import noise_like
-from stiffguide.adapters.diffusion.sample import SAMPLERS
 from stiffguide.adapters.diffusion.sample import sample as run
 from stiffguide.adapters.diffusion.shards import Ranks, Shards
 from stiffguide.cli import figures, pictures, samplers
@@ -20,35 +18,8 @@ from stiffguide.cli.tables import console
 from stiffguide.errors import InputError, Status
 
 
-@click.command()
-@click.option("--model", default="digits", show_default=True, help="digits, or an analytic problem")
-@click.option(
-    "--method", "-m", type=click.Choice(tuple(SAMPLERS)), default="emg", show_default=True
-)
-@click.option("--guidance", type=click.Choice(samplers.GUIDANCE), default="none", show_default=True)
-@click.option("--w-stiff", type=float, default=0.75, show_default=True, help="of erk-guid")
-@click.option("--w-con", type=float, default=0.3, show_default=True, help="of erk-guid")
-@click.option(
-    "--nfe", type=click.IntRange(min=1), default=16, show_default=True, help="evaluations"
-)
-@click.option("--grid", default="karras", show_default=True, help="a name, or a calibrated .json")
-@click.option("--sigma-min", type=float, default=0.002, show_default=True)
-@click.option("--sigma-max", type=float, default=80.0, show_default=True)
-@click.option("--seeds", callback=samplers.seeds, default="0-63", show_default=True)
-@click.option("--classes", help="digits such as 3 or 0,1,2, dealt out in turn  [default: any]")
-@click.option("--cfg", type=float, default=1.0, show_default=True, help="classifier-free scale")
-@click.option("--auto", type=float, default=1.0, show_default=True, help="autoguidance scale")
-@click.option("--chunk", type=click.IntRange(min=1), default=64, show_default=True, help="batch")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default="samples.npz")
-@click.option("--png", type=click.Path(dir_okay=False, path_type=Path), help="picture to write")
-@click.option("--progress/--no-progress", default=None, help="show how far the sampling is")
 def sample(out: Path, png: Path | None, progress: bool | None, threads: int, **asked: Any) -> None:
-    """Sample a model; finished chunks are kept beside OUT, so that a killed run goes on.
-
-    With `torchrun --nproc-per-node=N -m stiffguide sample ...` the chunks are shared out over N
-    processes; the samples are bitwise the same for any N.
-    """
+    """Sample a model; finished chunks are kept beside `out`, so that a killed run goes on."""
     # the order of a sum depends on the number of threads, and with it the last bit
     torch.set_num_threads(threads)
     page = console()

@@ -1,4 +1,4 @@
-"""What the sampling commands are asked for, as objects: models, guidance, grids, seeds."""
+"""What the sampling commands are asked for, as objects: models, guidance, grids."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
 import torch
 from torch import Tensor
 
@@ -19,7 +18,6 @@ from stiffguide.errors import InputError
 from stiffguide.guidance import ErkGuid, ErrorDirection
 from stiffguide.stepping.contracts import Guidance
 
-GUIDANCE = ("none", "erk-guid", "error-direction", "error-direction-3")
 TWO_CALLS = ("heun", "dpm2")
 
 
@@ -86,17 +84,3 @@ def levels(name: str, steps: int, low: float, high: float) -> Tensor:
 def intervals(method: str, nfe: int) -> int:
     """How many intervals so many evaluations pay for, on a grid that ends above 0."""
     return max(1, nfe // 2) if method in TWO_CALLS else nfe
-
-
-def seeds(context: click.Context, option: click.Parameter, text: str) -> list[int]:
-    """Whole numbers from text such as 0-63, 7 or 1,5,9-12."""
-    found: list[int] = []
-    try:
-        for part in text.split(","):
-            first, _, last = part.strip().partition("-")
-            found += range(int(first), int(last or first) + 1)
-    except ValueError as error:
-        raise click.BadParameter(
-            f"{text!r} is not a list of seeds; write 0-63 or 1,5,9-12", context, option
-        ) from error
-    return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import click
 import numpy as np
 
 from stiffguide import problems
@@ -15,34 +14,7 @@ from stiffguide.cli.tables import Table, console
 
 TIMES = 400  # at which pictures and files hold the solution
 
-positive = click.FloatRange(min=0, min_open=True)
 
-
-@click.command()
-@click.argument("problem")
-@click.option("--method", "-m", default="auto", show_default=True, help="see `stiffguide methods`")
-@click.option(
-    "--rtol",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=1e-6,
-    show_default=True,
-    help="relative tolerance",
-)
-@click.option("--atol", type=positive, help="absolute tolerance  [default: the problem's own]")
-@click.option("--t1", type=float, help="end of the interval  [default: the problem's own]")
-@click.option("--batch", "rows", type=click.IntRange(min=1), help="solve this many perturbed rows")
-@click.option("--seed", type=int, default=0, show_default=True, help="of the perturbations")
-@click.option("--max-attempts", type=click.IntRange(min=1), default=100_000, show_default=True)
-@click.option(
-    "--backend",
-    type=click.Choice(["eager", "kernel", "auto"]),
-    default="eager",
-    show_default=True,
-    help="kernel: generated native code",
-)
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="picture to write")
-@click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="npz to write")
-@click.option("--progress/--no-progress", default=None, help="show how far the solve is")
 def solve(
     *,
     problem: str,
@@ -58,7 +30,7 @@ def solve(
     save: Path | None,
     progress: bool | None,
 ) -> None:
-    """Solve PROBLEM and say how it went; exit code 1 if a row failed."""
+    """Solve a problem and say how it went; exit code 1 if a row failed."""
     chosen = problems.get(problem)
     if t1 is not None:
         chosen = runs.until(chosen, t1)

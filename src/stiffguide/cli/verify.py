@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import click
 from tqdm import tqdm
 
 from stiffguide import methods
@@ -45,24 +44,8 @@ class Report:
         return "ok" if self.measured else "ok, tableau only"
 
 
-@click.command()
-@click.argument("names", metavar="[METHOD]...", nargs=-1)
-@click.option(
-    "--tableau",
-    "files",
-    multiple=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="a tableau in a JSON or TOML file",
-)
-@click.option("--progress/--no-progress", default=None, help="show how far the checks are")
 def verify(names: tuple[str, ...], files: tuple[Path, ...], progress: bool | None) -> None:
-    """Prove the orders and the stability of each METHOD, and measure its order and estimate.
-
-    Without a METHOD or a file: all of them. "order" and "embedded" are proved from the rooted
-    trees; "observed" is the order seen with fixed steps on a nonlinear, non-autonomous problem,
-    "estimate" the exponent of the error estimate, due to be one more than the lower of the two
-    orders. Exit code 1 if a claim is violated.
-    """
+    """Prove the orders and the stability of each method, and measure its order and estimate."""
     loaded = [tableau_file.load(path) for path in files]
     if not names and not loaded:
         names = tuple(dict.fromkeys((*TABLEAUX, *methods.names())))

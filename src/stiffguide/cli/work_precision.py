@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import click
 from tqdm import tqdm
 
 from stiffguide import methods as steppers
@@ -23,21 +22,6 @@ from stiffguide.tensors import one_thread
 BEST_OF = 2  # solves per point; the faster one counts
 
 
-@click.command("work-precision")
-@click.argument("problem")
-@click.option(
-    "--methods",
-    default="rodas5p,rodas4,kvaerno5,kencarp4",
-    show_default=True,
-    help="names, separated by commas",
-)
-@click.option(
-    "--rtols", default="1e-3:1e-9", show_default=True, help="a range of decades, or a list"
-)
-@click.option("--max-attempts", type=click.IntRange(min=1), default=20_000, show_default=True)
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="picture to write")
-@click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="JSON to write")
-@click.option("--progress/--no-progress", default=None, help="show how far the solves are")
 def work_precision(
     *,
     problem: str,
@@ -48,7 +32,7 @@ def work_precision(
     save: Path | None,
     progress: bool | None,
 ) -> None:
-    """Solve PROBLEM with several methods at several tolerances; compare error, time and nfe."""
+    """Solve a problem with several methods at several tolerances; compare error, time and nfe."""
     chosen = problems.get(problem)
     names = [name.strip() for name in methods.split(",") if name.strip()]
     for name in names:

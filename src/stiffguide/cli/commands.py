@@ -1,0 +1,193 @@
+"""Every command with its options; the file that does the work is loaded when it runs.
+
+So a command explains itself, and refuses a misspelt option, before torch is there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stiffguide.cli.options import (
+    BELOW_ONE,
+    COUNT,
+    FILE,
+    FOLDER,
+    GUIDANCE,
+    METRICS,
+    POSITIVE,
+    SAMPLERS,
+    seeds,
+)
+from stiffguide.kernels.names import BACKENDS
+
+
+@click.command()
+@click.argument("problem")
+@click.option("--method", "-m", default="auto", show_default=True, help="see `stiffguide methods`")
+@click.option("--rtol", type=BELOW_ONE, default=1e-6, show_default=True, help="relative tolerance")
+@click.option("--atol", type=POSITIVE, help="absolute tolerance  [default: the problem's own]")
+@click.option("--t1", type=float, help="end of the interval  [default: the problem's own]")
+@click.option("--batch", "rows", type=COUNT, help="solve this many perturbed rows")
+@click.option("--seed", type=int, default=0, show_default=True, help="of the perturbations")
+@click.option("--max-attempts", type=COUNT, default=100_000, show_default=True)
+@click.option(
+    "--backend",
+    type=click.Choice(BACKENDS),
+    default="eager",
+    show_default=True,
+    help="kernel: generated native code",
+)
+@click.option("--plot", type=FILE, help="picture to write")
+@click.option("--save", type=FILE, help="npz to write")
+@click.option("--progress/--no-progress", default=None, help="show how far the solve is")
+def solve(**asked: Any) -> None:
+    """Solve PROBLEM and say how it went; exit code 1 if a row failed."""
+    from stiffguide.cli import solve as work
+
+    work.solve(**asked)
+
+
+@click.command()
+@click.option("--family", help="only this family, such as Rosenbrock or ESDIRK")
+def methods(**asked: Any) -> None:
+    """List the methods, with what their coefficients prove."""
+    from stiffguide.cli import catalogue
+
+    catalogue.methods(**asked)
+
+
+@click.command()
+def problems() -> None:
+    """List the problems of the test set."""
+    from stiffguide.cli import catalogue
+
+    catalogue.problems()
+
+
+@click.command()
+@click.argument("names", metavar="[METHOD]...", nargs=-1)
+@click.option(
+    "--tableau", "files", multiple=True, type=FILE, help="a tableau in a JSON or TOML file"
+)
+@click.option("--progress/--no-progress", default=None, help="show how far the checks are")
+def verify(**asked: Any) -> None:
+    """Prove the orders and the stability of each METHOD, and measure its order and estimate.
+
+    Without a METHOD or a file: all of them. "order" and "embedded" are proved from the rooted
+    trees; "observed" is the order seen with fixed steps on a nonlinear, non-autonomous problem,
+    "estimate" the exponent of the error estimate, due to be one more than the lower of the two
+    orders. Exit code 1 if a claim is violated.
+    """
+    from stiffguide.cli import verify as work
+
+    work.verify(**asked)
+
+
+@click.command("work-precision")
+@click.argument("problem")
+@click.option(
+    "--methods",
+    default="rodas5p,rodas4,kvaerno5,kencarp4",
+    show_default=True,
+    help="names, separated by commas",
+)
+@click.option(
+    "--rtols", default="1e-3:1e-9", show_default=True, help="a range of decades, or a list"
+)
+@click.option("--max-attempts", type=COUNT, default=20_000, show_default=True)
+@click.option("--plot", type=FILE, help="picture to write")
+@click.option("--save", type=FILE, help="JSON to write")
+@click.option("--progress/--no-progress", default=None, help="show how far the solves are")
+def work_precision(**asked: Any) -> None:
+    """Solve PROBLEM with several methods at several tolerances; compare error, time and nfe."""
+    from stiffguide.cli import work_precision as work
+
+    work.work_precision(**asked)
+
+
+@click.command()
+@click.option("--model", default="digits", show_default=True, help="digits, or an analytic problem")
+@click.option("--method", "-m", type=click.Choice(SAMPLERS), default="emg", show_default=True)
+@click.option("--guidance", type=click.Choice(GUIDANCE), default="none", show_default=True)
+@click.option("--w-stiff", type=float, default=0.75, show_default=True, help="of erk-guid")
+@click.option("--w-con", type=float, default=0.3, show_default=True, help="of erk-guid")
+@click.option("--nfe", type=COUNT, default=16, show_default=True, help="evaluations")
+@click.option("--grid", default="karras", show_default=True, help="a name, or a calibrated .json")
+@click.option("--sigma-min", type=float, default=0.002, show_default=True)
+@click.option("--sigma-max", type=float, default=80.0, show_default=True)
+@click.option("--seeds", callback=seeds, default="0-63", show_default=True)
+@click.option("--classes", help="digits such as 3 or 0,1,2, dealt out in turn  [default: any]")
+@click.option("--cfg", type=float, default=1.0, show_default=True, help="classifier-free scale")
+@click.option("--auto", type=float, default=1.0, show_default=True, help="autoguidance scale")
+@click.option("--chunk", type=COUNT, default=64, show_default=True, help="batch")
+@click.option("--threads", type=COUNT, default=1, show_default=True)
+@click.option("--out", type=FILE, default="samples.npz")
+@click.option("--png", type=FILE, help="picture to write")
+@click.option("--progress/--no-progress", default=None, help="show how far the sampling is")
+def sample(**asked: Any) -> None:
+    """Sample a model; finished chunks are kept beside OUT, so that a killed run goes on.
+
+    With `torchrun --nproc-per-node=N -m stiffguide sample ...` the chunks are shared out over N
+    processes; the samples are bitwise the same for any N.
+    """
+    from stiffguide.cli import sample as work
+
+    work.sample(**asked)
+
+
+@click.command()
+@click.option("--model", default="digits", show_default=True, help="digits, or an analytic problem")
+@click.option(
+    "--samplers",
+    "names",
+    default="heun,heun+erk-guid,heun+error-direction,dpmpp_2m,unipc2,emg",
+    show_default=True,
+    help="methods, with +guidance where wanted",
+)
+@click.option("--nfe", default="6,8,12,16,24,32", show_default=True, help="budgets")
+@click.option("--metric", type=click.Choice(tuple(METRICS)), default="flow", show_default=True)
+@click.option("--grid", default="karras", show_default=True, help="a name, or a calibrated .json")
+@click.option("--seeds", callback=seeds, default="0-255", show_default=True)
+@click.option("--w-stiff", type=float, default=0.75, show_default=True, help="of erk-guid")
+@click.option("--w-con", type=float, default=0.3, show_default=True, help="of erk-guid")
+@click.option("--plot", type=FILE, help="picture to write")
+@click.option("--save", type=FILE, help="Markdown to write")
+@click.option("--progress/--no-progress", default=None, help="show how far it is")
+def curves(**asked: Any) -> None:
+    """Measure samplers from the same noise; table and picture."""
+    from stiffguide.cli import curves as work
+
+    work.curves(**asked)
+
+
+@click.command()
+def info() -> None:
+    """Show what this installation runs on."""
+    from stiffguide.cli import info as work
+
+    work.info()
+
+
+@click.command()
+@click.option(
+    "--out",
+    "folder",
+    type=FOLDER,
+    default=Path("out"),
+    show_default=True,
+    help="where tables and pictures go",
+)
+@click.option("--rows", type=click.IntRange(min=2), default=1000, show_default=True)
+@click.option("--quick", is_flag=True, hidden=True, help="two problems, two tolerances")
+@click.option("--progress/--no-progress", default=None, help="show how far it is")
+def demo(**asked: Any) -> None:
+    """Solve the stiff test set and a batch, compare methods, sample digits; about a minute."""
+    from stiffguide.cli import demo as work
+
+    work.demo(**asked)
+
+
+ALL = (solve, methods, problems, verify, work_precision, sample, curves, info, demo)
