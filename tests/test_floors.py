@@ -15,7 +15,7 @@ PUBLIC = "__init__"  # the public names: all floors below, none above
 # Ground floor first; the names on one line are neighbours. A name is a wing, or a file of one that
 # stands on a floor of its own.
 FLOORS = (
-    ("errors", "exports", "tensors"),
+    ("errors", "exports", "inputs", "tensors"),
     ("tableaux/exact", "tableaux/trees"),
     ("tableaux/tableau",),
     ("tableaux/rosenbrock",),

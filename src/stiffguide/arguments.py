@@ -12,11 +12,12 @@ from torch import Tensor
 
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.fields.layout import Layout
+from stiffguide.inputs import Number, Numbers, PerEntry, Times
 from stiffguide.stepping.contracts import Tolerance
 from stiffguide.tensors import constant, real_dtype
 
 
-def times(t0: Any, t1: Any, layout: Layout) -> tuple[Tensor, Tensor]:
+def times(t0: Numbers, t1: Numbers, layout: Layout) -> tuple[Tensor, Tensor]:
     """t0 and t1 as (B,) float64 each; raises InputError."""
     ends = []
     for name, value in (("t0", t0), ("t1", t1)):
@@ -44,7 +45,7 @@ def _everywhere(value: float, layout: Layout) -> Tensor:
     return torch.full((layout.rows,), value, dtype=torch.float64, device=layout.device)
 
 
-def tolerance(rtol: Any, atol: Any, layout: Layout) -> Tolerance:
+def tolerance(rtol: PerEntry, atol: PerEntry, layout: Layout) -> Tolerance:
     """Both tolerances: numbers, or (1 or B, 1 or F); raises InputError."""
     made = Tolerance(_per_entry(rtol, "rtol", layout), _per_entry(atol, "atol", layout))
     least = 0.0
@@ -64,7 +65,7 @@ def tolerance(rtol: Any, atol: Any, layout: Layout) -> Tolerance:
     return made
 
 
-def _per_entry(given: Any, name: str, layout: Layout) -> Tensor | float:
+def _per_entry(given: PerEntry, name: str, layout: Layout) -> Tensor | float:
     if isinstance(given, (int, float)):
         return float(given)
     if not layout.single and not isinstance(given, Tensor):
@@ -92,7 +93,7 @@ def _per_entry(given: Any, name: str, layout: Layout) -> Tensor | float:
     )
 
 
-def stops(tstops: Any, t0: Tensor, t1: Tensor, layout: Layout) -> Tensor:
+def stops(tstops: Number | Times | None, t0: Tensor, t1: Tensor, layout: Layout) -> Tensor:
     """The times (B, K) to step on exactly, in order, t1 last."""
     if tstops is None:
         return t1.unsqueeze(1)
@@ -111,7 +112,7 @@ def stops(tstops: Any, t0: Tensor, t1: Tensor, layout: Layout) -> Tensor:
     return torch.cat((ahead * sign, t1.unsqueeze(1)), 1)
 
 
-def length(value: float | None, name: str) -> float | None:
+def length(value: Number | None, name: str) -> float | None:
     """A positive length of time, or None."""
     if value is None:
         return None

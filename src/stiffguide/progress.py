@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from stiffguide.errors import InputError
 from stiffguide.fields.layout import Layout
+from stiffguide.inputs import Monitor
 from stiffguide.stepping.live import Live
 
 
@@ -20,7 +20,7 @@ class Progress:
     def __init__(
         self,
         show: bool,
-        monitor: Callable[[Any, Any], Any] | None,
+        monitor: Monitor | None,
         layout: Layout,
         t0: Tensor,
         t1: Tensor,

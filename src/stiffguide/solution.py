@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import torch
 from torch import Tensor
 
 from stiffguide.errors import InputError, SolveFailed, Status
 from stiffguide.fields.layout import Layout
+from stiffguide.inputs import Number, Times
 from stiffguide.stepping.output import Trajectory
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # of typing it is only from Python 3.13 on
+
+    Y = TypeVar("Y", default=Any)
+else:
+    from typing import TypeVar
+
+    Y = TypeVar("Y")
 
 
 class Stats:
@@ -57,7 +67,7 @@ class Stats:
 
 
 @dataclass(frozen=True)
-class Solution:
+class Solution(Generic[Y]):
     """The solution at the times asked for, and how each row ended.
 
     t (B, T) float64 and y (B, T, ...) with the shape or nesting of y0; without the B axis when the
@@ -66,7 +76,7 @@ class Solution:
     """
 
     t: Tensor
-    y: Any
+    y: Y
     counts: Tensor  # (6, B) or (6,) int64: status, accepted, attempts, nfe, njac, nlu
     method: str
     messages: dict[int, str]
@@ -99,14 +109,14 @@ class Solution:
         more = f" (and {len(bad) - 1} more rows failed)" if len(bad) > 1 else ""
         return self.messages[bad[0]] + more
 
-    def raise_if_failed(self) -> Solution:
+    def raise_if_failed(self) -> Solution[Y]:
         """Return self, or raise SolveFailed with the sentence of the first failed row."""
         # no row failed without a message; asked first, because a tensor takes longer to ask
         if self.messages and not bool(self.success.all()):
             raise SolveFailed(self.message)
         return self
 
-    def at(self, t: Tensor | float) -> Any:
+    def at(self, t: Number | Times) -> Y:
         """The state at any time, needs dense=True; outside of the interval it is nan.
 
         Not batched: t of shape (*T) gives (*T, ...). Batched: t of shape (), (T,) for all rows or
@@ -118,18 +128,20 @@ class Solution:
         rows = self.layout.rows
         if not self.layout.batched:
             flat = self.trajectory.at(times.reshape(1, -1))
-            return (
-                self.layout.unflatten(flat[0], *times.shape)
-                if times.ndim
-                else (self.layout.unflatten(flat[0, 0]))
-            )
+            if not times.ndim:
+                return self._state(flat[0, 0])
+            return self._state(flat[0], *times.shape)
         if times.ndim > 2 or (times.ndim == 2 and times.shape[0] not in (1, rows)):
             raise InputError(f"at: t has shape {tuple(times.shape)}; give (), (T,) or ({rows}, T)")
         table = torch.atleast_2d(times).expand(rows, -1)
         flat = self.trajectory.at(table)
         if times.ndim == 0:
-            return self.layout.unflatten(flat[:, 0], rows)
-        return self.layout.unflatten(flat, rows, table.shape[1])
+            return self._state(flat[:, 0], rows)
+        return self._state(flat, rows, table.shape[1])
+
+    def _state(self, flat: Tensor, *lead: int) -> Y:
+        state: Y = self.layout.unflatten(flat, *lead)
+        return state
 
     def __repr__(self) -> str:
         ok = int(self.success.sum())

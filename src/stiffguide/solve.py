@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -16,6 +16,17 @@ from stiffguide.fields.flat import Flat, field, first_value
 from stiffguide.fields.flat import jacobian as flat_jacobian
 from stiffguide.fields.layout import Layout
 from stiffguide.gradients import direct as gradient
+from stiffguide.inputs import (
+    Jacobian,
+    Monitor,
+    Nested,
+    Number,
+    Numbers,
+    PerEntry,
+    State,
+    Times,
+)
+from stiffguide.kernels import Backend
 from stiffguide.progress import Progress
 from stiffguide.solution import Solution
 from stiffguide.stepping import loop
@@ -42,31 +53,56 @@ MOST_SENTENCES = 1000  # rows of a batch whose ending is put into words
 LARGEST_DENSE = 4096  # a dense Jacobian of this size takes 134 MB a row
 
 
+# What y is depends on y0 alone; the rest is the signature below.
+# fmt: off
+@overload
+def solve(
+    f: Callable[..., Any], y0: Tensor | complex, t0: Numbers, t1: Numbers, *,
+    method: str | Tableau | RosenbrockTableau | Method = "auto",
+    rtol: PerEntry = 1e-6, atol: PerEntry = 1e-9, args: tuple[Any, ...] = (), batched: bool = False,
+    jac: Jacobian | None = None, save_at: Times | Output | None = None, dense: bool = False,
+    tstops: Number | Times | None = None, first_step: Number | None = None,
+    max_step: Number | None = None, max_attempts: int = 100_000,
+    controller: Controller | None = None, guidance: Guidance | None = None, events: None = None,
+    backend: Backend = "eager", progress: bool = False, monitor: Monitor | None = None,
+) -> Solution[Tensor]: ...
+@overload
+def solve(
+    f: Callable[..., Any], y0: Nested, t0: Numbers, t1: Numbers, *,
+    method: str | Tableau | RosenbrockTableau | Method = "auto",
+    rtol: PerEntry = 1e-6, atol: PerEntry = 1e-9, args: tuple[Any, ...] = (), batched: bool = False,
+    jac: Jacobian | None = None, save_at: Times | Output | None = None, dense: bool = False,
+    tstops: Number | Times | None = None, first_step: Number | None = None,
+    max_step: Number | None = None, max_attempts: int = 100_000,
+    controller: Controller | None = None, guidance: Guidance | None = None, events: None = None,
+    backend: Backend = "eager", progress: bool = False, monitor: Monitor | None = None,
+) -> Solution[Any]: ...
+# fmt: on
 def solve(
     f: Callable[..., Any],
-    y0: Any,
-    t0: Any,
-    t1: Any,
+    y0: State,
+    t0: Numbers,
+    t1: Numbers,
     *,
     method: str | Tableau | RosenbrockTableau | Method = "auto",
-    rtol: Any = 1e-6,
-    atol: Any = 1e-9,
+    rtol: PerEntry = 1e-6,
+    atol: PerEntry = 1e-9,
     args: tuple[Any, ...] = (),
     batched: bool = False,
-    jac: Callable[..., Tensor] | Tensor | str | None = None,
-    save_at: Any = None,
+    jac: Jacobian | None = None,
+    save_at: Times | Output | None = None,
     dense: bool = False,
-    tstops: Any = None,
-    first_step: float | None = None,
-    max_step: float | None = None,
+    tstops: Number | Times | None = None,
+    first_step: Number | None = None,
+    max_step: Number | None = None,
     max_attempts: int = 100_000,
     controller: Controller | None = None,
     guidance: Guidance | None = None,
-    events: Any = None,
-    backend: str = "eager",
+    events: None = None,
+    backend: Backend = "eager",
     progress: bool = False,
-    monitor: Callable[[Any, Any], Any] | None = None,
-) -> Solution:
+    monitor: Monitor | None = None,
+) -> Solution[Any]:
     """Solve dy/dt = f(t, y, *args) from t0 to t1.
 
     f(t, y, *args) gets a scalar t and y in the shape (or nesting) of y0; with `batched`, the first

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from stiffguide import problems
 from stiffguide.errors import InputError
+from stiffguide.kernels.names import Backend
 from stiffguide.problems import Problem
 from stiffguide.solution import Solution
 from stiffguide.solve import solve
@@ -78,7 +79,7 @@ def run(
     atol: float | None = None,
     max_attempts: int = MOST_ATTEMPTS,
     save_at: Tensor | Output | None = None,
-    backend: str = "eager",
+    backend: Backend = "eager",
     progress: bool = False,
 ) -> Run:
     """Solve a problem; its y0 may hold rows. `atol` defaults to what the problem asks for."""

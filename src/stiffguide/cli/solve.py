@@ -11,6 +11,7 @@ from stiffguide import problems
 from stiffguide.cli import figures, runs
 from stiffguide.cli.runs import Run
 from stiffguide.cli.tables import Table, console
+from stiffguide.kernels.names import Backend
 
 TIMES = 400  # at which pictures and files hold the solution
 
@@ -25,7 +26,7 @@ def solve(
     rows: int | None,
     seed: int,
     max_attempts: int,
-    backend: str,
+    backend: Backend,
     plot: Path | None,
     save: Path | None,
     progress: bool | None,

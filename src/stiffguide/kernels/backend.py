@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 from stiffguide.errors import UnsupportedError
 from stiffguide.fields.layout import Layout
 from stiffguide.kernels.emitting import coefficients
+from stiffguide.kernels.names import Backend
 from stiffguide.kernels.request import Request
 from stiffguide.kernels.running import device
 from stiffguide.kernels.running.run import FEW, Kernel
@@ -40,7 +41,7 @@ class Solved(NamedTuple):
     trajectory: Trajectory | None
 
 
-def solve(r: Request, backend: str) -> Solved | None:
+def solve(r: Request, backend: Backend) -> Solved | None:
     """Solve by a kernel; None where "auto" prefers the eager loop (a log line says why).
 
     And None for a batch without rows.

@@ -10,6 +10,7 @@ from typing import Any
 from stiffguide import arguments, methods
 from stiffguide.errors import InputError
 from stiffguide.fields.layout import Layout
+from stiffguide.inputs import Number, State
 from stiffguide.kernels import backend
 from stiffguide.stepping.contracts import Method
 
@@ -28,11 +29,11 @@ class Compiled:
 def compile(
     f: Callable[..., Any],
     *,
-    like: Any,
+    like: State,
     method: str | Method = "auto",
     batched: bool = False,
     args: tuple[Any, ...] = (),
-    t0: float = 0.0,
+    t0: Number = 0.0,
 ) -> Compiled:
     """Generate the kernel of f and a method now, so that `solve(..., backend="kernel")` need not.
 

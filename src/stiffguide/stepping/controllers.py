@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from stiffguide.errors import InputError
+from stiffguide.inputs import Times
 from stiffguide.stepping.contracts import State, Step, Tolerance, Verdict
 
 
@@ -119,20 +120,20 @@ class Grid:
 
     adaptive = False
 
-    def __init__(self, times: Tensor) -> None:
-        times = torch.as_tensor(times, dtype=torch.float64)
-        if times.ndim not in (1, 2) or times.shape[-1] < 2:
+    def __init__(self, times: Times) -> None:
+        given = torch.as_tensor(times, dtype=torch.float64)
+        if given.ndim not in (1, 2) or given.shape[-1] < 2:
             raise InputError("Grid: needs at least two times, shape (N,) or (B, N)")
-        if not bool(torch.isfinite(times).all()):
+        if not bool(torch.isfinite(given).all()):
             raise InputError("Grid: the times must be finite")
-        times = torch.atleast_2d(times)
-        gaps = times.diff(dim=1)
+        table: Tensor = torch.atleast_2d(given)
+        gaps = table.diff(dim=1)
         if not bool(((gaps >= 0).all(-1) | (gaps <= 0).all(-1)).all()):
             raise InputError("Grid: the times must be sorted, rising or falling")
         # a time given twice is no step: it waits at the end
         twice = torch.nn.functional.pad(gaps == 0, (1, 0))
-        sign = torch.where(times[:, -1:] < times[:, :1], -1.0, 1.0)
-        self.times = torch.where(twice, times[:, -1:], times).mul(sign).sort(1).values * sign
+        sign = torch.where(table[:, -1:] < table[:, :1], -1.0, 1.0)
+        self.times = torch.where(twice, table[:, -1:], table).mul(sign).sort(1).values * sign
 
     def init(self, t0: Tensor, t1: Tensor, dt: Tensor) -> tuple[Tensor, GridState]:
         """The first gap."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from stiffguide.errors import InputError
+from stiffguide.inputs import Times
 from stiffguide.stepping.contracts import Moment, Output
 from stiffguide.stepping.interpolate import evaluate
 from stiffguide.tensors import rms
@@ -73,7 +74,7 @@ class AtTimes(Keeper):
 
     kept = "times"
 
-    def __init__(self, times: Tensor) -> None:
+    def __init__(self, times: Times) -> None:
         self.times = torch.as_tensor(times, dtype=torch.float64)
         if self.times.ndim not in (1, 2) or self.times.shape[-1] == 0:
             raise InputError("save_at: needs at least one time, shape (T,) or (B, T)")

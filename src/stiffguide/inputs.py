@@ -1,0 +1,24 @@
+"""What users may write for a number, for times, tolerances and states, as types.
+
+Whatever else a value must fulfil (finite, positive, as many rows as y0) is checked when it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Number = float | np.floating[Any] | np.integer[Any] | Tensor
+Numbers = Number | Sequence[Number] | Array  # one, or one per row (B,)
+Times = Sequence[Number] | Sequence[Sequence[Number]] | Tensor | Array  # (T,) or (B, T)
+# tuples, lists and dicts, to any depth; `list[Any]` and not a Sequence, because text is one
+Nested = tuple[Any, ...] | list[Any] | Mapping[Any, Any]
+State = Tensor | complex | Nested  # `fields.layout` takes it apart
+PerEntry = Number | Array | Nested  # one, one per component or per row, or nested as y0 is
+
+Jacobian = Callable[..., Tensor] | Tensor | Literal["autograd", "differences"]
+Monitor = Callable[[Tensor, Any], Any]  # of t and y; a true value stops
