@@ -252,6 +252,9 @@ def test_error_is_relative_to_the_largest_component() -> None:
         problems.van_der_pol_scaled(0.5),
         problems.brusselator_1d(7),
         problems.brusselator_2d(7),
+        problems.hydrogen_ignition(1100.0),
+        problems.hydrogen_ignition(pressure=2e5),
+        problems.hydrogen_ignition(t1=1e-3),
     ],
     ids=lambda problem: problem.name,
 )

@@ -33,6 +33,7 @@ PROBLEMS = (
     "orego",
     "e5_reduced",
     "pollu",
+    "hydrogen_ignition",
     "brusselator",
     "brusselator_1d",
 )

@@ -43,6 +43,7 @@ class Look:
 CONCENTRATION = "concentration"
 PPM = f"{CONCENTRATION} (ppm)"
 SPECIES = ("y1", "y2", "y4")
+BURNT, FIRE = (0, 1, 4, 2, 5, 6), ("T", "H2", "O2", "H", "OH", "H2O")
 LOOKS = {
     "robertson": Look(time="t (s)", value=CONCENTRATION),
     "van_der_pol": Look(components=(0,), value="y1"),
@@ -52,6 +53,7 @@ LOOKS = {
     "e5": Look((0, 1, 3), SPECIES, time="t (s)", value=CONCENTRATION, floor=1e-26),
     "e5_reduced": Look(names=SPECIES, time="t (s)", value=CONCENTRATION, floor=1e-26),
     "pollu": Look(components=(0, 1, 3, 6, 13, 18), time="t (min)", value=PPM),
+    "hydrogen_ignition": Look(BURNT, FIRE, time="t (s)", value="T, mass fractions"),
     "brusselator": Look(names=("u", "v"), value=CONCENTRATION),
     "brusselator_1d": Look((0, 50, 99), ("u(0.01)", "u(0.26)", "v(0.50)"), value=CONCENTRATION),
     "brusselator_2d": Look(value=CONCENTRATION),

@@ -23,7 +23,8 @@ SPREAD = 0.1  # of the parameters of a perturbed batch: a factor exp(0.1 z), z n
 NUDGE = 0.01  # of the initial values where a problem has no parameters per row
 LONG = 1e4  # intervals beyond this are looked at in logarithmic time
 FIRST = 1e-5  # the earliest time there
-EARLY = {"hires": 1e-3, "pollu": 1e-3}  # shorter ones whose first moments matter, too
+# shorter ones whose first moments matter, too
+EARLY = {"hires": 1e-3, "pollu": 1e-3, "hydrogen_ignition": 1e-5}
 TIGHTEST = 1e-16  # an error that float64 cannot tell from zero
 MOST_ATTEMPTS = 100_000
 

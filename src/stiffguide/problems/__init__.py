@@ -4,7 +4,8 @@
 >>> problem.f(problem.y0.new_zeros(()), problem.y0).shape
 torch.Size([8])
 
-Read `problem` (the record), then any other file; `mass_action` makes fields of tables of reactions.
+Read `problem` (the record), then any other file; `mass_action` and `ideal_gas` make fields of
+tables of reactions.
 Only `errors` may be imported: a problem knows no solver.
 """
 
@@ -15,6 +16,9 @@ from collections.abc import Callable
 
 from stiffguide.errors import InputError
 from stiffguide.problems.arenstorf import arenstorf
+from stiffguide.problems.hydrogen_air import HYDROGEN_AIR
+from stiffguide.problems.hydrogen_ignition import hydrogen_air, hydrogen_ignition
+from stiffguide.problems.ideal_gas import Gas
 from stiffguide.problems.kinetics import e5, e5_reduced, hires, orego
 from stiffguide.problems.mass_action import Network
 from stiffguide.problems.oscillators import (
@@ -38,7 +42,9 @@ from stiffguide.problems.reaction_diffusion import brusselator_1d, brusselator_2
 from stiffguide.problems.robertson import robertson, robertson_field, robertson_jac
 
 __all__ = [
+    "HYDROGEN_AIR",
     "POLLU",
+    "Gas",
     "Network",
     "Problem",
     "arenstorf",
@@ -49,6 +55,8 @@ __all__ = [
     "e5_reduced",
     "get",
     "hires",
+    "hydrogen_air",
+    "hydrogen_ignition",
     "lotka_volterra",
     "names",
     "orego",
@@ -78,6 +86,7 @@ _REGISTRY: dict[str, Callable[[], Problem]] = {
         e5,
         e5_reduced,
         pollu,
+        hydrogen_ignition,
         brusselator,
         brusselator_1d,
         brusselator_2d,

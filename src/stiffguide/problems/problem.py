@@ -77,6 +77,8 @@ class Problem:
         """The same problem with y0 and the constants of f and jac on another device or dtype."""
 
         def move(value: Any) -> Any:
+            if isinstance(value, tuple) and hasattr(value, "_make"):
+                return value._make(map(move, value))
             return value.to(device=device, dtype=dtype) if isinstance(value, Tensor) else value
 
         def rebind(function: Field) -> Field:
