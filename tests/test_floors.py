@@ -29,7 +29,7 @@ FLOORS = (
     ("tracing",),
     ("guidance", "methods", "stepping/controllers", "stepping/output"),
     ("solution", "stepping"),
-    ("arguments", "diagnosis", "progress"),
+    ("arguments", "choices", "diagnosis", "progress"),
     ("kernels/emitting",),
     ("kernels/running",),
     ("gradients", "kernels"),

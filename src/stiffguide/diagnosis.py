@@ -8,11 +8,14 @@ import torch
 from torch import Tensor
 
 from stiffguide.errors import Status
+from stiffguide.fields.layout import Layout
 from stiffguide.stepping.attempt import aim
 from stiffguide.stepping.contracts import Step
 from stiffguide.stepping.live import Live, Problem
 from stiffguide.tableaux.stability import negative_real_stability_limit
 from stiffguide.tableaux.tableau import Tableau
+
+MOST_SENTENCES = 1000  # rows of a batch whose ending is put into words
 
 
 class Finding(NamedTuple):
@@ -56,6 +59,26 @@ def _worst(p: Problem, step: Step) -> Tensor:
     # what is not finite is worst of all
     worst: Tensor = torch.nan_to_num(scaled, nan=float("inf")).argmax(-1)
     return worst
+
+
+def messages(p: Problem, s: Live, layout: Layout) -> dict[int, str]:
+    """The sentence of every row that did not reach t1, up to a thousand of them."""
+    if not s.status.any():  # SUCCESS is 0
+        return {}
+    ended = torch.nonzero(s.status).flatten()[:MOST_SENTENCES].tolist()
+    found = examine(p, s)
+    worst = [None] * layout.rows if found is None else found.component.tolist()
+    return {
+        row: sentence(
+            p,
+            s,
+            found,
+            row,
+            component=None if worst[row] is None else layout.component(worst[row]),
+            many=layout.batched,
+        )
+        for row in ended
+    }
 
 
 def sentence(

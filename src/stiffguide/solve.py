@@ -9,8 +9,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from stiffguide import arguments, diagnosis, kernels, methods
-from stiffguide.errors import InputError, UnsupportedError
+from stiffguide import arguments, choices, diagnosis, kernels
 from stiffguide.fields import jacobian
 from stiffguide.fields.flat import Flat, field, first_value
 from stiffguide.fields.flat import jacobian as flat_jacobian
@@ -31,26 +30,11 @@ from stiffguide.progress import Progress
 from stiffguide.solution import Solution
 from stiffguide.stepping import loop
 from stiffguide.stepping.contracts import Controller, Guidance, Method, Output
-from stiffguide.stepping.controllers import PID
 from stiffguide.stepping.initial_dt import initial_dt
 from stiffguide.stepping.live import Live, Problem, begin
-from stiffguide.stepping.output import AtTimes, Dense, End, Trajectory
-from stiffguide.stepping.output import kept as keeps
+from stiffguide.stepping.output import Dense, Trajectory
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 from stiffguide.tableaux.tableau import Tableau
-
-# The tuning that each family needs: explicit methods oscillate at the edge of stability under an I
-# controller (Hairer and Wanner II, IV.2); Newton's factors are worth keeping
-# where dt hardly changes.
-TUNING: dict[str, PID] = {
-    "explicit RK": PID(pcoeff=0.4, icoeff=0.3, max_factor=10.0),
-    "secant": PID(icoeff=1.0),
-    "Rosenbrock": PID(icoeff=1.0, max_factor=6.0),
-    "ESDIRK": PID(pcoeff=0.3, icoeff=0.4, hold=(1.0, 1.2)),
-    "SDIRK": PID(pcoeff=0.3, icoeff=0.4, hold=(1.0, 1.2)),
-}
-MOST_SENTENCES = 1000  # rows of a batch whose ending is put into words
-LARGEST_DENSE = 4096  # a dense Jacobian of this size takes 134 MB a row
 
 
 # What y is depends on y0 alone; the rest is the signature below.
@@ -126,10 +110,10 @@ def solve(
 
     Raises InputError (a ValueError) for arguments that cannot be used.
     """
-    _refuse(events)
+    choices.refuse_events(events)
     kernels.check(backend)
     layout = Layout(y0, batched=batched)
-    stepper = _method(method, layout)
+    stepper = choices.method(method, layout)
     start, end = arguments.times(t0, t1, layout)
     tolerance = arguments.tolerance(rtol, atol, layout)
     flat0 = layout.flatten(y0, "y0")
@@ -137,21 +121,21 @@ def solve(
     problem = Problem(
         f=jacobian.AutogradJacobian(flat),
         method=stepper,
-        controller=_controller(controller, stepper),
-        guidance=_guidance(guidance, stepper),
-        outputs=_outputs(save_at, dense, layout),
+        controller=choices.controller(controller, stepper),
+        guidance=choices.guidance(guidance, stepper),
+        outputs=choices.outputs(save_at, dense, layout),
         tolerance=tolerance,
         stops=arguments.stops(tstops, start, end, layout),
         max_step=arguments.length(max_step, "max_step") or float("inf"),
         max_attempts=arguments.attempts(max_attempts),
     )
     if not (isinstance(t1, float) and math.isfinite(t1)):  # which is dear to ask of a tensor
-        _check_that_it_ends(end, problem.outputs, monitor)
+        choices.check_that_it_ends(end, problem.outputs, monitor)
     first = arguments.length(first_step, "first_step")
     watched = progress or monitor is not None
     r = kernels.Request(f, args, layout, problem, start, end, flat0, first, watched)
     if backend != "eager" and (solved := kernels.solve(r, backend)) is not None:
-        why = {} if solved.live is None else _messages(problem, solved.live, layout)
+        why = {} if solved.live is None else diagnosis.messages(problem, solved.live, layout)
         return _solution(stepper, layout, *solved[:2], why, solved.trajectory)
     return _eager(r, flat, jac, Progress(progress, monitor, layout, start, end))
 
@@ -167,7 +151,7 @@ def _eager(r: kernels.Request, flat: Flat, jac: Any, watch: Progress) -> Solutio
     kept = problem.outputs[0].result(ended.t, ended.y)
     counts = torch.stack((ended.status, ended.accepted, ended.attempts, *ended.work))
     pieces = next((o.trajectory() for o in problem.outputs if isinstance(o, Dense)), None)
-    why = _messages(problem, ended, r.layout)
+    why = diagnosis.messages(problem, ended, r.layout)
     return _solution(problem.method, r.layout, kept, counts, why, pieces)
 
 
@@ -197,93 +181,6 @@ def _start(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor, first: float | None) 
     return begin(p, t0, y0, f0, dt, nfe)
 
 
-def _refuse(events: Any) -> None:
-    if events is not None:
-        raise UnsupportedError("events are not supported yet; `monitor` can stop a solve")
-
-
-def _method(method: Any, layout: Layout) -> Method:
-    if isinstance(method, str):
-        stepper = methods.get(method)
-    elif isinstance(method, (Tableau, RosenbrockTableau)):
-        stepper = methods.from_tableau(method)
-    elif hasattr(method, "family") and not isinstance(method, type):
-        stepper = method
-    else:
-        raise InputError(f"method: give a name or a tableau, not {type(method).__name__}")
-    if stepper.implicit:
-        if layout.dtype.is_complex:
-            raise UnsupportedError(
-                f"{stepper.name} needs a real state, y0 is {layout.dtype}: use an explicit method "
-                "such as 'tsit5', or solve for real and imaginary part"
-            )
-        if torch.finfo(layout.dtype).bits < 32:
-            raise UnsupportedError(
-                f"{stepper.name} solves linear systems, which torch does not for {layout.dtype}: "
-                "use y0.float(), or an explicit method such as 'tsit5'"
-            )
-        if layout.features > LARGEST_DENSE:
-            raise UnsupportedError(
-                f"{stepper.name} factorises a dense Jacobian, too large for {layout.features} "
-                f"components (limit {LARGEST_DENSE}): use an explicit method"
-            )
-    return stepper
-
-
-def _controller(controller: Controller | None, stepper: Method) -> Controller:
-    if controller is not None and (
-        isinstance(controller, type) or not hasattr(controller, "judge")
-    ):
-        raise InputError("controller: give PID(), Fixed(dt) or Grid(times)")
-    chosen: Controller = controller or TUNING.get(stepper.family, PID())
-    if chosen.adaptive and stepper.error_order is None:
-        raise InputError(
-            f"{stepper.name} has no embedded pair to choose dt by: give controller=Fixed(dt) or "
-            "Grid(times), or use a method with a pair such as 'tsit5' or 'rodas5p'"
-        )
-    return chosen
-
-
-def _guidance(guidance: Guidance | None, stepper: Method) -> Guidance | None:
-    if guidance is None:
-        return None
-    if isinstance(guidance, type) or not hasattr(guidance, "bind"):
-        raise InputError("guidance: give a rule such as ErrorDirection() of stiffguide.guidance")
-    return guidance.bind(stepper)
-
-
-def _outputs(save_at: Any, dense: bool, layout: Layout) -> tuple[Output, ...]:
-    chosen: Output
-    if save_at is None:
-        chosen = End()
-    elif isinstance(save_at, type):
-        raise InputError(f"save_at: give {save_at.__name__}(), not the class")
-    elif hasattr(save_at, "record"):
-        chosen = save_at
-    else:
-        if isinstance(save_at, Tensor) and save_at.requires_grad:
-            raise UnsupportedError("save_at requires grad, which is not supported: detach it")
-        try:
-            times = torch.as_tensor(save_at, dtype=torch.float64, device=layout.device)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise InputError(f"save_at: not a list of times: {save_at!r}") from error
-        if times.ndim == 2 and not layout.batched:
-            raise InputError(f"save_at has shape {tuple(times.shape)}; give (T,)")
-        chosen = AtTimes(times)
-    if dense:
-        return chosen, Dense()
-    return (chosen,)
-
-
-def _check_that_it_ends(t1: Tensor, outputs: tuple[Output, ...], monitor: Any) -> None:
-    watched = monitor is not None or not all(map(keeps, outputs))
-    if not watched and bool(torch.isinf(t1).any()):
-        raise InputError(
-            "t1 is infinite and nothing would stop the solve: give save_at=SteadyState(), a "
-            "monitor, or a finite t1"
-        )
-
-
 def _solution(
     stepper: Method,
     layout: Layout,
@@ -303,22 +200,3 @@ def _solution(
         layout=layout,
         trajectory=trajectory,
     )
-
-
-def _messages(p: Problem, s: Live, layout: Layout) -> dict[int, str]:
-    if not s.status.any():  # SUCCESS is 0
-        return {}
-    ended = torch.nonzero(s.status).flatten()[:MOST_SENTENCES].tolist()
-    found = diagnosis.examine(p, s)
-    worst = [None] * layout.rows if found is None else found.component.tolist()
-    return {
-        row: diagnosis.sentence(
-            p,
-            s,
-            found,
-            row,
-            component=None if worst[row] is None else layout.component(worst[row]),
-            many=layout.batched,
-        )
-        for row in ended
-    }

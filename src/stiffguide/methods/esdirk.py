@@ -17,6 +17,7 @@ from stiffguide.algebra import dense, newton
 from stiffguide.errors import TableauError
 from stiffguide.stepping.contracts import Field, Step, Tolerance, Work, stage_times
 from stiffguide.stepping.guards import turned
+from stiffguide.stepping.interpolate import extrapolation
 from stiffguide.tableaux.continuous import continuous_extension
 from stiffguide.tableaux.exact import floats
 from stiffguide.tableaux.stability import is_a_stable
@@ -24,22 +25,6 @@ from stiffguide.tableaux.tableau import Tableau
 from stiffguide.tensors import combine, rows, select, tangles
 
 KEEP_RATE = 0.05  # a contraction slower than this costs more than a new Jacobian does
-PREDICTOR_NODES = 3  # stages through which the next one is guessed: quadratic
-
-
-def predictor(c: tuple[float, ...], i: int) -> tuple[float, ...]:
-    """Weights of f0, k_0, ..., k_{i-1} that extrapolate k to node c_i (Lagrange)."""
-    nodes: dict[float, int] = {0.0: 0}  # f0 comes first
-    nodes.update({c[j]: j + 1 for j in range(i) if c[j] != 0})
-    near = sorted(nodes, key=lambda node: abs(node - c[i]))[:PREDICTOR_NODES]
-    weights = [0.0] * (i + 1)
-    for node in near:
-        product = 1.0
-        for other in near:
-            if other != node:
-                product *= (c[i] - other) / (node - other)
-        weights[nodes[node]] = product
-    return tuple(weights)
 
 
 class EsdirkState(NamedTuple):
@@ -125,7 +110,7 @@ class Esdirk:
         self._c = floats(tableau.c)
         self._b_error = None if tableau.b_error is None else floats(tableau.b_error)
         self._implicit = tuple(tableau.a[i][i] != 0 for i in range(tableau.stages))
-        self._guess = tuple(predictor(self._c, i) for i in range(tableau.stages))
+        self._guess = tuple(extrapolation(self._c, i) for i in range(tableau.stages))
 
     def __repr__(self) -> str:
         return f"Esdirk({self.name})"

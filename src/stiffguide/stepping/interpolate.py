@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+EXTRAPOLATED = 3  # stages through which the next one is guessed: quadratic
+
 
 def hermite(dt: Tensor, y0: Tensor, f0: Tensor, y1: Tensor, f1: Tensor) -> Tensor:
     """Cubic Hermite coefficients (3, B, F) of theta, theta^2, theta^3 (Hairer I, II.6.7)."""
@@ -20,3 +22,18 @@ def evaluate(coefficients: Tensor, theta: Tensor, y0: Tensor, y1: Tensor) -> Ten
     for c in reversed(coefficients[:-1].unbind(0)):
         value = torch.addcmul(c, value, x.to(value.dtype))
     return torch.where(theta.unsqueeze(-1) == 1, y1, torch.addcmul(y0, value, x.to(value.dtype)))
+
+
+def extrapolation(c: tuple[float, ...], i: int) -> tuple[float, ...]:
+    """Weights of f0, k_0, ..., k_{i-1} that extrapolate k to node c_i (Lagrange)."""
+    nodes: dict[float, int] = {0.0: 0}  # f0 comes first
+    nodes.update({c[j]: j + 1 for j in range(i) if c[j] != 0})
+    near = sorted(nodes, key=lambda node: abs(node - c[i]))[:EXTRAPOLATED]
+    weights = [0.0] * (i + 1)
+    for node in near:
+        product = 1.0
+        for other in near:
+            if other != node:
+                product *= (c[i] - other) / (node - other)
+        weights[nodes[node]] = product
+    return tuple(weights)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from stiffguide.errors import UnsupportedError
-from stiffguide.methods.esdirk import Esdirk, predictor
+from stiffguide.methods.esdirk import Esdirk
 from stiffguide.methods.explicit_rk import ExplicitRK
 from stiffguide.methods.rosenbrock import Rosenbrock
 from stiffguide.stepping.contracts import Method
+from stiffguide.stepping.interpolate import extrapolation
 from stiffguide.tableaux.continuous import continuous_extension
 from stiffguide.tableaux.exact import floats
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
@@ -161,7 +162,7 @@ def _esdirk(tableau: Tableau, error_order: int) -> Coefficients:
         gamma=float(tableau.gamma),
         f_at=tableau.stages - 1 if tableau.fsal else None,
         accurate=tableau.stiffly_accurate,
-        guesses=tuple(predictor(floats(tableau.c), i) for i in range(tableau.stages)),
+        guesses=tuple(extrapolation(floats(tableau.c), i) for i in range(tableau.stages)),
         implicit=tuple(tableau.a[i][i] != 0 for i in range(tableau.stages)),
         filtered=hat is not None and not is_a_stable(tableau, hat),
     )

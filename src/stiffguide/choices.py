@@ -1,0 +1,120 @@
+"""The objects that a solve is given: method, controller, guidance, outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stiffguide import methods
+from stiffguide.errors import InputError, UnsupportedError
+from stiffguide.fields.layout import Layout
+from stiffguide.stepping.contracts import Controller, Guidance, Method, Output
+from stiffguide.stepping.controllers import PID
+from stiffguide.stepping.output import AtTimes, Dense, End, kept
+from stiffguide.tableaux.rosenbrock import RosenbrockTableau
+from stiffguide.tableaux.tableau import Tableau
+
+# The tuning that each family needs: explicit methods oscillate at the edge of stability under an I
+# controller (Hairer and Wanner II, IV.2); Newton's factors are worth keeping
+# where dt hardly changes.
+TUNING: dict[str, PID] = {
+    "explicit RK": PID(pcoeff=0.4, icoeff=0.3, max_factor=10.0),
+    "secant": PID(icoeff=1.0),
+    "Rosenbrock": PID(icoeff=1.0, max_factor=6.0),
+    "ESDIRK": PID(pcoeff=0.3, icoeff=0.4, hold=(1.0, 1.2)),
+    "SDIRK": PID(pcoeff=0.3, icoeff=0.4, hold=(1.0, 1.2)),
+}
+LARGEST_DENSE = 4096  # a dense Jacobian of this size takes 134 MB a row
+
+
+def refuse_events(events: Any) -> None:
+    """There are none yet."""
+    if events is not None:
+        raise UnsupportedError("events are not supported yet; `monitor` can stop a solve")
+
+
+def method(given: Any, layout: Layout) -> Method:
+    """A method by name, from a tableau, or as it is; raises InputError, also if y0 is unfit."""
+    if isinstance(given, str):
+        stepper = methods.get(given)
+    elif isinstance(given, (Tableau, RosenbrockTableau)):
+        stepper = methods.from_tableau(given)
+    elif hasattr(given, "family") and not isinstance(given, type):
+        stepper = given
+    else:
+        raise InputError(f"method: give a name or a tableau, not {type(given).__name__}")
+    if stepper.implicit:
+        if layout.dtype.is_complex:
+            raise UnsupportedError(
+                f"{stepper.name} needs a real state, y0 is {layout.dtype}: use an explicit method "
+                "such as 'tsit5', or solve for real and imaginary part"
+            )
+        if torch.finfo(layout.dtype).bits < 32:
+            raise UnsupportedError(
+                f"{stepper.name} solves linear systems, which torch does not for {layout.dtype}: "
+                "use y0.float(), or an explicit method such as 'tsit5'"
+            )
+        if layout.features > LARGEST_DENSE:
+            raise UnsupportedError(
+                f"{stepper.name} factorises a dense Jacobian, too large for {layout.features} "
+                f"components (limit {LARGEST_DENSE}): use an explicit method"
+            )
+    return stepper
+
+
+def controller(given: Controller | None, stepper: Method) -> Controller:
+    """The controller, or what suits the family of the method; raises InputError."""
+    if given is not None and (isinstance(given, type) or not hasattr(given, "judge")):
+        raise InputError("controller: give PID(), Fixed(dt) or Grid(times)")
+    chosen: Controller = given or TUNING.get(stepper.family, PID())
+    if chosen.adaptive and stepper.error_order is None:
+        raise InputError(
+            f"{stepper.name} has no embedded pair to choose dt by: give controller=Fixed(dt) or "
+            "Grid(times), or use a method with a pair such as 'tsit5' or 'rodas5p'"
+        )
+    return chosen
+
+
+def guidance(given: Guidance | None, stepper: Method) -> Guidance | None:
+    """The rule for this method; raises InputError."""
+    if given is None:
+        return None
+    if isinstance(given, type) or not hasattr(given, "bind"):
+        raise InputError("guidance: give a rule such as ErrorDirection() of stiffguide.guidance")
+    return given.bind(stepper)
+
+
+def outputs(save_at: Any, dense: bool, layout: Layout) -> tuple[Output, ...]:
+    """What is kept, and the interpolant if it is wanted; raises InputError."""
+    chosen: Output
+    if save_at is None:
+        chosen = End()
+    elif isinstance(save_at, type):
+        raise InputError(f"save_at: give {save_at.__name__}(), not the class")
+    elif hasattr(save_at, "record"):
+        chosen = save_at
+    else:
+        if isinstance(save_at, Tensor) and save_at.requires_grad:
+            raise UnsupportedError("save_at requires grad, which is not supported: detach it")
+        try:
+            times = torch.as_tensor(save_at, dtype=torch.float64, device=layout.device)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"save_at: not a list of times: {save_at!r}") from error
+        if times.ndim == 2 and not layout.batched:
+            raise InputError(f"save_at has shape {tuple(times.shape)}; give (T,)")
+        chosen = AtTimes(times)
+    if dense:
+        return chosen, Dense()
+    return (chosen,)
+
+
+def check_that_it_ends(t1: Tensor, keep: tuple[Output, ...], monitor: Any) -> None:
+    """Raise InputError where t1 is infinite and nothing may stop the solve."""
+    watched = monitor is not None or not all(map(kept, keep))
+    if not watched and bool(torch.isinf(t1).any()):
+        raise InputError(
+            "t1 is infinite and nothing would stop the solve: give save_at=SteadyState(), a "
+            "monitor, or a finite t1"
+        )
