@@ -74,8 +74,10 @@ class AutogradJacobian:
         keep = torch.is_grad_enabled()  # someone differentiates through this step
         batch, n = y.shape
         with torch.enable_grad():
-            y = y if keep and y.requires_grad else y.detach().requires_grad_()
-            t = t.detach().requires_grad_(time)
+            if not (keep and y.requires_grad):
+                y, t = y.detach().requires_grad_(), t.detach().requires_grad_(time)
+            elif time:
+                y, t = _level(y, t)
             value = self._f(t, y)
             if not value.requires_grad:
                 zero = torch.zeros_like(value)
@@ -86,6 +88,17 @@ class AutogradJacobian:
             by_y, *rest = sweep(value, inputs, _unit_vectors(n, y), keep)
         slope = rest[0].movedim(0, -1).to(y.dtype) if rest else None
         return Linearisation(by_y.movedim(0, 1), slope, 1)
+
+
+def _level(y: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """y (B, F) and a constant t (B,) as inputs of a sweep that lie equally far from the leaves.
+
+    Autograd's engine stops counting a sweep's nodes only below the nearest of its inputs: were t a
+    leaf, it would walk the whole history of y, once a component. So t hangs on y; `where`, unlike
+    0 * y, gives no nan where y or a gradient is infinite.
+    """
+    everywhere = torch.ones_like(t, dtype=torch.bool)
+    return y.view_as(y), torch.where(everywhere, t.detach(), y[:, 0])
 
 
 def _one_by_one(
