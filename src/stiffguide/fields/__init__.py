@@ -1,5 +1,6 @@
 """The user's f as solvers see it.
 
 Read `layout` (states of any nesting as rows of features), `flat` (f on such rows), `jacobian` (its
-derivatives). May import `stepping.contracts`, whose `Field` they fulfil, and nothing that steps.
+derivatives), `differences` (the same from values alone), `recording` (what autograd sees of f). May
+import `stepping.contracts`, whose `Field` they fulfil, and nothing that steps.
 """

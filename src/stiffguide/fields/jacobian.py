@@ -8,22 +8,18 @@ Jacobian written by hand against 32-35).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.overrides import TorchFunctionMode
 
 from stiffguide.errors import InputError
-from stiffguide.stepping.contracts import Linearisation
-from stiffguide.tensors import constant, real_dtype
+from stiffguide.fields.differences import difference_in_time, differences
+from stiffguide.fields.recording import UNRECORDABLE, look
+from stiffguide.stepping.contracts import Linearisation, Units
+from stiffguide.tensors import constant
 
 SWEEPS = 24  # up to this size single sweeps beat one vmapped sweep
-CONVERSIONS = {
-    *(Tensor.item, Tensor.tolist, Tensor.numpy, Tensor.__array__),
-    *(Tensor.__float__, Tensor.__int__, Tensor.__complex__),
-}
 
 Flat = Callable[[Tensor, Tensor], Tensor]  # f(t (B,), y (B, F)) -> (B, F)
 
@@ -43,12 +39,20 @@ class GivenJacobian:
         """f(t (B,), y (B, F)) -> (B, F)."""
         return self._f(t, y)
 
-    def linearise(self, t: Tensor, y: Tensor, *, time: bool) -> Linearisation:
+    def linearise(self, t: Tensor, y: Tensor, units: Units, *, time: bool) -> Linearisation:
         """The Jacobian at (t, y) and, with `time`, the derivative by t."""
         jac = self._jac(t, y)
-        if time and self._clock:
-            return Linearisation(jac, _difference_in_time(self._f, t, y, self._f(t, y)), 2)
-        return Linearisation(jac, time_derivative(self._f, t, y) if time else None, int(time))
+        if not time:
+            return Linearisation(jac, None, 0)
+        slope = None if self._clock else time_derivative(self._f, t, y)
+        if slope is not None:
+            return Linearisation(jac, slope, 1)
+        slope, nfe = difference_in_time(self._f, t, y, self._f(t, y), units.dt)
+        return Linearisation(jac, slope, 1 + nfe)
+
+    def by_differences(self, t: Tensor, y: Tensor, units: Units, *, time: bool) -> Linearisation:
+        """The same from values of f alone: finite where f is, even if its derivative is not."""
+        return differences(self._f, t, y, units, time=time)
 
 
 class AutogradJacobian:
@@ -66,11 +70,24 @@ class AutogradJacobian:
         """f(t (B,), y (B, F)) -> (B, F)."""
         return self._f(t, y)
 
-    def linearise(self, t: Tensor, y: Tensor, *, time: bool) -> Linearisation:
+    def linearise(self, t: Tensor, y: Tensor, units: Units, *, time: bool) -> Linearisation:
         """The Jacobian at (t, y) and, with `time`, the derivative by t."""
+        try:
+            found = self._swept(t, y, time=time and not self._clock)
+        except UNRECORDABLE:  # f met an operation that it had not met at the start
+            found = None
+        if found is None:
+            return self.by_differences(t, y, units, time=time)
         if time and self._clock:
-            jac, _, nfe = self.linearise(t, y, time=False)
-            return Linearisation(jac, _difference_in_time(self._f, t, y, self._f(t, y)), nfe + 2)
+            slope, nfe = difference_in_time(self._f, t, y, self._f(t, y), units.dt)
+            return Linearisation(found.jac, slope, found.nfe + 1 + nfe)
+        return found
+
+    def by_differences(self, t: Tensor, y: Tensor, units: Units, *, time: bool) -> Linearisation:
+        """The same from values of f alone: finite where f is, even if its derivative is not."""
+        return differences(self._f, t, y, units, time=time)
+
+    def _swept(self, t: Tensor, y: Tensor, *, time: bool) -> Linearisation:
         keep = torch.is_grad_enabled()  # someone differentiates through this step
         batch, n = y.shape
         with torch.enable_grad():
@@ -138,7 +155,7 @@ def _together(value: Tensor, inputs: tuple[Tensor, ...], seeds: Tensor, keep: bo
 
 
 class DifferenceJacobian:
-    """A field that autograd cannot see through: forward differences, one evaluation a component."""
+    """A field that autograd cannot see through: differences, one evaluation a component."""
 
     def __init__(self, f: Flat) -> None:
         self._f = f
@@ -147,38 +164,24 @@ class DifferenceJacobian:
         """f(t (B,), y (B, F)) -> (B, F)."""
         return self._f(t, y)
 
-    def linearise(self, t: Tensor, y: Tensor, *, time: bool) -> Linearisation:
+    def linearise(self, t: Tensor, y: Tensor, units: Units, *, time: bool) -> Linearisation:
         """The Jacobian at (t, y) and, with `time`, the derivative by t."""
-        n = y.shape[-1]
-        base = self._f(t, y)
-        eps = torch.finfo(real_dtype(y.dtype)).eps
-        # Hairer's RADAU5: a component near zero is perturbed by sqrt(1e-5 eps)
-        nudge = torch.sqrt(eps * torch.clamp(y.abs(), min=1e-5))
-        columns = []
-        for j in range(n):
-            moved = y.clone()
-            moved[:, j] += nudge[:, j]
-            width = (moved[:, j] - y[:, j]).unsqueeze(-1)  # what was really added
-            columns.append((self._f(t, moved) - base) / width)
-        slope = _difference_in_time(self._f, t, y, base) if time else None
-        return Linearisation(torch.stack(columns, -1), slope, n + 1 + int(time))
+        return self.by_differences(t, y, units, time=time)
+
+    def by_differences(self, t: Tensor, y: Tensor, units: Units, *, time: bool) -> Linearisation:
+        """The same from values of f alone: finite where f is, even if its derivative is not."""
+        return differences(self._f, t, y, units, time=time)
 
 
-def time_derivative(f: Flat, t: Tensor, y: Tensor) -> Tensor:
-    """df/dt (B, F) in forward mode; by a difference where an operation has no forward rule."""
+def time_derivative(f: Flat, t: Tensor, y: Tensor) -> Tensor | None:
+    """df/dt (B, F) in forward mode; None where an operation has no forward rule."""
     try:
         with forward_ad.dual_level():
             value = f(forward_ad.make_dual(t, torch.ones_like(t)), y)
             tangent = forward_ad.unpack_dual(value).tangent
-    except (NotImplementedError, RuntimeError):
-        return _difference_in_time(f, t, y, f(t, y))
+    except UNRECORDABLE:
+        return None
     return torch.zeros_like(value) if tangent is None else tangent
-
-
-def _difference_in_time(f: Flat, t: Tensor, y: Tensor, base: Tensor) -> Tensor:
-    eps = torch.finfo(real_dtype(y.dtype)).eps  # f sees t in the precision of the state
-    later = t + torch.sqrt(eps * torch.clamp(t.abs(), min=1e-5))
-    return (f(later, y) - base) / (later - t).unsqueeze(-1).to(y.dtype)
 
 
 def _unit_vectors(n: int, like: Tensor) -> Tensor:
@@ -201,33 +204,10 @@ def wrap(
         return DifferenceJacobian(f)
     if isinstance(jac, str) and jac != "autograd":
         raise InputError(f"jac: {jac!r} is unknown; give a function, 'autograd' or 'differences'")
-    clock = _recorded(f, t0.detach().requires_grad_(), y0) is None
+    t, y = t0.detach().requires_grad_(), y0.detach().requires_grad_()
+    clock = not look(f, t, y0, t).whole
     if jac is not None and not isinstance(jac, str):
         return GivenJacobian(f, jac, clock=clock)
-    value = _recorded(f, t0, y0.detach().requires_grad_())
-    if value is None or not value.requires_grad:
-        return DifferenceJacobian(f)
-    return AutogradJacobian(f, clock=clock)
-
-
-class _Conversions(TorchFunctionMode):
-    """Notices where a recorded tensor becomes a number: autograd cannot see through that."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen = False
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        if func in CONVERSIONS and args[0].requires_grad:
-            self.seen = True
-            args = (args[0].detach(), *args[1:])
-        return func(*args, **(kwargs or {}))
-
-
-def _recorded(f: Flat, t: Tensor, y: Tensor) -> Tensor | None:
-    """The value of f with autograd recording, or None where it does not see all of f."""
-    with torch.enable_grad(), _Conversions() as conversions:
-        value = f(t, y)
-    return None if conversions.seen else value
+    if look(f, t0, y, y) == (True, True):
+        return AutogradJacobian(f, clock=clock)
+    return DifferenceJacobian(f)  # it will tell, too, if f does not depend on y

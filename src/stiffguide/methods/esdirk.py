@@ -15,8 +15,8 @@ from torch import Tensor
 
 from stiffguide.algebra import dense, newton
 from stiffguide.errors import TableauError
-from stiffguide.stepping.contracts import Field, Step, Tolerance, Work, stage_times
-from stiffguide.stepping.guards import turned
+from stiffguide.stepping.contracts import Field, Step, Tolerance, Units, Work, stage_times
+from stiffguide.stepping.guards import sound, turned
 from stiffguide.stepping.interpolate import extrapolation
 from stiffguide.tableaux.continuous import continuous_extension
 from stiffguide.tableaux.exact import floats
@@ -63,7 +63,8 @@ class System(NamedTuple):
         """
         z = z.detach()
         with torch.no_grad():
-            jac = self.f.linearise(t, base.detach() + z, time=False).jac
+            units = Units(self.h.squeeze(-1).to(t.dtype), self.scale)
+            jac = self.f.linearise(t, base.detach() + z, units, time=False).jac
             factors = dense.factor(dense.shifted(self.h_gamma, jac), self.scale)
         return z - dense.solve(factors, z / self.h_gamma - self.f(t, base + z))
 
@@ -145,20 +146,22 @@ class Esdirk:
         )
 
     def _linearise(
-        self, f: Field, t0: Tensor, dt: Tensor, y0: Tensor, state: EsdirkState, scale: Tensor
+        self, f: Field, t0: Tensor, units: Units, y0: Tensor, state: EsdirkState
     ) -> tuple[EsdirkState, Work]:
         """Renew J where it must not be kept and the factors where J or dt is new."""
         may_keep = y0.device.type == "cpu"  # elsewhere asking costs more than a new Jacobian
         stale = ~state.keep if may_keep else torch.ones_like(state.keep)
         jac, nfe = state.jac, 0
         if bool(stale.any()) if may_keep else True:
-            fresh = f.linearise(t0, y0, time=False)
+            # where J is not finite even so, Newton will not converge
+            fresh, _ = sound(f.linearise(t0, y0, units, time=False), f, t0, y0, units)
             jac, nfe = select(stale, fresh.jac, state.jac), fresh.nfe
+        dt = units.dt
         refactor = stale | (dt != state.dt)
         factors = state.factors
         if bool(refactor.any()) if may_keep else True:
             h_gamma = rows(dt * self._gamma, y0).to(y0.dtype)
-            fresh_factors = dense.factor(dense.shifted(h_gamma, jac), scale)
+            fresh_factors = dense.factor(dense.shifted(h_gamma, jac), units.scale)
             factors = select(refactor, fresh_factors, factors)
         work = Work(nfe=stale * nfe, njac=stale.long(), nlu=refactor.long())
         return EsdirkState(jac, factors, dt, ~stale, state.secant), work
@@ -175,18 +178,18 @@ class Esdirk:
     ) -> Step:
         """Attempt one step in every row; where an old J failed, once more with a new one."""
         with torch.no_grad():
-            scale = tolerance.scale(y0)
-            state, work = self._linearise(f, t0, dt, y0, state, scale)
+            units = Units(dt, tolerance.scale(y0))
+            state, work = self._linearise(f, t0, units, y0, state)
         kept = state.keep
-        step = self._stages(f, t0, dt, y0, f0, state, scale)
+        step = self._stages(f, t0, dt, y0, f0, state, units.scale)
         spent = _add(work, step.work)
         assert step.ok is not None
         failed = kept & (~step.ok if step.grown is None else ~step.ok | step.grown)
         if y0.device.type == "cpu" and bool(failed.any()):
             with torch.no_grad():
                 state = state._replace(keep=~failed)
-                state, work = self._linearise(f, t0, dt, y0, state, scale)
-            again = self._stages(f, t0, dt, y0, f0, state, scale)
+                state, work = self._linearise(f, t0, units, y0, state)
+            again = self._stages(f, t0, dt, y0, f0, state, units.scale)
             # the rows that had succeeded repeat what they did: keep their first result
             step = _choose(failed, again, step)
             spent = _add(spent, Work(*(failed * w for w in _add(work, again.work))))

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from stiffguide.algebra import dense
-from stiffguide.stepping.contracts import Field, Step, Tolerance, Work, stage_times
-from stiffguide.stepping.guards import turned
+from stiffguide.stepping.contracts import Field, Step, Tolerance, Units, Work, stage_times
+from stiffguide.stepping.guards import sound, turned
 from stiffguide.stepping.interpolate import hermite
 from stiffguide.tableaux.exact import floats
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
@@ -80,13 +80,14 @@ class Rosenbrock:
         tolerance: Tolerance,
     ) -> Step:
         """Attempt one step in every row."""
-        jac, slope, nfe = f.linearise(t0, y0, time=True)
+        with torch.no_grad():
+            units = Units(dt, tolerance.scale(y0))
+        found = f.linearise(t0, y0, units, time=True)
+        (jac, slope, nfe), ok = sound(found, f, t0, y0, units)
         h = rows(dt, y0).to(y0.dtype)
+        system = System(h, dense.factor(dense.shifted(h * self._gamma, jac), units.scale), slope)
         with torch.no_grad():
-            scale = tolerance.scale(y0)
-        system = System(h, dense.factor(dense.shifted(h * self._gamma, jac), scale), slope)
-        with torch.no_grad():
-            grown = turned(lambda d: dense.solve(system.factors, d), state.secant, h, scale)
+            grown = turned(lambda d: dense.solve(system.factors, d), state.secant, h, units.scale)
         stages, last, f_last = self._stages(f, stage_times(t0, dt, self._c), y0, f0, system)
         if self._b_error is None:
             shift, error = combine(self._b, stages), None
@@ -100,7 +101,7 @@ class Rosenbrock:
             y1=last if self.tableau.fsal and last is not None else y0 + shift,
             error=error,
             error_order=self.error_order,
-            ok=None,
+            ok=ok,
             state=RosenbrockState((shift / h).detach()),
             work=Work(nfe=self._nfe + nfe, njac=1, nlu=1),
             stages=stages,

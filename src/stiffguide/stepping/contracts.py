@@ -33,6 +33,13 @@ class Linearisation(NamedTuple):
     nfe: int  # evaluations of f that it took beyond the Jacobian itself
 
 
+class Units(NamedTuple):
+    """What counts as a little of t and of y, for derivatives that are made by differences."""
+
+    dt: Tensor  # (B,), the step about to be tried
+    scale: Tensor  # (B, F), atol + rtol |y|
+
+
 class Field(Protocol):
     """A vector field whose row i depends on row i only."""
 
@@ -40,8 +47,12 @@ class Field(Protocol):
         """f(t (B,), y (B, F)) -> (B, F)."""
         ...
 
-    def linearise(self, t: Tensor, y: Tensor, *, time: bool) -> Linearisation:
+    def linearise(self, t: Tensor, y: Tensor, units: Units, *, time: bool) -> Linearisation:
         """The Jacobian at (t, y) and, with `time`, the derivative by t."""
+        ...
+
+    def by_differences(self, t: Tensor, y: Tensor, units: Units, *, time: bool) -> Linearisation:
+        """The same from values of f alone: finite where f is, even if its derivative is not."""
         ...
 
 

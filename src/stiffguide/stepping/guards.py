@@ -1,13 +1,46 @@
-"""What an implicit step must not hide: modes that grow faster than it can see."""
+"""What an implicit step must not believe: a Jacobian that is not finite, a growth that it damps."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from stiffguide.stepping.contracts import Field, Linearisation, Units
+
 HIDDEN = 0.1  # of the tolerance: what moved by less than that no error estimate has looked at
+
+
+def sound(
+    found: Linearisation, f: Field, t: Tensor, y: Tensor, units: Units
+) -> tuple[Linearisation, Tensor | None]:
+    """A Jacobian that is finite, and the rows (B,) bool in which it is; None: in all.
+
+    f may be finite where its derivative is not (sqrt at 0), or where autograd only believes so
+    (`torch.where` around 0/0). A solve with J = inf gives 0, which looks like rest: differences
+    take the place of entries that are not finite.
+    """
+    total = found.jac.sum() if found.time is None else found.jac.sum() + found.time.sum()
+    if y.device.type != "cpu":  # asking would cost more than a rejection
+        return found, _finite(found)
+    if math.isfinite(total) or bool(_finite(found).all()):  # a sum may overflow by itself
+        return found, None
+    with torch.no_grad():
+        other = f.by_differences(t, y, units, time=found.time is not None)
+        jac = torch.where(torch.isfinite(found.jac), found.jac, other.jac)
+        time = found.time
+        if time is not None and other.time is not None:
+            time = torch.where(torch.isfinite(time), time, other.time)
+    mended = Linearisation(jac, time, found.nfe + other.nfe)
+    fine = _finite(mended)
+    return mended, None if bool(fine.all()) else fine
+
+
+def _finite(x: Linearisation) -> Tensor:
+    fine = torch.isfinite(x.jac).all(-1).all(-1)
+    return fine if x.time is None else fine & torch.isfinite(x.time).all(-1)
 
 
 def turned(
