@@ -11,6 +11,7 @@ from functools import cache
 from importlib.resources import files
 
 from stiffguide.algebra import newton
+from stiffguide.fields import differences
 from stiffguide.graphs.graph import Graph, digest
 from stiffguide.graphs.node import Node
 from stiffguide.kernels.emitting import factorisation, steps
@@ -58,6 +59,7 @@ def source(traced: Traced, method: Coefficients, entry: str = "threads.h") -> st
     if implicit:
         parts += [
             *_jacobian(traced, slopes=method.family == "rosenbrock"),
+            native("differences.h"),
             native("dense.h"),
             *factorisation.text(elimination, places(traced)),
             native("system.h"),
@@ -76,6 +78,7 @@ def _constants(traced: Traced, m: Coefficients, elimination: Elimination) -> lis
     numbers: dict[str, float] = {
         "P": len(traced.parameters),
         "IMPLICIT": int(implicit),
+        "SLOPES": int(m.family == "rosenbrock" and not traced.autonomous),
         "NJ": len(traced.derived.jac) if implicit else 0,
         "NW": len(elimination.slots),
         "STAGES": m.stages + late,
@@ -108,6 +111,8 @@ def _limits(m: Coefficients) -> dict[str, float]:
         "LEAST": initial_dt.LEAST,
         "HIDDEN": guards.HIDDEN,
         "EPS": 2.0**-52,
+        "HALF": 2.0**-26,
+        "NEAR_ZERO": differences.NEAR_ZERO,
         "TINY": 2.0**-1022,
         "GAMMA": m.gamma,
         "GROWTH": factorisation.GROWTH,

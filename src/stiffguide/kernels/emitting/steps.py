@@ -47,6 +47,13 @@ class Body:
             "jacobian(s.t, s.y, s.p, jac, slope);",
         )
         self.each("scale[@] = v_max(s.atol[@] + s.rtol[@] * v_abs(s.y[@]), TINY);")
+        self.add(
+            "M fine = derivatives_finite(jac, slope);",
+            "if (some(~fine & s.live)) {",
+            "    by_differences(s, dt, scale, ~fine & s.live, jac, slope);",
+            "    fine = derivatives_finite(jac, slope);",
+            "}",
+        )
         self.each("s.moved[@] = s.moved[@] * stretch;")
         self.each("unit[@] = v_abs(s.y[@]) + scale[@];")
         # what decays will have to be right to atol, however large it is now
@@ -122,7 +129,7 @@ def _arrive_rosenbrock(m: Coefficients, body: Body, names: list[str]) -> None:
     body.each(f"s.error[@] = {weighted(m.b_error, names)};")
     if m.f_at is None:
         body.field(1.0, "s.y1", "s.f1")
-    body.add("const M ok = ~grown;")
+    body.add("const M ok = ~grown & fine;")
 
 
 def explicit(m: Coefficients, body: Body) -> None:
@@ -172,7 +179,7 @@ def esdirk(m: Coefficients, body: Body) -> None:
     names = _stages(m.stages)
     body.add("V base[N], z[N];", "STAGE_VECTORS")
     body.system()
-    body.add("const V h_gamma = dt * GAMMA;", "M ok = ~grown;")
+    body.add("const V h_gamma = dt * GAMMA;", "M ok = ~grown & fine;")
     for i in range(m.stages):
         if not m.implicit[i]:
             body.each(f"k[{i}][@] = s.f0[@];")
