@@ -68,5 +68,9 @@ bench: $(VENV)/bench.stamp  ## ratios against other solvers, side by side
 docs: $(VENV)/docs.stamp  ## the manual, in docs/_build/html
 	$(PY) -m sphinx -W --keep-going docs docs/_build/html
 
+.PHONY: architecture
+architecture:  ## the picture of the floors, from the imports; needs Graphviz
+	$(PYTHON) tools/architecture.py
+
 clean:  ## remove the environment and everything generated
 	rm -rf $(VENV) $(OUT) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,43 +3,11 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
 
 import pytest
+from floors import FLOORS, HEIGHT, imports, place, sources
 
 import stiffguide
-
-ROOT = Path(stiffguide.__file__).parent
-PUBLIC = "__init__"  # the public names: all floors below, none above
-
-# Ground floor first; the names on one line are neighbours. A name is a wing, or a file of one that
-# stands on a floor of its own.
-FLOORS = (
-    ("errors", "exports", "inputs", "tensors"),
-    ("tableaux/exact", "tableaux/trees"),
-    ("tableaux/tableau",),
-    ("tableaux/rosenbrock",),
-    ("tableaux/order",),
-    ("algebra", "tableaux"),
-    ("catalogue",),
-    ("estimators", "stepping/contracts", "stepping/interpolate"),
-    ("stepping/guards", "stepping/initial_dt"),
-    ("fields", "problems"),
-    ("graphs",),
-    ("tracing",),
-    ("guidance", "methods", "stepping/controllers", "stepping/output"),
-    ("solution", "stepping"),
-    ("arguments", "choices", "diagnosis", "progress"),
-    ("kernels/emitting",),
-    ("kernels/running",),
-    ("gradients", "kernels"),
-    ("solve",),
-    (PUBLIC,),
-    ("adapters", "fronts", "verification"),
-    ("cli",),
-    ("__main__",),
-)
-HEIGHT = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 
 # Lower floors that these know nothing of, all the same: fields and first steps are the loop's to
 # hand out, and what is inside a field is for kernels to see.
@@ -52,39 +20,6 @@ STRANGERS = {
     "stepping": UNSEEN | {"guidance", "methods", "stepping/controllers", "stepping/output"},
     "gradients": {"kernels/emitting", "kernels/running"},
 }
-
-
-def sources() -> dict[str, str]:
-    """Every file of the package by its path inside."""
-    return {str(p.relative_to(ROOT)): p.read_text() for p in sorted(ROOT.rglob("*.py"))}
-
-
-def place(path: str) -> str:
-    """The name on a floor that a file or module belongs to: the longest that fits."""
-    parts = path.removesuffix(".py").split("/")
-    names = ["/".join(parts[:n]) for n in range(len(parts), 0, -1)]
-    return next((name for name in names if name in HEIGHT), parts[0])
-
-
-def imports(text: str) -> list[tuple[str, str]]:
-    """(path inside the package, imported name or "") for every import, nested ones too."""
-    found = []
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            found += [(alias.name, "") for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            found += [(str(node.module), alias.name) for alias in node.names]
-    return [inside(module, name) for module, name in found if module.split(".")[0] == "stiffguide"]
-
-
-def inside(module: str, name: str) -> tuple[str, str]:
-    """The path of what is imported: `from wing import file` is the file."""
-    path = "/".join(module.split(".")[1:])
-    below = f"{path}/{name}".strip("/")
-    if (ROOT / f"{below}.py").exists() or (ROOT / below / "__init__.py").exists():
-        return below, name
-    return path or PUBLIC, name
 
 
 def violations(files: dict[str, str]) -> list[str]:
