@@ -20,6 +20,7 @@ from stiffguide.adapters.diffusion import (
     noise_like,
     sample,
 )
+from stiffguide.adapters.diffusion.curves import COSTS
 from stiffguide.errors import InputError, SolveFailed, UnsupportedError
 from stiffguide.guidance import ErrorDirection
 
@@ -133,7 +134,7 @@ def test_starting_from_an_image(name: str) -> None:
     levels = grid.karras(20, zero=True)
     near = sample(THIN, NOISE, levels, name, init=image, strength=0.25)
     assert len(near.sigmas) == 6  # a quarter of the intervals
-    assert near.nfe == (9 if name in ("heun", "dpm2") else 5)
+    assert near.nfe == 4 * COSTS.get(name, 1) + 1
     assert float((near.x - image).norm(dim=-1).max()) < 0.6
     far = sample(THIN, NOISE, levels, name, init=image, strength=1.0)
     torch.testing.assert_close(far.sigmas, levels)
@@ -166,7 +167,7 @@ def test_there_and_back(name: str) -> None:
     back = invert(soft, data, grid.karras(n, 0.02, 20.0).flip(0), name)
     assert float(back.sigmas[-1]) == 20.0
     torch.testing.assert_close(back.x / 20.0, NOISE, rtol=1e-2, atol=1e-2)
-    assert back.nfe == n * (2 if name in ("heun", "dpm2") else 1)
+    assert back.nfe == n * COSTS.get(name, 1)
 
 
 @pytest.mark.parametrize("name", ["heun", "dpmpp_2m", "emg"])

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from stiffguide.adapters.diffusion import SAMPLERS, Emg, Multistep, grid, sample
+from stiffguide.adapters.diffusion.curves import COSTS
 from stiffguide.adapters.diffusion.exponential import (
     data_weights,
     deis_weights,
@@ -142,7 +143,7 @@ def test_evaluations(name: str) -> None:
         calls.append(float(sigma[0]))
         return SMOOTH(x, sigma)
 
-    each = 2 if name in ("heun", "dpm2") else 1
+    each = COSTS.get(name, 1)
     for zero, expected in ((False, 9 * each), (True, 9 * each - (each - 1))):
         calls.clear()
         found = sample(counted, noise, grid.karras(9, zero=zero), name)

@@ -11,14 +11,13 @@ from torch import Tensor
 
 from stiffguide.adapters.diffusion import grid, problems
 from stiffguide.adapters.diffusion.calibrate import CalibratedGrid
+from stiffguide.adapters.diffusion.curves import COSTS
 from stiffguide.adapters.diffusion.digits import load_digits_denoiser
 from stiffguide.adapters.diffusion.model_guidance import autoguidance, classifier_free
 from stiffguide.adapters.diffusion.prediction import Denoiser
 from stiffguide.errors import InputError
 from stiffguide.guidance import ErkGuid, ErrorDirection
 from stiffguide.stepping.contracts import Guidance
-
-TWO_CALLS = ("heun", "dpm2")
 
 
 @dataclass(frozen=True)
@@ -83,4 +82,4 @@ def levels(name: str, steps: int, low: float, high: float) -> Tensor:
 
 def intervals(method: str, nfe: int) -> int:
     """How many intervals so many evaluations pay for, on a grid that ends above 0."""
-    return max(1, nfe // 2) if method in TWO_CALLS else nfe
+    return max(1, nfe // COSTS.get(method, 1))
