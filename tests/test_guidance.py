@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import math
+import pkgutil
 
 import pytest
 import torch
 from torch import Tensor
 
 import stiffguide as sg
-from stiffguide import estimators, methods
+from stiffguide import estimators, guidance, methods
 from stiffguide.catalogue import TABLEAUX
 from stiffguide.guidance import (
     Cap,
@@ -24,7 +26,7 @@ from stiffguide.guidance import (
 )
 from stiffguide.guidance.kappa import kappa
 from stiffguide.methods.secant_heun import SecantHeun, kappa_matrix
-from stiffguide.stepping.contracts import Move
+from stiffguide.stepping.contracts import Guidance, Move
 from stiffguide.tableaux.stability import stability_function
 
 F64 = torch.float64
@@ -53,6 +55,13 @@ Y0 = torch.tensor([1.0, 0.5], dtype=F64)
 
 def horner(row: tuple, z: float) -> float:
     return sum(float(c) * z**k for k, c in enumerate(row))
+
+
+def test_every_rule_is_here() -> None:
+    names = [f"{guidance.__name__}.{file.name}" for file in pkgutil.iter_modules(guidance.__path__)]
+    kinds = [kind for name in names for kind in vars(importlib.import_module(name)).values()]
+    rules = {kind for kind in kinds if isinstance(kind, type) and hasattr(kind, "delta")}
+    assert rules - {Guidance} == {type(rule) for rule in RULES.values()}
 
 
 @pytest.mark.parametrize("name", SOUND)
