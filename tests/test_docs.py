@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pkgutil
 import re
 import subprocess
 import sys
@@ -73,6 +74,12 @@ def test_methods_and_links_exist(page):
         assert name in known or "diffusion" in text
     for target in re.findall(r"\]\(([^)#:]+\.md)\)", text):
         assert (page.parent / target).exists()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_modules_exist(page):
+    for name in re.findall(r"\bstiffguide(?:\.[a-z_]\w*)+", page.read_text(encoding="utf-8")):
+        pkgutil.resolve_name(name)  # raises where there is no such module or name in one
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
