@@ -2,16 +2,19 @@
 
 Stopping after Hairer and Wanner II, IV.8: with theta the observed contraction, the remaining error
 is at most theta/(1 - theta) times the last correction. This file knows neither t nor a tableau.
+
+`attach` makes a root differentiable, twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from stiffguide.errors import UnsupportedError
 from stiffguide.tensors import rms, rows
 
 MAX_ITERATIONS = 10
@@ -76,3 +79,77 @@ def solve(
         if sync and not bool(live.any()):
             break
     return Root(z, ok, rate, iterations)
+
+
+def attach(
+    z: Tensor,
+    left: Tensor,
+    residual: Callable[[Tensor], Tensor],
+    solve_transposed: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """The root z (B, F) again, as a function of all that the residual depends on.
+
+    At a root one Newton step has the first derivatives of the implicit function theorem, and a
+    second one with the same linear system the second derivatives. `left` is residual(z), recorded;
+    the linear solve is that with the transposed derivative of the residual at z.
+    """
+    step: Callable[..., Tensor] = NewtonStep.apply
+    once = step(z, left, None, solve_transposed)
+    return step(z, residual(once), once, solve_transposed)
+
+
+class NewtonStep(torch.autograd.Function):
+    """start - W^-1 left, where that is the root z to rounding; without a start, from z itself.
+
+    Where a Newton step starts is of no matter to first order. So a step without a start, which is
+    where another one starts, passes a gradient on only if second derivatives may be asked for.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        z: Tensor,
+        left: Tensor,
+        start: Tensor | None,
+        solve_transposed: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        """Z, without a computation."""
+        ctx.solve_transposed = solve_transposed
+        ctx.first = start is None
+        ctx.twice = False
+        return z.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """To the residual by the transposed system, to the start as it is."""
+        if ctx.first and torch.is_grad_enabled():
+            ctx.twice = True
+            gradient = _ceiling(gradient, 1)
+        elif ctx.first and not ctx.twice:
+            return None, None, None, None
+        by_left = -ctx.solve_transposed(gradient)
+        return None, by_left, None if ctx.first else gradient, None
+
+
+class Ceiling(torch.autograd.Function):
+    """The identity, which may be differentiated so many times; then it raises."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, more: int) -> Tensor:
+        """The gradient itself."""
+        ctx.more = more
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Again the identity, and once less."""
+        if ctx.more == 0:
+            raise UnsupportedError(
+                "third derivatives of a solve by an ESDIRK or SDIRK method would not be exact: "
+                "use method='rodas5p', or an explicit method such as 'tsit5'"
+            )
+        again = torch.is_grad_enabled()
+        return _ceiling(gradient, ctx.more - 1) if again else gradient, None
+
+
+_ceiling: Callable[[Tensor, int], Tensor] = Ceiling.apply

@@ -7,7 +7,7 @@ fast with it, and the factors while dt stays, too (Hairer and Wanner II, IV.8).
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import torch
@@ -22,7 +22,7 @@ from stiffguide.tableaux.continuous import continuous_extension
 from stiffguide.tableaux.exact import floats
 from stiffguide.tableaux.stability import is_a_stable
 from stiffguide.tableaux.tableau import Tableau
-from stiffguide.tensors import combine, rows, select, tangles
+from stiffguide.tensors import combine, rows, select
 
 KEEP_RATE = 0.05  # a contraction slower than this costs more than a new Jacobian does
 
@@ -46,27 +46,28 @@ class System(NamedTuple):
     factors: dense.Factors  # of W = I/(h gamma) - J
     scale: Tensor  # (B, F), the tolerance on a stage
 
+    def residual(self, t: Tensor, base: Tensor, z: Tensor) -> Tensor:
+        """What is left (B, F) of z = h gamma f(t, base + z)."""
+        return z / self.h_gamma - self.f(t, base + z)
+
     def root(self, t: Tensor, base: Tensor, guess: Tensor, doubt: Tensor | None) -> newton.Root:
         """Z (B, F) with z = h gamma f(t, base + z)."""
-        return newton.solve(
-            lambda z: z / self.h_gamma - self.f(t, base + z),
-            lambda r: dense.solve(self.factors, r),
-            guess,
-            self.scale,
-            doubt,
-        )
+        residual, solve = partial(self.residual, t, base), partial(dense.solve, self.factors)
+        return newton.solve(residual, solve, guess, self.scale, doubt)
 
     def attach(self, t: Tensor, base: Tensor, z: Tensor) -> Tensor:
-        """One Newton step at the root with its own Jacobian: the implicit function theorem.
-
-        Its value is z again, its derivative by everything that f and base depend on is exact.
-        """
-        z = z.detach()
+        """The root z again, as a function of all that f and base depend on, if they depend."""
+        residual = partial(self.residual, t, base)
+        left = residual(z)
+        if not left.requires_grad:
+            return z
         with torch.no_grad():
             units = Units(self.h.squeeze(-1).to(t.dtype), self.scale)
-            jac = self.f.linearise(t, base.detach() + z, units, time=False).jac
-            factors = dense.factor(dense.shifted(self.h_gamma, jac), self.scale)
-        return z - dense.solve(factors, z / self.h_gamma - self.f(t, base + z))
+            jac = self.f.linearise(t, base + z, units, time=False).jac
+            # the unknowns of the transposed system have other units than y: none are known
+            w = dense.shifted(self.h_gamma, jac).mT
+            transposed = dense.factor(w, torch.ones_like(self.scale))
+        return newton.attach(z, left, residual, partial(dense.solve, transposed))
 
 
 class Convergence(NamedTuple):
@@ -236,7 +237,6 @@ class Esdirk:
         self, s: System, times: Tensor, y0: Tensor, f0: Tensor, kept: Tensor, seen: Convergence
     ) -> tuple[list[Tensor], Tensor, Convergence]:
         """All k, the last y; in rows `kept` (B,) J is from another step."""
-        follow = tangles(y0, f0)
         doubt = kept if y0.device.type == "cpu" else None
         k: list[Tensor] = []
         y = y0
@@ -250,7 +250,8 @@ class Esdirk:
             with torch.no_grad():
                 guess = s.h_gamma * combine(self._guess[i], torch.stack((f0, *k)))
                 root = s.root(times[i], base, guess, doubt)
-            z = s.attach(times[i], base, root.z) if follow else root.z
+            # f may come to depend on a parameter in the middle of a step
+            z = s.attach(times[i], base, root.z) if torch.is_grad_enabled() else root.z
             # an old J shows at the first stage whether it contracts
             doubt, seen = None, seen.after(root)
             y = base + z
