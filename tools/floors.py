@@ -29,6 +29,7 @@ FLOORS = (
     ("tracing",),
     ("guidance", "methods", "stepping/controllers", "stepping/output"),
     ("solution", "stepping"),
+    ("caveats",),
     ("arguments", "choices", "diagnosis", "progress"),
     ("kernels/emitting",),
     ("kernels/running",),

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stiffguide.caveats import Witness
 from stiffguide.errors import InputError
 from stiffguide.fields.layout import Layout
 from stiffguide.inputs import Monitor
@@ -24,7 +25,10 @@ class Progress:
         layout: Layout,
         t0: Tensor,
         t1: Tensor,
+        *,
+        witness: Witness,
     ) -> None:
+        self.witness = witness
         self._monitor = monitor
         self._layout = layout
         self._t0, self._span = t0, torch.where(t1 == t0, 1.0, t1 - t0)
@@ -52,6 +56,7 @@ class Progress:
 
     def look(self, s: Live) -> Tensor | None:
         """Show the slowest row's way, ask the monitor: rows (B,) to stop, or None."""
+        self.witness.look(s)
         if self._bar is not None:
             done = ((s.t - self._t0) / self._span).min().item() if s.t.numel() else 1.0
             self._bar.update(max(0.0, done - self._bar.n))

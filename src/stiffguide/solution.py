@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic
 
 import torch
@@ -72,7 +72,8 @@ class Solution(Generic[Y]):
 
     t (B, T) float64 and y (B, T, ...) with the shape or nesting of y0; without the B axis when the
     solve was not batched. `messages` has one sentence
-    for every row that did not reach its end.
+    for every row that did not reach its end, and `warnings` the sentences about rows whose figures
+    may mean less than their status says.
     """
 
     t: Tensor
@@ -82,6 +83,7 @@ class Solution(Generic[Y]):
     messages: dict[int, str]
     layout: Layout
     trajectory: Trajectory | None = None
+    warnings: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def status(self) -> Tensor:
@@ -100,7 +102,16 @@ class Solution(Generic[Y]):
 
     @property
     def message(self) -> str:
-        """One sentence about the whole solve: the first failure, or how it ended."""
+        """How the whole solve went: the first failure, or how it ended, and the first warning."""
+        return self._ending() + (f". Warning: {self._warning()}" if self.warnings else "")
+
+    def _warning(self) -> str:
+        row, sentences = next(iter(self.warnings.items()))
+        who = f"row {row}: " if self.layout.batched else ""
+        others = len(self.warnings) - 1
+        return who + "; ".join(sentences) + (f" (and {others} more rows)" if others else "")
+
+    def _ending(self) -> str:
         bad = [row for row in self.messages if not bool(self.success.reshape(-1)[row])]
         if not bad:
             if self.messages:
@@ -153,7 +164,9 @@ class Solution(Generic[Y]):
             f"  {self.stats!r}",
         ]
         if ok < rows:
-            lines.append(f"  {self.message}")
+            lines.append(f"  {self._ending()}")
+        if self.warnings:
+            lines.append(f"  warning: {self._warning()}")
         return "\n".join(lines)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from stiffguide import arguments, choices, diagnosis, kernels
+from stiffguide.caveats import Caveats, Witness
 from stiffguide.fields import jacobian
 from stiffguide.fields.flat import Flat, field, first_value
 from stiffguide.fields.flat import jacobian as flat_jacobian
@@ -136,8 +137,11 @@ def solve(
     r = kernels.Request(f, args, layout, problem, start, end, flat0, first, watched)
     if backend != "eager" and (solved := kernels.solve(r, backend)) is not None:
         why = {} if solved.live is None else diagnosis.messages(problem, solved.live, layout)
-        return _solution(stepper, layout, *solved[:2], why, solved.trajectory)
-    return _eager(r, flat, jac, Progress(progress, monitor, layout, start, end))
+        return _solution(
+            stepper, layout, *solved[:2], why, solved.trajectory, warnings=solved.warnings
+        )
+    witness = Witness(problem, flat0)
+    return _eager(r, flat, jac, Progress(progress, monitor, layout, start, end, witness=witness))
 
 
 def _eager(r: kernels.Request, flat: Flat, jac: Any, watch: Progress) -> Solution:
@@ -152,7 +156,8 @@ def _eager(r: kernels.Request, flat: Flat, jac: Any, watch: Progress) -> Solutio
     counts = torch.stack((ended.status, ended.accepted, ended.attempts, *ended.work))
     pieces = next((o.trajectory() for o in problem.outputs if isinstance(o, Dense)), None)
     why = diagnosis.messages(problem, ended, r.layout)
-    return _solution(problem.method, r.layout, kept, counts, why, pieces)
+    warnings = watch.witness.caveats(problem, ended, r.layout)
+    return _solution(problem.method, r.layout, kept, counts, why, pieces, warnings=warnings)
 
 
 def _run(
@@ -188,6 +193,8 @@ def _solution(
     counts: Tensor,  # (6, B): status, accepted, attempts, nfe, njac, nlu
     messages: dict[int, str],
     trajectory: Trajectory | None,
+    *,
+    warnings: Caveats,
 ) -> Solution:
     t, y = kept
     states = layout.unflatten(y, *t.shape) if layout.batched else layout.unflatten(y, t.shape[1])
@@ -199,4 +206,5 @@ def _solution(
         messages=messages,
         layout=layout,
         trajectory=trajectory,
+        warnings=warnings,
     )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from stiffguide import caveats
 from stiffguide.errors import UnsupportedError
 from stiffguide.fields.layout import Layout
 from stiffguide.kernels.emitting import coefficients
@@ -39,6 +40,7 @@ class Solved(NamedTuple):
     counts: Tensor  # (6, B) int64: status, accepted, attempts, nfe, njac, nlu
     live: Live | None  # the end as the loop would leave it, if a row failed
     trajectory: Trajectory | None
+    warnings: caveats.Caveats
 
 
 def solve(r: Request, backend: Backend) -> Solved | None:
@@ -148,7 +150,9 @@ def _run(kernel: Kernel, r: Request) -> Solved:
         x, sign = ended.pieces, torch.where(task.t1 < task.t0, -1.0, 1.0)
         y0, y1, c = x.y0.to(r.y0.dtype), x.y1.to(r.y0.dtype), ended.pieces.coefficients
         trajectory = Trajectory(x.before, x.after, y0, y1, c.to(r.y0.dtype), sign)
-    return Solved(_kept(p.outputs[0], task, ended, r.y0.dtype), ended.counts, live, trajectory)
+    said = caveats.at_ends(p, task.y0, ended.y, ended.counts)
+    found = _kept(p.outputs[0], task, ended, r.y0.dtype)
+    return Solved(found, ended.counts, live, trajectory, said)
 
 
 def _task(kernel: Kernel, r: Request) -> Task:

@@ -1,0 +1,192 @@
+"""What a status does not say: that nothing was controlled, or that a value left through zero."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stiffguide.fields.layout import Layout
+from stiffguide.stepping.contracts import Field, Tolerance
+from stiffguide.stepping.controllers import PIDState
+from stiffguide.stepping.live import Live, Problem
+from stiffguide.tensors import real_dtype
+
+Caveats = dict[int, tuple[str, ...]]  # the sentences of the rows that have any
+
+COMMON = 1e-12  # an rtol from here on is one that float64 resolves
+RESOLVED = 8  # roundings: a smaller rtol is not one that the states can keep to
+ZERO = 1e-10  # scaled errors below are the same to a PID controller
+AWAY = 1e3  # times as large as it ever was, or as atol: a value that ran away
+FEW = 4  # up to so many rows python asks faster than torch
+MOST_ROWS = 1000  # of a batch that are put into words
+
+
+class Witness:
+    """What the end of a solve would not show: `look` is called after every attempt.
+
+    It costs next to nothing: what the first steps rule out is not asked again, and a sign that
+    changes is rare.
+    """
+
+    def __init__(self, p: Problem, y0: Tensor) -> None:
+        self._y0 = y0 = y0.detach()
+        self._atol = p.tolerance.atol
+        self.small = _small(y0, p.tolerance.atol) if p.controller.adaptive else None
+        self.exact: Tensor | None = None if y0.shape[0] == 0 else y0.new_ones(1, dtype=torch.bool)
+        self.fell: tuple[Tensor, Tensor] | None = None  # when (B, F), and y (B, F) then
+        self._below = None if y0.is_complex() else y0 < 0
+
+    def look(self, s: Live) -> None:
+        """Take note of the state after an attempt."""
+        if self.small is not None:
+            self.small = _some(self.small & (s.y.abs() <= self._atol).all(-1))
+        if self.exact is not None:
+            judged = s.controller
+            self.exact = (
+                _some(self.exact & ((judged.last <= ZERO) | (s.accepted == 0)))
+                if isinstance(judged, PIDState)
+                else None
+            )
+        if self._below is not None:
+            below = s.y < 0
+            if not torch.equal(below, self._below):
+                self._cross(s, below)
+
+    def _cross(self, s: Live, below: Tensor) -> None:
+        """Keep when and where a component went below zero, by less than atol."""
+        y = s.y.detach()
+        when, where = self.fell or (torch.full_like(s.t.unsqueeze(1) * y, torch.nan), y)
+        assert self._below is not None
+        entered = below & ~self._below & (self._y0 >= 0) & (y >= -self._atol)
+        when = torch.where(below, when, torch.nan)
+        self.fell = (
+            torch.where(entered, s.t.unsqueeze(1), when),
+            torch.where(entered.any(-1, keepdim=True), y, where),
+        )
+        self._below = below
+
+    def caveats(self, p: Problem, s: Live, layout: Layout) -> Caveats:
+        """What is to be said of every row, given the end of the loop."""
+        found: dict[int, list[str]] = {}
+        moved = s.accepted > 0
+        if self.small is not None:
+            changing = ((s.y != 0) | (self._y0 != 0)).any(-1)
+            for row in _rows(self.small & moved & changing):
+                found.setdefault(row, []).append(
+                    _uncontrolled(p.tolerance, row, "during the whole")
+                )
+        if self.exact is not None:
+            for row in _rows(self.exact & moved & (s.f0 != 0).any(-1)):
+                found.setdefault(row, []).append(
+                    "the error estimate was zero in every accepted step although f is not: f looks "
+                    "the same at every stage, and what it does between them was not seen; give "
+                    "max_step, or tstops where f jumps"
+                )
+        if p.controller.adaptive:
+            _add_unresolved(found, p.tolerance, s.y.dtype, moved)
+        if self.fell is not None:
+            self._add_runaways(found, p, s, layout)
+        return {row: tuple(sentences) for row, sentences in found.items()}
+
+    def _add_runaways(
+        self, found: dict[int, list[str]], p: Problem, s: Live, layout: Layout
+    ) -> None:
+        """Components that went below zero by an error, and then on and on."""
+        assert self.fell is not None
+        when, where = self.fell
+        size = torch.clamp(self._y0, min=torch.zeros_like(self._y0) + self._atol)
+        ran = (s.y.detach() < -AWAY * size) & ~torch.isnan(when)
+        if not bool(ran.any()):
+            return
+        ran = ran & _kept_out(p.f, when, torch.where((where < 0) & (self._y0 >= 0), 0.0, where))
+        for row in _rows(ran.any(-1)):
+            first = int(torch.where(ran[row], when[row], torch.inf).argmin())
+            found.setdefault(row, []).append(
+                f"{layout.component(first)} fell below zero by less than atol at "
+                f"t = {float(when[row, first]):.6g} and then ran away, to "
+                f"{float(s.y[row, first]):.3g}: set atol far below the sizes that matter"
+            )
+
+
+def at_ends(p: Problem, y0: Tensor, y1: Tensor, counts: Tensor) -> Caveats:
+    """What can be said of a solve in float64 whose steps nobody saw.
+
+    From y0 (B, F), y1 (B, 1, F) and counts (6, B), which are not even taken apart where nothing is
+    to be said: a kernel solves in the time of twenty tensor operations.
+    """
+    found: dict[int, list[str]] = {}
+    small = _small(y0, p.tolerance.atol)
+    if small is not None:
+        end = y1.squeeze(1)
+        small = small & (end.abs() <= p.tolerance.atol).all(-1) & (counts[1] > 0)
+        for row in _rows(small & ((y0 != 0) | (end != 0)).any(-1)):
+            found[row] = [_uncontrolled(p.tolerance, row, "at both ends of the")]
+    rtol = p.tolerance.rtol
+    if not isinstance(rtol, float) or rtol < COMMON:
+        _add_unresolved(found, p.tolerance, torch.float64, counts[1] > 0)
+    return {row: tuple(sentences) for row, sentences in found.items()}
+
+
+def _small(y: Tensor, atol: Tensor | float) -> Tensor | None:
+    """Rows (B,) in which atol exceeds every |y|; None: in none."""
+    few = isinstance(atol, float) and y.shape[0] <= FEW
+    if few and all(max(map(abs, row)) > atol for row in y.tolist()):
+        return None
+    return _some((y.abs() <= atol).all(-1))
+
+
+def _some(rows: Tensor) -> Tensor | None:
+    return rows if bool(rows.any()) else None
+
+
+def _rows(which: Tensor) -> list[int]:
+    found: list[int] = torch.nonzero(which).flatten()[:MOST_ROWS].tolist()
+    return found
+
+
+def _uncontrolled(tolerance: Tolerance, row: int, when: str) -> str:
+    return (
+        f"{_named('atol', tolerance.atol, row)} exceeds |y| in all components {when} "
+        "solve: nothing was controlled; set atol below the sizes that matter"
+    )
+
+
+def _add_unresolved(
+    found: dict[int, list[str]], tolerance: Tolerance, dtype: torch.dtype, moved: Tensor
+) -> None:
+    """Say where rtol asks for more digits than a state has; rtol = 0 asks for none."""
+    least = RESOLVED * torch.finfo(real_dtype(dtype)).eps
+    rtol: Any = tolerance.rtol
+    if isinstance(rtol, float):
+        if not 0 < rtol < least:
+            return
+        fine = moved
+    else:
+        fine = ((rtol > 0) & (rtol < least)).any(-1) & moved
+    for row in _rows(fine):
+        found.setdefault(row, []).append(
+            f"{_named('rtol', rtol, row)} is below what {str(dtype).removeprefix('torch.')} "
+            f"resolves ({least:.2g}): errors are of that size at least, and steps follow rounding"
+        )
+
+
+def _named(name: str, value: Tensor | float, row: int) -> str:
+    """A tolerance of a row, with its value where that is one for all components."""
+    if isinstance(value, Tensor):
+        mine = value[min(row, value.shape[0] - 1)]
+        low, high = float(mine.min()), float(mine.max())
+        return f"{name} = {low:g}" if low == high else f"{name} = {low:g} to {high:g}"
+    return f"{name} = {value:g}"
+
+
+def _kept_out(f: Field, when: Tensor, y: Tensor) -> Tensor:
+    """Where (B, F) no solution goes below zero from y (B, F): f_i is not negative at y_i = 0."""
+    t = torch.nan_to_num(when, nan=-torch.inf).amax(-1)
+    try:
+        with torch.no_grad():
+            value = f(torch.where(torch.isfinite(t), t, 0.0), y)
+    except Exception:  # of the user's f: then nothing is known
+        return torch.zeros_like(y, dtype=torch.bool)
+    return (value >= 0) & (y == 0)
