@@ -22,7 +22,9 @@ def sound(
     (`torch.where` around 0/0). A solve with J = inf gives 0, which looks like rest: differences
     take the place of entries that are not finite.
     """
-    total = found.jac.sum() if found.time is None else found.jac.sum() + found.time.sum()
+    total = found.jac.detach().sum()
+    if found.time is not None:
+        total = total + found.time.detach().sum()
     if y.device.type != "cpu":  # asking would cost more than a rejection
         return found, _finite(found)
     if math.isfinite(total) or bool(_finite(found).all()):  # a sum may overflow by itself
