@@ -178,11 +178,18 @@ METHODS = {
 }
 
 UNSUPPORTED = {
-    "complex": ({"y0": torch.ones(3, dtype=torch.complex128)}, "rodas5p needs a real state.*tsit5"),
     "half": ({"y0": torch.ones(3).half()}, "rodas5p solves linear systems.*float16.*y0.float"),
     "fully implicit": ({"method": "gauss4"}, "gauss4 is fully implicit.*rodas5p"),
     "tableau": ({"method": TABLEAUX["radau_iia5"]}, "radau_iia5 is fully implicit"),
     "large": ({"y0": torch.ones(5000)}, "rodas5p factorises a dense Jacobian.*explicit"),
+    "large complex": (
+        {"y0": torch.ones(3000, dtype=torch.complex64)},
+        "a dense Jacobian, too large for 6000 real and imaginary parts .*explicit",
+    ),
+    "kernel complex": (
+        {"y0": torch.ones(3, dtype=torch.complex128), "backend": "kernel"},
+        "kernel: .*it computes in real numbers and y0 is torch.complex128; use backend='eager'",
+    ),
     "events": ({"events": [lambda t, y: y[0]]}, "events are not supported yet"),
 }
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from stiffguide.errors import InputError, UnsupportedError
+from stiffguide.fields import parts
 from stiffguide.fields.layout import Layout
 from stiffguide.inputs import Number, Numbers, PerEntry, Times
 from stiffguide.stepping.contracts import Tolerance
@@ -46,7 +47,10 @@ def _everywhere(value: float, layout: Layout) -> Tensor:
 
 
 def tolerance(rtol: PerEntry, atol: PerEntry, layout: Layout) -> Tolerance:
-    """Both tolerances: numbers, or (1 or B, 1 or F); raises InputError."""
+    """Both tolerances: numbers, or (1 or B, 1 or F); raises InputError.
+
+    A complex number has one, of its modulus, whether or not flat states hold it in parts.
+    """
     made = Tolerance(_per_entry(rtol, "rtol", layout), _per_entry(atol, "atol", layout))
     least = 0.0
     for name in ("rtol", "atol"):
@@ -62,7 +66,16 @@ def tolerance(rtol: PerEntry, atol: PerEntry, layout: Layout) -> Tolerance:
         least += low
     if least == 0 and not bool((torch.as_tensor(made.rtol) + torch.as_tensor(made.atol) > 0).all()):
         raise InputError("rtol and atol are both zero: no step can be accurate enough")
-    return made
+    if not layout.split:
+        return made
+    relative, absolute = (_of_both_parts(value, layout) for value in (made.rtol, made.atol))
+    return Tolerance(relative, absolute, norm=parts.rms, size=parts.modulus)
+
+
+def _of_both_parts(value: Tensor | float, layout: Layout) -> Tensor | float:
+    if isinstance(value, Tensor) and value.shape[1] == layout.features:
+        return value.repeat(1, 2)
+    return value
 
 
 def _per_entry(given: PerEntry, name: str, layout: Layout) -> Tensor | float:

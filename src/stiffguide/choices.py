@@ -46,22 +46,35 @@ def method(given: Any, layout: Layout) -> Method:
     else:
         raise InputError(f"method: give a name or a tableau, not {type(given).__name__}")
     if stepper.implicit:
-        if layout.dtype.is_complex:
-            raise UnsupportedError(
-                f"{stepper.name} needs a real state, y0 is {layout.dtype}: use an explicit method "
-                "such as 'tsit5', or solve for real and imaginary part"
-            )
-        if torch.finfo(layout.dtype).bits < 32:
-            raise UnsupportedError(
-                f"{stepper.name} solves linear systems, which torch does not for {layout.dtype}: "
-                "use y0.float(), or an explicit method such as 'tsit5'"
-            )
-        if layout.features > LARGEST_DENSE:
-            raise UnsupportedError(
-                f"{stepper.name} factorises a dense Jacobian, too large for {layout.features} "
-                f"components (limit {LARGEST_DENSE}): use an explicit method"
-            )
+        _check_linear_systems(stepper, layout)
     return stepper
+
+
+def _check_linear_systems(stepper: Method, layout: Layout) -> None:
+    """Raise UnsupportedError where those of an implicit method cannot be solved."""
+    whole = layout.dtype.is_complex
+    if torch.finfo(layout.dtype).bits < 32:
+        way = "y0.to(torch.complex64)" if whole else "y0.float()"
+        raise UnsupportedError(
+            f"{stepper.name} solves linear systems, which torch does not for {layout.dtype}: "
+            f"use {way}, or an explicit method such as 'tsit5'"
+        )
+    size = 2 * layout.features if whole else layout.features
+    if size > LARGEST_DENSE:
+        entries = "real and imaginary parts" if whole else "components"
+        raise UnsupportedError(
+            f"{stepper.name} factorises a dense Jacobian, too large for {size} {entries} "
+            f"(limit {LARGEST_DENSE}): use an explicit method"
+        )
+
+
+def flat_layout(layout: Layout, stepper: Method, rule: Guidance | None) -> Layout:
+    """How states are laid out for the loop: complex ones in parts where real numbers are needed.
+
+    Newton's iteration and the direction of an error are real affairs, unless f is holomorphic.
+    """
+    real = stepper.implicit or stepper.family == "secant" or rule is not None
+    return layout.in_parts() if real and layout.dtype.is_complex else layout
 
 
 def controller(given: Controller | None, stepper: Method) -> Controller:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stiffguide import arguments, choices, diagnosis, kernels
 from stiffguide.caveats import Caveats, Witness
-from stiffguide.fields import jacobian
+from stiffguide.fields import jacobian, parts
 from stiffguide.fields.flat import Flat, field, first_value
 from stiffguide.fields.flat import jacobian as flat_jacobian
 from stiffguide.fields.layout import Layout
@@ -98,7 +98,8 @@ def solve(
     method: a name (`stiffguide methods` lists them), a tableau, or a Method; "auto" is rodas5p.
     rtol, atol: numbers, one per component (the shape of y0), or (B,) or (B, 1) per row.
     jac: jac(t, y, *args) -> (F, F), or (B, F, F) when batched; a constant tensor; "autograd"
-        (the default) or "differences". States are flattened in the order of y0.
+        (the default) or "differences". States are flattened in the order of y0; of a complex one
+        it is the complex derivative.
     save_at: times, or an object of `stiffguide.output`; the default keeps the end only, T = 1.
     dense: keep the interpolant, for `Solution.at`.
     tstops: times that a step must end on, for example where f jumps.
@@ -115,6 +116,7 @@ def solve(
     kernels.check(backend)
     layout = Layout(y0, batched=batched)
     stepper = choices.method(method, layout)
+    layout = choices.flat_layout(layout, stepper, guidance)
     start, end = arguments.times(t0, t1, layout)
     tolerance = arguments.tolerance(rtol, atol, layout)
     flat0 = layout.flatten(y0, "y0")
@@ -197,6 +199,8 @@ def _solution(
     warnings: Caveats,
 ) -> Solution:
     t, y = kept
+    if layout.split:
+        layout, y, trajectory = layout.whole(), parts.join(y), _joined(trajectory)
     states = layout.unflatten(y, *t.shape) if layout.batched else layout.unflatten(y, t.shape[1])
     return Solution(
         t=t if layout.batched else t.squeeze(0),
@@ -208,3 +212,11 @@ def _solution(
         trajectory=trajectory,
         warnings=warnings,
     )
+
+
+def _joined(x: Trajectory | None) -> Trajectory | None:
+    """The trajectory of complex numbers from that of their parts."""
+    if x is None:
+        return None
+    y0, y1, coefficients = map(parts.join, (x.y0, x.y1, x.coefficients))
+    return x._replace(y0=y0, y1=y1, coefficients=coefficients)

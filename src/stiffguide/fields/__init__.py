@@ -1,6 +1,7 @@
 """The user's f as solvers see it.
 
-Read `layout` (states of any nesting as rows of features), `flat` (f on such rows), `jacobian` (its
-derivatives), `differences` (the same from values alone), `recording` (what autograd sees of f). May
-import `stepping.contracts`, whose `Field` they fulfil, and nothing that steps.
+Read `layout` (states of any nesting as rows of features), `parts` (complex numbers in them as real
+ones), `flat` (f on such rows), `jacobian` (its derivatives), `differences` (the same from values
+alone), `recording` (what autograd sees of f). May import `stepping.contracts`, whose `Field` they
+fulfil, and nothing that steps.
 """

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from stiffguide.errors import InputError
+from stiffguide.fields import parts
 from stiffguide.fields.layout import Layout
 from stiffguide.tensors import real_dtype
 
@@ -47,7 +48,11 @@ def field(f: Callable[..., Any], args: tuple[Any, ...], layout: Layout) -> Flat:
 def jacobian(
     jac: Callable[..., Tensor] | Tensor | str | None, args: tuple[Any, ...], layout: Layout
 ) -> Flat | str | None:
-    """The user's jac as (B, F, F), checked at every call; a name or None is handed on."""
+    """The user's jac as (B, F, F), checked at every call; a name or None is handed on.
+
+    Where flat states hold the parts of complex numbers jac is dw/dz of these, and what comes of it
+    (B, 2F, 2F).
+    """
     if jac is None or isinstance(jac, str):
         return jac
     n, b = layout.features, layout.rows
@@ -69,6 +74,7 @@ def jacobian(
                 f"jac returned shape {tuple(value.shape)}; y0 has {n} components"
                 + (f" in {b} rows: return ({b}, {n}, {n})" if layout.batched else f": ({n}, {n})")
             )
-        return value.to(layout.dtype).reshape(-1, n, n).expand(b, n, n)
+        table = value.to(layout.dtype).reshape(-1, n, n).expand(b, n, n)
+        return parts.blocks(table) if layout.split else table
 
     return flat

@@ -1,7 +1,11 @@
-"""The user's state (a tensor, or tuples, lists and dicts of such) as (B, F), and back."""
+"""The user's state (a tensor, or tuples, lists and dicts of such) as (B, F), and back.
+
+Where a complex state is to be real numbers, flat states are (B, 2F): see `parts`.
+"""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +13,7 @@ import torch
 from torch import Tensor
 
 from stiffguide.errors import InputError
+from stiffguide.fields import parts
 
 NUMBERS = (int, float, complex)  # these are states of one entry, too
 
@@ -18,6 +23,7 @@ class Layout:
 
     def __init__(self, y0: Any, *, batched: bool) -> None:
         self.batched = batched
+        self.split = False  # flat states hold the parts of complex numbers
         self._tree = _shape_of(y0)
         leaves = _leaves(y0, "y0")
         tensors = [_real_tensor(leaf, path) for path, leaf in leaves]
@@ -48,6 +54,19 @@ class Layout:
                     f"{path} has {t.shape[0]} rows, {self._paths[0]} has {tensors[0].shape[0]}"
                 )
 
+    def in_parts(self) -> Layout:
+        """The same states, complex ones, with flat states of real and imaginary parts."""
+        return self._with_split(True)
+
+    def whole(self) -> Layout:
+        """The same states with flat states of their own numbers."""
+        return self._with_split(False)
+
+    def _with_split(self, split: bool) -> Layout:
+        made = copy.copy(self)
+        made.split = split
+        return made
+
     @property
     def single(self) -> bool:
         """The state is one tensor."""
@@ -60,14 +79,18 @@ class Layout:
 
     def flatten(self, state: Any, what: str = "f") -> Tensor:
         """(B, F) from a state; raises InputError, naming `what`, if it has another layout."""
+        flat = self._flat(state, what)
+        return parts.split(flat) if self.split else flat
+
+    def _flat(self, state: Any, what: str) -> Tensor:
         if self._tree is None and isinstance(state, Tensor):
             return self._flat_leaf(state, 0, what)
         if _shape_of(state) != self._tree:
             raise InputError(
                 f"{what} is {_outline(_shape_of(state))}, y0 is {_outline(self._tree)}"
             )
-        parts = [self._flat_leaf(leaf, i, what) for i, (_, leaf) in enumerate(_leaves(state, what))]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+        flat = [self._flat_leaf(leaf, i, what) for i, (_, leaf) in enumerate(_leaves(state, what))]
+        return flat[0] if len(flat) == 1 else torch.cat(flat, -1)
 
     def _flat_leaf(self, leaf: Any, i: int, what: str) -> Tensor:
         if type(leaf) in NUMBERS:
@@ -94,14 +117,18 @@ class Layout:
     def unflatten(self, flat: Tensor, *lead: int) -> Any:
         """The user's state from (..., F); `lead` are the leading axes (default: its own)."""
         front = tuple(lead) if lead or not self.batched else (self.rows,)
+        flat = parts.join(flat) if self.split else flat
         if self._tree is None:
             return flat.reshape(front + self.feature_shape)
-        parts: tuple[Tensor, ...] = flat.split(self._sizes, -1)
-        leaves = [p.reshape(front + tuple(s)) for p, s in zip(parts, self._shapes, strict=True)]
+        pieces: tuple[Tensor, ...] = flat.split(self._sizes, -1)
+        leaves = [p.reshape(front + tuple(s)) for p, s in zip(pieces, self._shapes, strict=True)]
         return _build(self._tree, iter(leaves))
 
     def component(self, index: int) -> str:
         """The name of feature `index` in the user's terms, such as y[2] or y['a'][0, 1]."""
+        if self.split:
+            part = "real" if index < self.features else "imaginary"
+            return f"the {part} part of {self.whole().component(index % self.features)}"
         for path, shape, size in zip(self._paths, self._shapes, self._sizes, strict=True):
             if index < size:
                 name = "y" + path.removeprefix("y0")

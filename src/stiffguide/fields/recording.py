@@ -74,7 +74,7 @@ class _Forgotten(TorchFunctionMode):
             args, kwargs = tree_map_only(Tensor, Tensor.detach, (args, kwargs))
             return func(*args, **kwargs)
         found = func(*args, **kwargs)
-        if not torch.is_grad_enabled() and _real(found):
+        if not torch.is_grad_enabled() and _differentiable(found):
             self.seen |= any(map(self._descends, tree_leaves((args, kwargs))))
         return found
 
@@ -94,6 +94,7 @@ class _Forgotten(TorchFunctionMode):
         return value is self._root
 
 
-def _real(value: Any) -> bool:
+def _differentiable(value: Any) -> bool:
     """Whether a result has a derivative to lose."""
-    return any(isinstance(x, Tensor) and x.is_floating_point() for x in tree_leaves(value))
+    tensors = (x for x in tree_leaves(value) if isinstance(x, Tensor))
+    return any(x.is_floating_point() or x.is_complex() for x in tensors)

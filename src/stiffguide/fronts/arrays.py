@@ -127,4 +127,5 @@ def _matrix(jac: Any) -> Tensor:
     dense = np.asarray(jac.toarray() if hasattr(jac, "toarray") else jac)
     if dense.ndim != 2:
         raise InputError(f"`jac` must be a matrix (n, n), not an array of shape {dense.shape}")
-    return torch.from_numpy(np.array(dense, dtype=np.float64))
+    kind = np.complex128 if np.iscomplexobj(dense) else np.float64
+    return torch.from_numpy(np.array(dense, dtype=kind))

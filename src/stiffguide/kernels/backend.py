@@ -111,8 +111,8 @@ def _refuse(r: Request) -> None:
         reason = "guidance moves states between steps"
     elif r.watched:
         reason = "`monitor` and `progress` look at every attempt"
-    elif not r.y0.dtype.is_floating_point:
-        reason = f"it computes in real numbers and y0 is {r.y0.dtype}"
+    elif r.layout.dtype.is_complex:
+        reason = f"it computes in real numbers and y0 is {r.layout.dtype}"
     elif not device.supported(r.y0.device):
         reason = (
             f"y0 is on {r.y0.device}, and it runs on CPUs, and on GPUs of NVIDIA with a torch that "

@@ -233,18 +233,24 @@ class Output(Protocol):
 
 @dataclass(frozen=True)
 class Tolerance:
-    """rtol and atol: scalars, (B, 1) per row, (F,) per feature or (B, F); and the norm over F."""
+    """rtol and atol: scalars, (B, 1) per row, (F,) per feature or (B, F).
+
+    And the norm over F, and the size of an entry, which for a part of a complex number is that of
+    the number.
+    """
 
     rtol: Tensor | float
     atol: Tensor | float
     norm: Any = rms
+    size: Any = torch.abs
 
     def scale(self, *states: Tensor) -> Tensor:
-        """Atol + rtol max |y| over the given states (B, F)."""
-        size = states[0].abs()
+        """Atol + rtol max |y| (B, F) over the given states (B, F)."""
+        size: Tensor = self.size(states[0])
         for y in states[1:]:
-            size = torch.maximum(size, y.abs())
-        return self.atol + self.rtol * size
+            size = torch.maximum(size, self.size(y))
+        scale: Tensor = self.atol + self.rtol * size
+        return scale
 
     def ratio(self, step: Step) -> Tensor:
         """Scaled norm of the error per row (B,); acceptable up to 1, nan when not finite."""
