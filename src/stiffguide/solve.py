@@ -153,7 +153,7 @@ def _eager(r: kernels.Request, flat: Flat, jac: Any, watch: Progress) -> Solutio
         jac = "differences"  # nobody will ask for it: no need to try what autograd can do
     wrapped = jacobian.wrap(flat, flat_jacobian(jac, r.args, r.layout), r.t0, r.y0)
     problem = r.problem._replace(f=wrapped)
-    ended, problem = _run(problem, r.t0, r.y0, f0, r.first_step, watch)
+    ended, problem = _run(r, problem, f0, watch)
     kept = problem.outputs[0].result(ended.t, ended.y)
     counts = torch.stack((ended.status, ended.accepted, ended.attempts, *ended.work))
     pieces = next((o.trajectory() for o in problem.outputs if isinstance(o, Dense)), None)
@@ -162,15 +162,15 @@ def _eager(r: kernels.Request, flat: Flat, jac: Any, watch: Progress) -> Solutio
     return _solution(problem.method, r.layout, kept, counts, why, pieces, warnings=warnings)
 
 
-def _run(
-    p: Problem, t0: Tensor, y0: Tensor, f0: Tensor, first: float | None, watch: Progress
-) -> tuple[Live, Problem]:
-    if gradient.wanted(y0, f0):
+def _run(r: kernels.Request, p: Problem, f0: Tensor, watch: Progress) -> tuple[Live, Problem]:
+    t0, y0 = r.t0, r.y0
+    if gradient.wanted(r.f, r.args, y0, f0):
+        y, slope = y0.detach(), f0.detach()
         return gradient.direct(
-            p, t0, y0, lambda q: _start(q, t0, y0.detach(), f0.detach(), first), watch
+            p, t0, y0, f0, lambda q: _start(q, t0, y, slope, r.first_step), watch
         )
     with torch.no_grad():
-        s = _start(p, t0, y0, f0, first)
+        s = _start(p, t0, y0, f0, r.first_step)
         for output in p.outputs:
             output.start(t0, p.stops[:, -1], y0)
         with watch:

@@ -1,4 +1,4 @@
 """Gradients through a solve: `direct` records the accepted steps for autograd.
 
-May import all of `stepping`; not `kernels/`.
+May import all of `stepping`, and `tracing.fingerprint` to see what f may depend on; not `kernels/`.
 """

@@ -4,46 +4,83 @@
 repeated with autograd recording. Rejected attempts leave no trace in the graph, so that a value
 that was not finite in one of them cannot turn a gradient into nan, and memory is that of the
 accepted steps. The step sizes are constants of the derivative (they follow tolerances, not y).
+
+What f depends on may show only on the way, so the first pass looks out for it where neither y0 nor
+f(t0, y0) requires a gradient but something within reach of f does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stiffguide.errors import Status
 from stiffguide.progress import Progress
 from stiffguide.stepping import loop
+from stiffguide.stepping.contracts import Field, Linearisation
 from stiffguide.stepping.controllers import Grid
 from stiffguide.stepping.live import Live, Problem, begin
 from stiffguide.stepping.output import EveryStep
 from stiffguide.tensors import tangles
+from stiffguide.tracing.fingerprint import fingerprint
 
 
-def wanted(y0: Tensor, f0: Tensor) -> bool:
-    """Whether anything that f or y0 depends on requires a gradient."""
-    return tangles(y0, f0)
+def wanted(f: Callable[..., Any], args: tuple[Any, ...], y0: Tensor, f0: Tensor) -> bool:
+    """Whether y0 or anything that f may depend on requires a gradient; f0 is f(t0, y0)."""
+    if not torch.is_grad_enabled():
+        return False
+    return tangles(y0, f0) or any(map(_differentiable, fingerprint(f, *args).alive))
+
+
+def _differentiable(value: Any) -> bool:
+    if isinstance(value, nn.Module):  # one that lies too deep to have been taken apart
+        return tangles(*value.parameters(), *value.buffers())
+    return tangles(value)
+
+
+class Lookout:
+    """A field that notices whether its values would require a gradient, were they recorded."""
+
+    def __init__(self, f: Field) -> None:
+        self._f = f
+        self.seen = False
+
+    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+        """f(t (B,), y (B, F)) -> (B, F), without a graph."""
+        with torch.enable_grad():
+            value = self._f(t, y)
+        self.seen = self.seen or value.requires_grad
+        return value.detach()
+
+    def linearise(self, t: Tensor, y: Tensor, *, time: bool) -> Linearisation:
+        """That of the field."""
+        return self._f.linearise(t, y, time=time)
 
 
 def direct(
     p: Problem,
     t0: Tensor,
     y0: Tensor,
+    f0: Tensor,
     start: Callable[[Problem], Live],
     watch: Progress,
 ) -> tuple[Live, Problem]:
-    """Solve twice: to choose the steps, then over them with autograd."""
+    """Solve twice: to choose the steps, then over them with autograd, if that finds anything."""
     steps = EveryStep()
     t1 = p.stops[:, -1]
+    lookout = None if tangles(y0, f0) else Lookout(p.f)
     with torch.no_grad(), watch:
         # guidance, stopping outputs and the monitor decide in the first pass where a row ends
-        scout = p._replace(outputs=(steps, *p.outputs))
+        scout = p._replace(f=lookout or p.f, outputs=(steps, *p.outputs))
         for output in scout.outputs:
             output.start(t0, t1, y0.detach())
         ended = loop.solve(scout, start(scout), watch.look)
         times, _ = steps.result(ended.t, ended.y)
+    if lookout is not None and not lookout.seen:
+        return ended, p
     reached = ended.t
     sign = torch.where(t1 < t0, -1.0, 1.0).unsqueeze(1)
     # rows with fewer steps stay at their end
