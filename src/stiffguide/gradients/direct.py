@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from stiffguide.errors import Status
 from stiffguide.progress import Progress
 from stiffguide.stepping import loop
-from stiffguide.stepping.contracts import Field, Linearisation
+from stiffguide.stepping.contracts import Field, Linearisation, Units
 from stiffguide.stepping.controllers import Grid
 from stiffguide.stepping.live import Live, Problem, begin
 from stiffguide.stepping.output import EveryStep
@@ -55,9 +55,13 @@ class Lookout:
         self.seen = self.seen or value.requires_grad
         return value.detach()
 
-    def linearise(self, t: Tensor, y: Tensor, *, time: bool) -> Linearisation:
+    def linearise(self, t: Tensor, y: Tensor, units: Units, *, time: bool) -> Linearisation:
         """That of the field."""
-        return self._f.linearise(t, y, time=time)
+        return self._f.linearise(t, y, units, time=time)
+
+    def by_differences(self, t: Tensor, y: Tensor, units: Units, *, time: bool) -> Linearisation:
+        """Those of the field."""
+        return self._f.by_differences(t, y, units, time=time)
 
 
 def direct(
