@@ -2,7 +2,8 @@
 
 Every node carries the derivatives by t and by those components of y that it depends on; the
 factors of the chain rule are nodes of the same graph, so that f, J and df/dt share what they have
-in common. At a kink the derivative is the one that torch takes.
+in common. At a kink the derivative is the one that torch takes; a branch that is not taken has no
+part in it; and what 0 times infinity is, `borders` knows.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from stiffguide.graphs.borders import FLAT, Borders, Tangent
 from stiffguide.graphs.graph import Graph
 from stiffguide.graphs.node import Node
 from stiffguide.graphs.refusal import UntraceableError
@@ -19,7 +21,6 @@ from stiffguide.graphs.scalars import Scalar
 TIME = -1  # the place of t among the directions 0, 1, ... of y
 LARGEST_DERIVED = 50_000  # nodes; a compiler takes half a minute for so many
 
-Tangent = dict[int, int]  # direction -> node
 Factor = Callable[..., Scalar]  # (value, arguments...) -> derivative by one argument
 
 
@@ -54,8 +55,9 @@ def derivatives(
 ) -> tuple[dict[tuple[int, int], int], dict[int, int]]:
     """Nodes for d f_i / d y_j by (i, j) and d f_i / d t by i, added to the graph."""
     tangents: dict[int, Tangent] = {}
+    borders = Borders(graph)
     for number in graph.needed(outputs):
-        tangents[number] = _tangent(graph, number, tangents)
+        tangents[number] = _tangent(borders, graph, number, tangents)
         if len(graph.nodes) > LARGEST_DERIVED:
             raise UntraceableError(
                 f"kernel: the Jacobian of f takes more than {LARGEST_DERIVED} scalar operations, "
@@ -67,7 +69,7 @@ def derivatives(
     return jac, {i: node for i, j, node in kept if j == TIME}
 
 
-def _tangent(graph: Graph, number: int, tangents: dict[int, Tangent]) -> Tangent:
+def _tangent(borders: Borders, graph: Graph, number: int, tangents: dict[int, Tangent]) -> Tangent:
     node = graph.nodes[number]
     if node.op == "y":
         return {node.index: graph.const(1.0)}
@@ -79,20 +81,20 @@ def _tangent(graph: Graph, number: int, tangents: dict[int, Tangent]) -> Tangent
     if node.op in CHOICES:
         tangent = CHOICES[node.op](graph, node, given)
     else:
-        tangent = _chain(graph, number, node, given)
+        tangent = _chain(borders, graph, number, given)
     return {j: n for j, n in tangent.items() if graph.constant(n) != 0}
 
 
-def _chain(graph: Graph, number: int, node: Node, given: list[Tangent]) -> Tangent:
+def _chain(borders: Borders, graph: Graph, number: int, given: list[Tangent]) -> Tangent:
     """sum over arguments of (derivative by the argument) (its tangent)."""
+    node = graph.nodes[number]
     value, arguments = Scalar(graph, number), [Scalar(graph, a) for a in node.args]
     tangent: Tangent = {}
-    for factor, inner in zip(FACTORS[node.op], given, strict=True):
+    for place, (factor, inner) in enumerate(zip(FACTORS[node.op], given, strict=True)):
         if not inner:
             continue
         outer = factor(value, *arguments).number
-        for j, n in inner.items():
-            term = graph.add("mul", outer, n)
+        for j, term in borders.products(number, place, outer, inner).items():
             tangent[j] = graph.add("add", tangent[j], term) if j in tangent else term
     return tangent
 
@@ -117,21 +119,22 @@ def _power_by_base(value: Scalar, x: Scalar, y: Scalar) -> Scalar:
     c = y.constant
     if c is not None:
         return c * x.power(c - 1) if c != 1 else y
-    return y.equals(0).where(0.0, y * x.apply("pow", y - 1.0))
+    return y * x.apply("pow", y.equals(0).where(0.0, y - 1.0))  # x^0: 0, also at x = 0
 
 
 def _power_by_exponent(value: Scalar, x: Scalar, y: Scalar) -> Scalar:
-    return value.equals(0).where(0.0, value * x.apply("log"))
+    return (x.equals(0) & (y >= 0)).where(0.0, value * x.apply("log"))
+
+
+def _angle(other: Scalar, y: Scalar, x: Scalar) -> Scalar:
+    square = x * x + y * y
+    return square.equals(0).where(0.0, other / square)  # as that of a norm at 0
 
 
 def _one(value: Scalar, *_: Scalar) -> Scalar:
     return value.const(1.0)
 
 
-# Those whose derivative is 0 wherever it exists.
-FLAT = frozenset(
-    {"sign", "floor", "ceil", "trunc", "round", "lt", "le", "eq", "ne", "and", "or", "not"}
-)
 # Those that choose among the tangents of their arguments.
 CHOICES: dict[str, Callable[[Graph, Node, list[Tangent]], Tangent]] = {
     "where": _where,
@@ -145,8 +148,8 @@ FACTORS: dict[str, tuple[Factor, ...]] = {
     "mul": (lambda v, x, y: y, lambda v, x, y: x),
     "div": (lambda v, x, y: 1.0 / y, lambda v, x, y: -(v * (1.0 / y))),
     "pow": (_power_by_base, _power_by_exponent),
-    "fmod": (_one, lambda v, x, y: -(x / y).apply("trunc")),
-    "atan2": (lambda v, y, x: x / (x * x + y * y), lambda v, y, x: -y / (x * x + y * y)),
+    "fmod": (_one, lambda v, x, y: ((v - x) / y).apply("round")),
+    "atan2": (lambda v, y, x: _angle(x, y, x), lambda v, y, x: -_angle(y, y, x)),
     "sqrt": (lambda v, x: 0.5 / v,),
     "exp": (lambda v, x: v,),
     "expm1": (lambda v, x: v + 1.0,),

@@ -101,17 +101,18 @@ class Scalar:
         return self.apply("where", a, b)
 
     def power(self, exponent: Scalar | float) -> Scalar:
-        """This to a power: products and a square root for small half-integers.
+        """This to a power: products for small integers, which share their factors.
 
-        torch takes the same for exponents up to 3; beyond, this differs by a few roundings.
+        torch takes the same for exponents up to 3; beyond, this differs by a few roundings. Half
+        integers stay powers, for the sake of their derivatives at 0, and are printed as products.
         """
         c = exponent.constant if isinstance(exponent, Scalar) else float(exponent)
         if c is None or abs(c) > LARGEST_POWER or c == 0 or not float(2 * c).is_integer():
             return self.apply("pow", exponent)
-        whole, half = divmod(abs(c), 1)
-        factors = [self._integer_power(int(whole))] if whole else []
-        factors += [self.apply("sqrt")] if half else []
-        value = factors[0] if len(factors) == 1 else factors[0] * factors[1]
+        if c.is_integer():
+            value = self._integer_power(int(abs(c)))
+        else:
+            value = self.apply("sqrt") if abs(c) == 0.5 else self.apply("pow", abs(c))
         return value if c > 0 else 1.0 / value
 
     def _integer_power(self, n: int) -> Scalar:

@@ -46,6 +46,16 @@ def _variance_and_mean(g: Graph, a: Arguments) -> tuple[Tensor | None, ...]:
     return _variance(g, a), _reduction(reductions.mean, 0.0, g, a)
 
 
+def _deviation(g: Graph, a: Arguments) -> Tensor:
+    variance = _variance(g, a)
+    roots = [reductions.root(Scalar(g, n)).number for n in variance.flatten().tolist()]
+    return array(roots, variance.shape)
+
+
+def _deviation_and_mean(g: Graph, a: Arguments) -> tuple[Tensor | None, ...]:
+    return _deviation(g, a), _reduction(reductions.mean, 0.0, g, a)
+
+
 def _norm(g: Graph, a: Arguments) -> Tensor:
     return _reduction(reductions.norm(float(a["ord"])), 0.0, g, a)
 
@@ -196,6 +206,8 @@ RULES: dict[str, Rule] = {
     "logsumexp": _logsumexp,
     "var": _variance,
     "var_mean": _variance_and_mean,
+    "std": _deviation,
+    "std_mean": _deviation_and_mean,
     "linalg_vector_norm": _norm,
     "cumsum": partial(_running, "add"),
     "cumprod": partial(_running, "mul"),

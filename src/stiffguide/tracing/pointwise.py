@@ -130,7 +130,12 @@ def _heaviside(x: Scalar, y: Scalar) -> Scalar:
 
 
 def _xlogy(x: Scalar, y: Scalar) -> Scalar:
-    return x.equals(0).where(0.0, x * y.apply("log"))
+    # 0 log 0 alone is a case of its own: elsewhere the derivative at x = 0 is log y
+    return (x.equals(0) & ((y <= 0) | y.equals(math.inf))).where(0.0, x * y.apply("log"))
+
+
+def _xlog1py(x: Scalar, y: Scalar) -> Scalar:
+    return (x.equals(0) & ((y <= -1) | y.equals(math.inf))).where(0.0, x * y.apply("log1p"))
 
 
 def _sinc(x: Scalar) -> Scalar:
@@ -145,11 +150,15 @@ def _logit(x: Scalar, eps: Bound = None) -> Scalar:
 
 
 def _softplus_of(x: Scalar) -> Scalar:
-    return (x > 0).where(x, 0.0) + (x < 0).where(x, -x).apply("exp").apply("log1p")
+    return (x < 0).where(0.0, x) + (x < 0).where(x, -x).apply("exp").apply("log1p")
 
 
-def _hardsigmoid(x: Scalar) -> Scalar:
-    return _clamp(x + 3.0, x.const(0.0), x.const(6.0)) / 6.0
+def _hardtanh(x: Scalar, low: Scalar | float, high: Scalar | float) -> Scalar:
+    return (x <= low).where(low, (x >= high).where(high, x))  # at a bound the derivative is 0
+
+
+def _hardswish(x: Scalar) -> Scalar:
+    return (x <= -3).where(0.0, (x >= 3).where(x, x * (x + 3.0) / 6.0))
 
 
 def _celu(x: Scalar, alpha: Scalar) -> Scalar:
@@ -161,11 +170,11 @@ def _threshold(x: Scalar, threshold: Scalar, value: Scalar) -> Scalar:
 
 
 def _fmin(x: Scalar, y: Scalar) -> Scalar:
-    return y.differs(y).where(x, x.differs(x).where(y, x.apply("min", y)))
+    return ((x <= y) | y.differs(y)).where(x, y)
 
 
 def _fmax(x: Scalar, y: Scalar) -> Scalar:
-    return y.differs(y).where(x, x.differs(x).where(y, x.apply("max", y)))
+    return ((x >= y) | y.differs(y)).where(x, y)
 
 
 def _same(x: Scalar, *_: Any) -> Scalar:
@@ -202,7 +211,7 @@ FORMULAS: dict[str, Formula] = {
     "clamp": _clamp,
     "clamp_min": lambda x, low: _clamp(x, low),
     "clamp_max": lambda x, high: _clamp(x, None, high),
-    "hardtanh": _clamp,
+    "hardtanh": _hardtanh,
     "square": lambda x: x * x,
     "rsqrt": lambda x: 1.0 / x.apply("sqrt"),
     "reciprocal": lambda x: 1.0 / x,
@@ -223,8 +232,8 @@ FORMULAS: dict[str, Formula] = {
     "threshold": _threshold,
     "logit": _logit,
     "mish": lambda x: x * _softplus_of(x).apply("tanh"),
-    "hardsigmoid": _hardsigmoid,
-    "hardswish": lambda x: x * _hardsigmoid(x),
+    "hardsigmoid": lambda x: _hardtanh(x + 3.0, 0.0, 6.0) / 6.0,
+    "hardswish": _hardswish,
     "celu": _celu,
     "_prelu_kernel": lambda x, slope: (x > 0).where(x, slope * x),
     "deg2rad": lambda x: x * (math.pi / 180),
@@ -236,6 +245,7 @@ FORMULAS: dict[str, Formula] = {
     "copysign": _copysign,
     "heaviside": _heaviside,
     "xlogy": _xlogy,
+    "special_xlog1py": _xlog1py,
     "sinc": _sinc,
     "lerp": lambda x, y, w: x + w * (y - x),
     "addcmul": lambda x, a, b, value: x + value * a * b,

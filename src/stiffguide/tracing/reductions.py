@@ -95,6 +95,11 @@ def variance(correction: float) -> Fold:
     return fold
 
 
+def root(square: Scalar) -> Scalar:
+    """The root of a sum of squares; its derivative at 0 is 0, as torch has it."""
+    return square.equals(0.0).where(0.0, square.apply("sqrt"))
+
+
 def norm(order: float) -> Fold:
     """The norm of a vector; its derivative at 0 is 0, as torch has it."""
 
@@ -109,8 +114,7 @@ def norm(order: float) -> Fold:
         if order == 1:
             return total(sizes)
         if order == 2:
-            square = total([v * v for v in values])
-            return square.equals(0.0).where(0.0, square.apply("sqrt"))
+            return root(total([v * v for v in values]))
         powers = total([v.power(order) for v in sizes])
         return powers.equals(0.0).where(0.0, powers.apply("pow", 1 / order))
 

@@ -15,7 +15,7 @@ from stiffguide.graphs.node import Node
 
 TRUTHS = frozenset({"lt", "le", "eq", "ne", "and", "or", "not"})
 INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
-LARGEST_POWER = 16  # integer powers up to this are products
+LARGEST_POWER = 16  # integer and half-integer powers up to this are products
 
 Names = dict[int, str]
 
@@ -103,10 +103,10 @@ class Printer:
         if exponent.op != "const":
             return f"RAW(v_pow({base}, V({args[1]})))"
         e = exponent.value
-        if e in (0.5, -0.5):
-            root = f"RAW(v_sqrt({base}))"
-            return root if e > 0 else f"1.0 / {root}"
-        if e == int(e) and 0 < abs(e) <= LARGEST_POWER:
-            product = f"RAW(power<{int(abs(e))}>({base}))"
+        if 0 < abs(e) <= LARGEST_POWER and (2 * e).is_integer():
+            whole, half = divmod(abs(e), 1)
+            factors = [f"power<{int(whole)}>({base})"] if whole else []
+            factors += [f"v_sqrt({base})"] if half else []
+            product = f"RAW({' * '.join(factors)})"
             return product if e > 0 else f"1.0 / {product}"
         return f"RAW(v_pow({base}, V({literal(e)})))"
