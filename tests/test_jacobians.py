@@ -256,7 +256,7 @@ HIDDEN: dict[str, Any] = {  # all of them y^2
 }
 SEEN: dict[str, Any] = {
     "plain": lambda y: y * y,
-    "with constants": lambda y: y * y + torch.zeros_like(y) * WEIGHT.detach() + WEIGHT.item() - 1,
+    "with constants": lambda y: y * y * (2 * WEIGHT - WEIGHT).detach() * WEIGHT.item(),
     "a table read in passing": lambda y: y * y + 0 * torch.tensor([1.0, 2.0]).sum(),
     "functional": lambda y: torch.func.grad(lambda x: (x**3 / 3).sum())(y),
     "functional, forward": lambda y: torch.func.jvp(lambda x: x**3 / 3, (y,), (0 * y + 1,))[1],
