@@ -10,9 +10,9 @@ from torch import Tensor
 from stiffguide import methods
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.fields.layout import Layout
-from stiffguide.stepping.contracts import Controller, Guidance, Method, Output
+from stiffguide.stepping.contracts import Controller, Guidance, Method, Output, Tolerance
 from stiffguide.stepping.controllers import PID
-from stiffguide.stepping.output import AtTimes, Dense, End, kept
+from stiffguide.stepping.output import AtTimes, Dense, End, SteadyState, kept
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 from stiffguide.tableaux.tableau import Tableau
 
@@ -99,7 +99,7 @@ def guidance(given: Guidance | None, stepper: Method) -> Guidance | None:
     return given.bind(stepper)
 
 
-def outputs(save_at: Any, dense: bool, layout: Layout) -> tuple[Output, ...]:
+def outputs(save_at: Any, dense: bool, layout: Layout, tolerance: Tolerance) -> tuple[Output, ...]:
     """What is kept, and the interpolant if it is wanted; raises InputError."""
     chosen: Output
     if save_at is None:
@@ -107,7 +107,7 @@ def outputs(save_at: Any, dense: bool, layout: Layout) -> tuple[Output, ...]:
     elif isinstance(save_at, type):
         raise InputError(f"save_at: give {save_at.__name__}(), not the class")
     elif hasattr(save_at, "record"):
-        chosen = save_at
+        chosen = save_at.bind(tolerance) if isinstance(save_at, SteadyState) else save_at
     else:
         if isinstance(save_at, Tensor) and save_at.requires_grad:
             raise UnsupportedError("save_at requires grad, which is not supported: detach it")

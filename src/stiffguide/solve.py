@@ -126,7 +126,7 @@ def solve(
         method=stepper,
         controller=choices.controller(controller, stepper),
         guidance=choices.guidance(guidance, stepper),
-        outputs=choices.outputs(save_at, dense, layout),
+        outputs=choices.outputs(save_at, dense, layout, tolerance),
         tolerance=tolerance,
         stops=arguments.stops(tstops, start, end, layout),
         max_step=arguments.length(max_step, "max_step") or float("inf"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import replace
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -9,9 +11,9 @@ from torch import Tensor
 
 from stiffguide.errors import InputError
 from stiffguide.inputs import Times
-from stiffguide.stepping.contracts import Moment, Output
+from stiffguide.stepping.contracts import Moment, Output, Tolerance
 from stiffguide.stepping.interpolate import evaluate
-from stiffguide.tensors import rms
+from stiffguide.tensors import real_dtype, rows
 
 Kept = Literal["end", "times", "steps", "pieces"]
 
@@ -52,18 +54,46 @@ class End(Keeper):
 
 
 class SteadyState(End):
-    """Stop a row where |f| <= atol + rtol |y| in the root mean square; keep that point."""
+    """Stop a row where f would no longer change y, and keep that point.
 
-    def __init__(self, rtol: float = 1e-6, atol: float = 1e-9) -> None:
-        if rtol < 0 or atol < 0 or rtol + atol == 0:
+    That is where, at the end of two accepted steps in a row, |f| times the time is at most
+    atol + rtol |y| in the root mean square. The time is what has gone by since t0 or, if that is
+    longer and t1 is finite, what is left until t1: so the rule is the same in all units of t, and
+    a slow start is not taken for rest. rtol and atol are those of the solve where none are given.
+    """
+
+    def __init__(self, rtol: float | None = None, atol: float | None = None) -> None:
+        given = [tol for tol in (rtol, atol) if tol is not None]
+        if any(tol < 0 for tol in given) or (len(given) == 2 and sum(given) == 0):
             raise InputError("SteadyState: rtol and atol must be non-negative, and not both zero")
         self.rtol = rtol
         self.atol = atol
+        self._tolerance = Tolerance(0.0, 0.0)  # bound when a solve begins
+
+    def bind(self, tolerance: Tolerance) -> SteadyState:
+        """The same, with the tolerances of a solve where it has none of its own."""
+        bound = copy(self)
+        bound._tolerance = replace(
+            tolerance,
+            rtol=tolerance.rtol if self.rtol is None else self.rtol,
+            atol=tolerance.atol if self.atol is None else self.atol,
+        )
+        return bound
+
+    def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
+        """No step has ended at rest yet."""
+        self._t0, self._t1 = t0, t1
+        self._calm = torch.zeros_like(t0, dtype=torch.int64)
 
     def record(self, moment: Moment) -> Tensor | None:
-        """Stop the rows whose vector field has died away."""
-        scale = self.atol + self.rtol * moment.y1.abs()
-        return moment.accept & (rms(moment.f1.abs() / scale) <= 1)
+        """Stop the rows that were at rest twice."""
+        left = (self._t1 - moment.t1).abs()
+        time = torch.maximum((moment.t1 - self._t0).abs(), torch.where(torch.isinf(left), 0, left))
+        change = moment.f1.abs() * rows(time, moment.f1).to(real_dtype(moment.f1.dtype))
+        rest = self._tolerance.measure(change, moment.y1) <= 1
+        # once alone may be f on its way through zero
+        self._calm = torch.where(moment.accept, (self._calm + 1) * rest, self._calm)
+        return moment.accept & (self._calm > 1)
 
 
 class AtTimes(Keeper):
