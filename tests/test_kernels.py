@@ -161,6 +161,15 @@ def test_every_step_and_dense_output(method: str) -> None:
     assert bool(kernel.at(torch.tensor([3.1], dtype=D)).isnan().all())
 
 
+@pytest.mark.parametrize("method", ["tsit5", "dop853", "verner76"])
+@pytest.mark.parametrize("kept", [{"save_at": EveryStep()}, {"dense": True}, {"save_at": [1.0]}])
+def test_an_interpolant_costs_evaluations_only_where_it_is_made(method: str, kept: Any) -> None:
+    y0 = torch.tensor([1.0, 0.0, 0.5, -0.5], dtype=D)
+    kernel, eager = both(pendulum, y0, 0.0, 3.0, method=method, first_step=3.0, **kept)
+    assert int(eager.stats.rejected) > 0
+    assert_same_work(kernel, eager)
+
+
 def test_single_precision() -> None:
     y0 = torch.tensor([1.0, 0.0, 0.5, -0.5])
     kernel, eager = both(pendulum, y0, 0.0, 3.0, rtol=1e-4, atol=1e-5)

@@ -53,8 +53,10 @@ CALLED void begin_saving(Lanes& s, const Call& c, int l) {
 }
 
 CALLED void keep_piece(Lanes& s, const Call& c, M accept, V t1, V dt) {
-    if (LATE) extend(s, dt);
-    s.late = s.late + truth(s.live);
+    if (c.coefficient && some(accept)) {
+        if (LATE) extend(s, dt);
+        s.late = s.late + truth(accept);
+    }
     for (int l = 0; l < LANES; l++) {
         if (!lane(accept, l) || s.kept[l] >= c.pieces) continue;
         long row = s.row[l], place = s.kept[l]++ * c.rows + row;
