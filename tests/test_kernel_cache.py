@@ -189,6 +189,29 @@ def test_a_compiler_that_fails(monkeypatch, tmp_path: Path) -> None:
         solve()
 
 
+def test_further_flags_come_last_and_make_another_kernel(cache: Path, monkeypatch) -> None:
+    seen = compilations(monkeypatch)
+    solve()
+    for flags in ("-O1 -DNOTE='two words'", "-O1", ""):
+        monkeypatch.setenv("STIFFGUIDE_CXXFLAGS", flags)
+        assert_right(solve())
+    assert len(seen) == len(kernels(cache)) == 3  # without any it is the first one
+    (command,) = seen[1]
+    assert command.index("-O2") < command.index("-O1") < command.index("-DNOTE=two words")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"), [("-fno-such", "no-such"), ("'-O1", "close its quote")]
+)
+def test_flags_that_cannot_be_used_are_named(flags: str, words: str, monkeypatch, caplog) -> None:
+    monkeypatch.setenv("STIFFGUIDE_CXXFLAGS", flags)
+    with pytest.raises(UnsupportedError, match=words):
+        solve()
+    with caplog.at_level("INFO", logger="stiffguide"):
+        assert_right(solve("auto"))
+    assert "eager, because" in caplog.text
+
+
 def test_no_compiler_is_needed_for_what_is_cached(monkeypatch) -> None:
     solve()
     monkeypatch.setenv("PATH", "/nowhere")

@@ -71,6 +71,18 @@ def compiler() -> list[str]:
     raise BuildError(f"kernel: no C++ compiler found (tried {tried}): install g++ or set CXX")
 
 
+def extra() -> tuple[str, ...]:
+    """The words of $STIFFGUIDE_CXXFLAGS, which come last and so outweigh the flags before them."""
+    given = os.environ.get("STIFFGUIDE_CXXFLAGS", "")
+    try:
+        return tuple(shlex.split(given))
+    except ValueError as error:
+        raise BuildError(
+            f"kernel: STIFFGUIDE_CXXFLAGS={given!r} cannot be split into words ({error}): "
+            "close its quotes or unset it"
+        ) from error
+
+
 def folder() -> Path:
     """Where kernels are kept: $STIFFGUIDE_CACHE, else below the user's cache folder."""
     if given := os.environ.get("STIFFGUIDE_CACHE"):
@@ -187,7 +199,8 @@ def compile_library(command: list[str], text: str, aside: Path, options: tuple[s
     source.write_text(text)
     problem = ""
     for simd in (("-DSIMD_MATH=1",), ("-DSIMD_MATH=0",)) if "-DWIDE=1" in options else ((),):
-        arguments = [*command, *FLAGS, *options, *simd, str(source), "-o", str(library), "-lm"]
+        flags = (*FLAGS, *options, *simd, *extra())
+        arguments = [*command, *flags, str(source), "-o", str(library), "-lm"]
         done = subprocess.run(arguments, capture_output=True, text=True, check=False)
         problem = (done.stderr.strip().splitlines() or ["it gave no reason"])[0]
         if done.returncode:

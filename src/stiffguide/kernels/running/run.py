@@ -37,8 +37,9 @@ class Kernel:
 
     def key(self, *, wide: bool) -> str:
         """The name of a library: the hash of all that it depends on."""
-        parts = (self.traced.key, repr(self.method), cpp.fingerprint(), repr(build.FLAGS))
-        return digest(*parts, build.cpu(), str(wide))
+        parts = (self.traced.key, repr(self.method), cpp.fingerprint())
+        flags = repr((*build.FLAGS, *build.extra()))
+        return digest(*parts, flags, build.cpu(), str(wide))
 
     def ready(self, *, wide: bool) -> bool:
         """Whether the library is loaded or in the cache."""
