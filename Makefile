@@ -10,7 +10,7 @@ INSTALL := $(PY) -m pip install --disable-pip-version-check --quiet --constraint
 RECIPE := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format bench docs clean
+.PHONY: help demo test test-fast test-flags lint format bench docs clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ test: $(VENV)/test.stamp  ## every test
 
 test-fast: $(VENV)/test.stamp  ## the tests, without the slow ones
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto -m "not slow" $(PYTEST_ARGS)
+
+test-flags: $(VENV)/test.stamp  ## the laws of the kernels under other compilers and roundings
+	OMP_NUM_THREADS=1 $(PY) tools/flags.py -n auto $(PYTEST_ARGS)
 
 lint: $(VENV)/test.stamp  ## ruff and mypy
 	$(PY) -m ruff check .
