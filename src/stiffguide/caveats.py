@@ -88,6 +88,8 @@ class Witness:
             _add_unresolved(found, p.tolerance, s.y.dtype, moved)
         if self.fell is not None:
             self._add_runaways(found, p, s, layout)
+        if torch.is_autocast_enabled(s.y.device.type):
+            _add_autocast(found, s)
         return {row: tuple(sentences) for row, sentences in found.items()}
 
     def _add_runaways(
@@ -169,6 +171,17 @@ def _add_unresolved(
         found.setdefault(row, []).append(
             f"{_named('rtol', rtol, row)} is below what {str(dtype).removeprefix('torch.')} "
             f"resolves ({least:.2g}): errors are of that size at least, and steps follow rounding"
+        )
+
+
+def _add_autocast(found: dict[int, list[str]], s: Live) -> None:
+    """Say where every digit of f is one of the short numbers that autocast computes in."""
+    short = torch.get_autocast_dtype(s.y.device.type)
+    same = (s.f0.to(short).to(s.f0.dtype) == s.f0).all(-1) & (s.f0 != 0).any(-1)
+    for row in _rows(same):
+        found.setdefault(row, []).append(
+            f"autocast is on, and f computes in {str(short).removeprefix('torch.')}: solve inside "
+            "torch.autocast(..., enabled=False)"
         )
 
 

@@ -9,13 +9,17 @@ from torch import Tensor
 
 from stiffguide.errors import Status
 from stiffguide.fields.layout import Layout
-from stiffguide.stepping.attempt import aim
-from stiffguide.stepping.contracts import Step
+from stiffguide.stepping.attempt import Clip, aim
+from stiffguide.stepping.contracts import Step, Units
+from stiffguide.stepping.guards import sound
 from stiffguide.stepping.live import Live, Problem
 from stiffguide.tableaux.stability import negative_real_stability_limit
 from stiffguide.tableaux.tableau import Tableau
+from stiffguide.tensors import real_dtype, rows, select
 
 MOST_SENTENCES = 1000  # rows of a batch whose ending is put into words
+AHEAD = 10  # steps, in which a jump of f is looked for
+HALVINGS = 20  # of those steps, after which what is left of a difference is a jump
 
 
 class Finding(NamedTuple):
@@ -23,7 +27,9 @@ class Finding(NamedTuple):
 
     component: Tensor  # (B,) int64, largest scaled error
     stiffness: Tensor  # (B,) |df|/|dy| |dt| between y1 and its embedded companion
-    finite: Tensor  # (B,) bool: f at the ends of the attempt
+    jumps: Tensor  # (B,) bool: f does, a little ahead
+    grown: Tensor  # (B,) bool: the step would have to damp a growing mode
+    infinite: Tensor | None  # (B, F, F) bool: entries of the Jacobian that are not finite
 
 
 def examine(p: Problem, s: Live) -> Finding | None:
@@ -35,22 +41,22 @@ def examine(p: Problem, s: Live) -> Finding | None:
     if not bool((~torch.isin(s.status, torch.tensor(stopped, device=s.status.device))).any()):
         return None
     try:
-        return _examine(p, s)
+        with torch.no_grad():
+            return _examine(p, s)
     except Exception:  # of the user's f, beyond what it was made for: there is still a sentence
         return None
 
 
 def _examine(p: Problem, s: Live) -> Finding:
-    with torch.no_grad():
-        clip = aim(p, s, s.status != int(Status.SUCCESS))
-        step = p.method.step(p.f, clip.t0, clip.dt, s.y, s.f0, s.method, p.tolerance)
-        dy = step.y1 - step.y0 if step.error is None else step.error
-        t1 = torch.where(clip.last, clip.target, clip.t0 + clip.dt)
-        f1 = p.f(t1, step.y1)
-        df = f1 - p.f(t1, step.y1 - dy)
-        size = torch.linalg.vector_norm(dy, dim=-1)
-        stiffness = torch.linalg.vector_norm(df, dim=-1) / size * step.dt.abs()
-        return Finding(_worst(p, step), stiffness, torch.isfinite(f1).all(-1))
+    clip = aim(p, s, s.status != int(Status.SUCCESS))
+    step = p.method.step(p.f, clip.t0, clip.dt, s.y, s.f0, s.method, p.tolerance)
+    dy = step.y1 - step.y0 if step.error is None else step.error
+    t1 = torch.where(clip.last, clip.target, clip.t0 + clip.dt)
+    df = p.f(t1, step.y1) - p.f(t1, step.y1 - dy)
+    size = torch.linalg.vector_norm(dy, dim=-1)
+    stiffness = torch.linalg.vector_norm(df, dim=-1) / size * step.dt.abs()
+    grown = torch.zeros_like(s.status, dtype=torch.bool) if step.grown is None else step.grown
+    return Finding(_worst(p, step), stiffness, _jumps(p, s, clip), grown, _infinite(p, s, clip))
 
 
 def _worst(p: Problem, step: Step) -> Tensor:
@@ -61,32 +67,57 @@ def _worst(p: Problem, step: Step) -> Tensor:
     return worst
 
 
+def _jumps(p: Problem, s: Live, clip: Clip) -> Tensor:
+    """Rows (B,) in which f jumps a little ahead: its difference stays as the places meet."""
+    eps = torch.finfo(real_dtype(s.y.dtype)).eps
+    length = torch.clamp(AHEAD * clip.dt.abs(), min=2.0**HALVINGS * eps * clip.t0.abs())
+    length = torch.sign(clip.dt) * length
+    t0, y0, f0 = clip.t0, s.y, s.f0
+    t1, y1 = t0 + length, y0 + rows(length, y0).to(y0.dtype) * f0
+    scale = p.tolerance.scale(s.y)
+
+    def gap(a: Tensor, b: Tensor) -> Tensor:
+        size: Tensor = torch.linalg.vector_norm((b - a) / scale, dim=-1)
+        return size
+
+    try:
+        f1 = p.f(t1, y1)
+        whole = gap(f0, f1)
+        for _ in range(HALVINGS):
+            t, y = (t0 + t1) / 2, (y0 + y1) / 2
+            value = p.f(t, y)
+            first = gap(f0, value) >= gap(value, f1)
+            t0, y0, f0 = select(~first, (t, y, value), (t0, y0, f0))
+            t1, y1, f1 = select(first, (t, y, value), (t1, y1, f1))
+    except Exception:  # f may be undefined so far ahead
+        return torch.zeros_like(s.status, dtype=torch.bool)
+    seen = whole > 1e-3 * gap(torch.zeros_like(f0), s.f0)  # which is no rounding
+    left = gap(f0, f1) / whole
+    return seen & (left > 0.5) & (left < 2.0)  # at a pole it grows
+
+
+def _infinite(p: Problem, s: Live, clip: Clip) -> Tensor | None:
+    """Entries (B, F, F) of the Jacobian that an implicit method could not make finite."""
+    if not p.method.implicit:
+        return None
+    units = Units(clip.dt, p.tolerance.scale(s.y))
+    found, fine = sound(p.f.linearise(s.t, s.y, units, time=False), p.f, s.t, s.y, units)
+    return None if fine is None else ~torch.isfinite(found.jac)
+
+
 def messages(p: Problem, s: Live, layout: Layout) -> dict[int, str]:
     """The sentence of every row that did not reach t1, up to a thousand of them."""
     if not s.status.any():  # SUCCESS is 0
         return {}
     ended = torch.nonzero(s.status).flatten()[:MOST_SENTENCES].tolist()
     found = examine(p, s)
-    worst = [None] * layout.rows if found is None else found.component.tolist()
-    return {
-        row: sentence(
-            p,
-            s,
-            found,
-            row,
-            component=None if worst[row] is None else layout.component(worst[row]),
-            many=layout.batched,
-        )
-        for row in ended
-    }
+    return {row: sentence(p, s, found, row, layout) for row in ended}
 
 
-def sentence(
-    p: Problem, s: Live, found: Finding | None, row: int, component: str | None, many: bool
-) -> str:
+def sentence(p: Problem, s: Live, found: Finding | None, row: int, layout: Layout) -> str:
     """The failure of one row: which, where, why, and the way out."""
     status = Status(int(s.status[row]))
-    who = f"row {row}: " if many else ""
+    who = f"row {row}: " if layout.batched else ""
     text = f"{who}{status.sentence} at t = {float(s.t[row]):.6g} (dt = {float(s.dt[row]):.3g}, "
     text += f"{int(s.attempts[row])} attempts with {p.method.name})"
     if status in (Status.EVENT, Status.INTERRUPTED, Status.SUCCESS):
@@ -95,11 +126,36 @@ def sentence(
         return text + "; f is not finite at the start: check y0 and the arguments of f"
     if found is None:
         return text + ". " + _advice(p, status, 0.0)
-    text += f"; the largest scaled error is in {component}"
+    text += f"; the largest scaled error is in {_value(s, layout, row, int(found.component[row]))}"
     stiffness = float(found.stiffness[row])
     if stiffness == stiffness and stiffness < float("inf"):
         text += f", local stiffness |df|/|dy| |dt| = {stiffness:.3g}"
-    return text + ". " + _advice(p, status, stiffness)
+    if bool(found.grown[row]):
+        text += ", and a mode grows faster than the next step could see, which is refused"
+    return text + ". " + (_reason(s, found, status, row, layout) or _advice(p, status, stiffness))
+
+
+def _value(s: Live, layout: Layout, row: int, component: int) -> str:
+    return f"{layout.component(component)} = {s.y[row, component].item():.3g}"
+
+
+def _reason(s: Live, found: Finding, status: Status, row: int, layout: Layout) -> str:
+    """What is known to be in the way, or ""."""
+    bad = None if found.infinite is None else torch.nonzero(found.infinite[row])
+    if bad is not None and len(bad):
+        i, j = bad[0].tolist()
+        name = layout.component(i).replace("y", "f", 1)
+        return (
+            f"The Jacobian is infinite at {_value(s, layout, row, j)} (d {name}/d "
+            f"{layout.component(j)}), and so are differences of f: start beside that point, or use "
+            "an explicit method such as 'tsit5'"
+        )
+    if bool(found.jumps[row]) and status in (Status.MAX_ATTEMPTS, Status.DT_TOO_SMALL):
+        return (
+            "f jumps there, and no step across a jump is short enough: give the times of jumps as "
+            "tstops, make the switch smooth, or take fixed steps with controller=Fixed(dt)"
+        )
+    return ""
 
 
 def _advice(p: Problem, status: Status, stiffness: float) -> str:

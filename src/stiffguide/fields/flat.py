@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from stiffguide.errors import InputError
+from stiffguide.errors import InputError, StiffguideError
 from stiffguide.fields import parts
 from stiffguide.fields.layout import Layout
 from stiffguide.tensors import real_dtype
@@ -16,13 +17,26 @@ Flat = Callable[[Tensor, Tensor], Tensor]
 
 
 def first_value(flat: Flat, t0: Tensor, y0: Tensor) -> Tensor:
-    """f(t0, y0) (B, F); raises InputError if f changes y in place."""
+    """f(t0, y0) (B, F); raises InputError if f changes y in place, or mixes dtypes."""
     watched = not y0.is_inference()  # such tensors keep no count of their changes
     before = y0._version if watched else 0
-    f0 = flat(t0, y0)
+    try:
+        f0 = flat(t0, y0)
+    except RuntimeError as error:
+        refuse_mixed_dtypes(error, y0.dtype)
+        raise
     if watched and y0._version != before:
         raise InputError("f changes y in place; return a new tensor instead (y.clone() first)")
     return f0
+
+
+def refuse_mixed_dtypes(error: RuntimeError, dtype: torch.dtype) -> None:
+    """Raise InputError if that is what torch complains of, as of a float32 module and float64 y."""
+    if "dtype" in str(error) and not isinstance(error, StiffguideError):
+        raise InputError(
+            f"f mixes dtypes ({error}), and y0 is {dtype}: convert the parameters that f uses to "
+            "it, such as model.double() for float64, or give y0.float()"
+        ) from error
 
 
 def field(f: Callable[..., Any], args: tuple[Any, ...], layout: Layout) -> Flat:

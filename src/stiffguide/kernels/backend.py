@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from stiffguide import caveats
 from stiffguide.errors import UnsupportedError
+from stiffguide.fields.flat import refuse_mixed_dtypes
 from stiffguide.fields.layout import Layout
 from stiffguide.kernels.emitting import coefficients
 from stiffguide.kernels.names import Backend
@@ -70,6 +71,9 @@ def solve(r: Request, backend: Backend) -> Solved | None:
             raise
         LOG.info("eager, because %s", error)
         return None
+    except RuntimeError as error:
+        refuse_mixed_dtypes(error, r.y0.dtype)
+        raise
 
 
 def prepare(
