@@ -276,3 +276,19 @@ def test_scipys_front_has_complex_interpolants_and_jacobians() -> None:
         )
         assert np.abs(found.y.T - flow(real(*times)).numpy()).max() < 2e-2
         assert np.abs(found.sol(times).T - flow(real(*times)).numpy()).max() < 2e-2
+
+
+def test_complex_numbers_have_no_sign_to_lose() -> None:
+    """A concentration that falls below zero and runs away is said of; a part of a number is not."""
+
+    def robertson(t: Tensor, y: Tensor) -> Tensor:
+        a, b, c = y.unbind(-1)
+        slow, fast, back = 0.04 * a, 3e7 * b * b, 1e4 * b * c
+        return torch.stack((back - slow, slow - fast - back, fast), -1)
+
+    settings = {"method": "trbdf2", "rtol": 1e-2, "atol": 1e-5}
+    lost = sg.solve(robertson, real(1.0, 0.0, 0.0), 0.0, 1e11, **settings)
+    assert "fell below zero" in lost.message
+    whole = sg.solve(robertson, real(1.0, 0.0, 0.0).to(C128), 0.0, 1e11, **settings)
+    assert whole.y[0, 0].real < -1e6
+    assert whole.warnings == {}

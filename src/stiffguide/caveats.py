@@ -30,13 +30,14 @@ class Witness:
     changes is rare.
     """
 
-    def __init__(self, p: Problem, y0: Tensor) -> None:
+    def __init__(self, p: Problem, y0: Tensor, layout: Layout) -> None:
         self._y0 = y0 = y0.detach()
         self._atol = p.tolerance.atol
         self.small = _small(y0, p.tolerance.atol) if p.controller.adaptive else None
         self.exact: Tensor | None = None if y0.shape[0] == 0 else y0.new_ones(1, dtype=torch.bool)
         self.fell: tuple[Tensor, Tensor] | None = None  # when (B, F), and y (B, F) then
-        self._below = None if y0.is_complex() else y0 < 0
+        # neither a complex number nor a part of one leaves anything through zero
+        self._below = None if layout.dtype.is_complex else y0 < 0
 
     def look(self, s: Live) -> None:
         """Take note of the state after an attempt."""

@@ -142,7 +142,7 @@ def solve(
         return _solution(
             stepper, layout, *solved[:2], why, solved.trajectory, warnings=solved.warnings
         )
-    witness = Witness(problem, flat0)
+    witness = Witness(problem, flat0, layout)
     return _eager(r, flat, jac, Progress(progress, monitor, layout, start, end, witness=witness))
 
 

@@ -29,6 +29,11 @@ def select(mask: Tensor, new: T, old: T) -> T:
     raise TypeError(f"select: {type(new).__name__} and {type(old).__name__} are not one state")
 
 
+def magnitude(x: Tensor) -> Tensor:
+    """|x|, entry by entry."""
+    return x.abs()
+
+
 def rms(x: Tensor) -> Tensor:
     """Root mean square over the features: (B, F) -> (B,); inf and nan come through."""
     size: Tensor = torch.linalg.vector_norm(x, dim=-1)

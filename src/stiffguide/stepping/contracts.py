@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from stiffguide.tensors import constant, rms
+from stiffguide.tensors import constant, magnitude, rms
 
 State = Any  # a NamedTuple of (B, ...) tensors, or the empty tuple
 
@@ -242,7 +242,7 @@ class Tolerance:
     rtol: Tensor | float
     atol: Tensor | float
     norm: Any = rms
-    size: Any = torch.abs
+    size: Any = magnitude
 
     def scale(self, *states: Tensor) -> Tensor:
         """Atol + rtol max |y| (B, F) over the given states (B, F)."""
