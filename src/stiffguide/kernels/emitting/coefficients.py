@@ -83,7 +83,8 @@ def _read(method: Method) -> Coefficients:
     if isinstance(method, Esdirk):
         return _esdirk(method.tableau, method.error_order)
     raise UnsupportedError(
-        f"{method.name} has no kernel: explicit, Rosenbrock and (E)SDIRK methods do"
+        f"{method.name} has no kernel: explicit, Rosenbrock and (E)SDIRK methods do; "
+        "use one of these, or backend='eager'"
     )
 
 
