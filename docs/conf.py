@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "src"))
+sys.path[:0] = [str(HERE.parent / "src"), str(HERE.parent / "tests")]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import combinations  # noqa: E402
 
 import stiffguide  # noqa: E402
 from stiffguide.cli.catalogue import method_table  # noqa: E402
@@ -28,14 +30,15 @@ autodoc_preserve_defaults = True
 CODE = re.compile(r"`([^`]+)`")
 
 
-def write_method_table(app):
-    """The table of methods, from the catalogue itself."""
+def write_tables(app):
+    """The methods, from the catalogue itself, and what goes with what, from what the tests try."""
     folder = HERE / "_generated"
     folder.mkdir(exist_ok=True)
-    text = method_table().markdown()
-    path = folder / "methods_table.md"
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8")
+    tables = {"methods_table": method_table().markdown(), "combinations": combinations.table()}
+    for name, text in tables.items():
+        path = folder / f"{name}.md"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
 
 
 def to_markup(app, what, name, obj, options, lines):
@@ -72,5 +75,5 @@ def escape(text):
 
 def setup(app):
     """Connect the two above."""
-    app.connect("builder-inited", write_method_table)
+    app.connect("builder-inited", write_tables)
     app.connect("autodoc-process-docstring", to_markup)

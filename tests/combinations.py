@@ -1,0 +1,241 @@
+"""Every option of a solve: how it changes the call, how the answer is read, what refuses it.
+
+The tests try each with each; the manual shows what goes with what. A new option adds one entry.
+"""
+
+from __future__ import annotations
+
+import cmath
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from calls import Call, K
+from torch import Tensor
+
+import stiffguide as sg
+from stiffguide import guidance
+
+# One method of each family, of few stages, so that kernels are built fast.
+FAMILIES = {
+    "explicit RK": "bosh3",
+    "Rosenbrock": "rodas3",
+    "ESDIRK": "kvaerno3",
+    "SDIRK": "sdirk2",
+    "secant": "secant_heun",
+}
+
+
+def nothing(call: Call, solution: sg.Solution[Any]) -> None:
+    """No more to check than that the states are right."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option."""
+
+    name: str  # as the manual calls it
+    change: Callable[[Call], None]
+    check: Callable[[Call, sg.Solution[Any]], None] = nothing  # what more the answer must fulfil
+    argument: str = ""  # of solve that it takes up: two options cannot share one
+    needs: tuple[str, ...] = ()  # names of options that it makes no sense without
+    refuses: dict[str, str] = field(default_factory=dict)  # option or family: words of the refusal
+
+
+def setting(name: str, value: Callable[[Call], Any]) -> dict[str, Any]:
+    """An option that is the value of one argument."""
+
+    def change(call: Call) -> None:
+        call.settings[name] = value(call)
+
+    return {"change": change, "argument": name}
+
+
+def reverse(call: Call) -> None:
+    call.t1 = -0.4
+
+
+def batch(call: Call) -> None:
+    call.rows = 2
+
+
+def own_arguments(call: Call) -> None:
+    call.k = torch.tensor([K, 0.5 * K], dtype=torch.float64)
+
+
+def differentiate(call: Call) -> None:
+    call.k = call.k.requires_grad_()
+
+
+def turn(call: Call) -> None:
+    """Multiply states by a complex number of modulus 1."""
+    phase = cmath.exp(0.7j)
+    call.dtype = torch.complex128
+    call.pack.append(lambda y: y * phase)
+    call.unpack.append(lambda z: z / phase)
+
+
+def narrow(call: Call) -> None:
+    call.dtype = torch.complex64 if call.dtype.is_complex else torch.float32
+
+
+def name_entries(call: Call) -> None:
+    call.pack.append(lambda y: {"a": y[..., 0], "b": [y[..., 1]]})
+    call.unpack.append(lambda state: torch.stack((state["a"], state["b"][0]), -1))
+
+
+def monitor(call: Call) -> Callable[[Tensor, Any], Tensor]:
+    def look(t: Tensor, state: Any) -> Tensor:
+        assert call.ours(state).shape == (*t.shape, 2)
+        return t.abs() > 0.6 * abs(call.t1)
+
+    return look
+
+
+def stopped(call: Call, solution: sg.Solution[Any]) -> None:
+    assert (solution.status == sg.Status.EVENT).any()
+    assert (torch.atleast_2d(solution.t).abs() < abs(call.t1)).any(-1).all()
+
+
+def settled(call: Call, solution: sg.Solution[Any]) -> None:
+    assert call.t1 < 0 or (solution.status == sg.Status.EVENT).all()
+
+
+def steps(call: Call, solution: sg.Solution[Any]) -> Tensor | None:
+    """The times of the steps (rows, 1 + steps), where they were kept."""
+    kept = isinstance(call.settings.get("save_at"), sg.EveryStep)
+    return torch.atleast_2d(solution.t).detach() if kept else None
+
+
+def on_stops(call: Call, solution: sg.Solution[Any]) -> None:
+    if (times := steps(call, solution)) is not None:
+        for stop in call.settings["tstops"]:
+            assert (times == stop).any(-1).all()
+
+
+def short_at_first(call: Call, solution: sg.Solution[Any]) -> None:
+    if (times := steps(call, solution)) is not None:
+        assert (times.diff()[:, 0].abs() <= 0.01 * (1 + 1e-9)).all()
+
+
+def even(call: Call, solution: sg.Solution[Any]) -> None:
+    if (times := steps(call, solution)) is not None:
+        close(times.diff()[:, :3].abs(), torch.full((times.shape[0], 3), 0.05).double(), 1e-6)
+
+
+def interpolated(call: Call, solution: sg.Solution[Any]) -> None:
+    times = call.t1 * torch.tensor([0.03, 0.1], dtype=torch.float64)
+    found = call.real(solution.at(times)).detach()
+    close(found, call.flow(times).detach().expand_as(found), 1e-2)
+
+
+def same_gradient(call: Call, solution: sg.Solution[Any]) -> None:
+    found, t = call.real(solution.y), solution.t.detach()
+    kept = torch.where(torch.isnan(t).unsqueeze(-1), 0.0, 1.0)
+    slopes = [
+        torch.autograd.grad((y.nan_to_num(0.0) * kept).sum(), call.k)[0]
+        for y in (found, call.flow(t))
+    ]
+    close(*slopes, 5e-2)
+
+
+def short(call: Call, solution: sg.Solution[Any]) -> None:
+    reached = torch.atleast_2d(solution.t).abs().nan_to_num(0.0).amax(-1)
+    assert (solution.stats.accepted * 0.2 >= reached.reshape(solution.status.shape) - 1e-6).all()
+
+
+def close(found: Tensor, expected: Tensor, rtol: float) -> None:
+    torch.testing.assert_close(found, expected, rtol=rtol, atol=rtol, equal_nan=True)
+
+
+def at_rest(call: Call) -> sg.SteadyState:
+    return sg.SteadyState(rtol=0.15, atol=1e-4)
+
+
+NO_KERNEL = "kernel: cannot be used here"
+OPTIONS = [
+    Option("`t1` before `t0`", reverse),
+    Option("`batched`", batch),
+    Option("`args` per row", own_arguments, needs=("`batched`",)),
+    Option("gradients", differentiate, check=same_gradient),
+    Option("complex states", turn),
+    Option("float32", narrow),
+    Option("nested states", name_entries),
+    Option(
+        "`rtol`, `atol` per row",
+        **setting("rtol", lambda call: torch.tensor([[1e-3], [1e-4]], dtype=torch.float64)),
+        needs=("`batched`",),
+    ),
+    Option(
+        "`save_at` times", **setting("save_at", lambda call: [0.0, 0.3 * call.t1, 0.6 * call.t1])
+    ),
+    Option("`EveryStep`", **setting("save_at", lambda call: sg.EveryStep())),
+    Option("`SteadyState`", **setting("save_at", at_rest), check=settled),
+    Option("`dense`", **setting("dense", lambda call: True), check=interpolated),
+    Option(
+        "`tstops`",
+        **setting("tstops", lambda call: [0.25 * call.t1, 0.4 * call.t1]),
+        check=on_stops,
+    ),
+    Option("`first_step`", **setting("first_step", lambda call: 0.01), check=short_at_first),
+    Option("`max_step`", **setting("max_step", lambda call: 0.2), check=short),
+    Option("`Fixed`", **setting("controller", lambda call: sg.Fixed(0.05)), check=even),
+    Option("guidance", **setting("guidance", lambda call: guidance.ErkGuid(0.1, 0.1))),
+    Option("`monitor`", **setting("monitor", monitor), check=stopped),
+    Option(
+        '`backend="kernel"`',
+        **setting("backend", lambda call: "kernel"),
+        refuses={
+            "gradients": f"{NO_KERNEL}, it records no gradient",
+            "complex states": f"{NO_KERNEL}, it computes in real numbers",
+            "`SteadyState`": f"{NO_KERNEL}, it keeps ends, given times and steps",
+            "`tstops`": f"{NO_KERNEL}, it knows no `tstops`",
+            "`Fixed`": f"{NO_KERNEL}, it chooses dt by a PID controller only",
+            "guidance": f"{NO_KERNEL}, guidance moves states",
+            "`monitor`": f"{NO_KERNEL}, `monitor` and `progress` look",
+            "secant": "secant_heun has no kernel",
+        },
+    ),
+]
+BY_NAME = {option.name: option for option in OPTIONS}
+
+
+def pairs() -> list[tuple[Option, ...]]:
+    """Each option alone, and with each that it can be written beside."""
+    together = itertools.combinations(OPTIONS, 2)
+    return [(o,) for o in OPTIONS] + [
+        (a, b)
+        for a, b in together
+        if not (a.argument and a.argument == b.argument) and a.name not in b.needs
+    ]
+
+
+def refusal(family: str, options: tuple[Option, ...]) -> str:
+    """The words by which the options, or an option and the family, are to be refused; or none."""
+    names = [family, *(o.name for o in options)]
+    found = [words for o in options for name, words in o.refuses.items() if name in names]
+    return found[0] if found else ""
+
+
+def build(options: tuple[Option, ...]) -> tuple[Call, list[Option]]:
+    """The call with these options, and all that it has: they are applied in the order above."""
+    names = {o.name for o in options} | {name for o in options for name in o.needs}
+    call, chosen = Call(), [o for o in OPTIONS if o.name in names]
+    for option in chosen:
+        option.change(call)
+    return call, chosen
+
+
+def table() -> str:
+    """What goes with what, in Markdown."""
+    lines = [
+        f"| option | {' | '.join(FAMILIES)} | not together with |",
+        f"| :--- | {' | '.join(':---:' for _ in FAMILIES)} | :--- |",
+    ]
+    for option in OPTIONS:
+        marks = ["no" if refusal(family, (option,)) else "yes" for family in FAMILIES]
+        foes = [o.name for o in OPTIONS if o is not option and refusal("", (option, o))]
+        lines.append(f"| {option.name} | {' | '.join(marks)} | {', '.join(foes)} |")
+    return "\n".join(lines) + "\n"

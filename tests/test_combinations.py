@@ -1,0 +1,67 @@
+"""Every option with every other, in every family: the same solution, or a refusal that is meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from combinations import FAMILIES, OPTIONS, Option, build, close, pairs, refusal, table
+
+import stiffguide as sg
+from stiffguide import methods
+
+KERNEL = OPTIONS[-1]
+PAIRS = pairs()
+
+
+def label(options: tuple[Option, ...]) -> str:
+    return " with ".join(o.name.replace("`", "") for o in options) or "nothing"
+
+
+def agrees_or_is_refused(family: str, options: tuple[Option, ...]) -> None:
+    call, chosen = build(options)
+    words = refusal(family, options)
+    if words:
+        with pytest.raises(sg.UnsupportedError, match=words) as error:
+            call.solve(FAMILIES[family])
+        assert "; use " in str(error.value)
+        return
+    solution = call.solve(FAMILIES[family])
+    solution.raise_if_failed()
+    t = solution.t
+    close(call.real(solution.y).detach(), call.flow(t).detach(), 1e-2)
+    for option in chosen:
+        option.check(call, solution)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("options", [(), *(p for p in PAIRS if KERNEL not in p)], ids=label)
+def test_options_go_together(family: str, options: tuple[Option, ...]) -> None:
+    agrees_or_is_refused(family, options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("options", [p for p in PAIRS if KERNEL in p], ids=label)
+def test_options_go_with_kernels_or_are_refused(family: str, options: tuple[Option, ...]) -> None:
+    agrees_or_is_refused(family, options)
+
+
+def test_the_families_are_all_there_are() -> None:
+    assert {name: methods.get(m).family for name, m in FAMILIES.items()} == {f: f for f in FAMILIES}
+    assert {methods.get(name).family for name in methods.names()} == set(FAMILIES)
+
+
+def test_every_refusal_names_what_there_is() -> None:
+    names = {o.name for o in OPTIONS}
+    assert len(names) == len(OPTIONS)
+    for option in OPTIONS:
+        assert {*option.refuses, *option.needs} <= names | set(FAMILIES)
+
+
+def test_the_manual_shows_the_table() -> None:
+    page = Path(__file__).parents[1] / "docs" / "methods.md"
+    assert "{include} _generated/combinations.md" in page.read_text(encoding="utf-8")
+    rows = table().splitlines()[2:]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [o.name for o in OPTIONS]
+    assert sum(" no |" in row for row in rows) == 1  # kernels and the secant method
