@@ -33,6 +33,7 @@ class Witness:
     def __init__(self, p: Problem, y0: Tensor, layout: Layout) -> None:
         self._y0 = y0 = y0.detach()
         self._atol = p.tolerance.atol
+        self.implicit = p.method.implicit
         self.small = _small(y0, p.tolerance.atol) if p.controller.adaptive else None
         self.exact: Tensor | None = None if y0.shape[0] == 0 else y0.new_ones(1, dtype=torch.bool)
         self.fell: tuple[Tensor, Tensor] | None = None  # when (B, F), and y (B, F) then

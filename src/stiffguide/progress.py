@@ -1,7 +1,9 @@
-"""What watches a running solve: a progress bar, and a monitor that may stop it."""
+"""What watches a running solve: a progress bar, a monitor that may stop it, a log of long ones."""
 
 from __future__ import annotations
 
+import logging
+from time import monotonic
 from types import TracebackType
 from typing import Any
 
@@ -9,10 +11,14 @@ import torch
 from torch import Tensor
 
 from stiffguide.caveats import Witness
-from stiffguide.errors import InputError
+from stiffguide.errors import InputError, Status
 from stiffguide.fields.layout import Layout
 from stiffguide.inputs import Monitor
 from stiffguide.stepping.live import Live
+
+LOG = logging.getLogger("stiffguide")
+LONG = 10.0  # seconds, after which a solve says how it stands
+AGAIN = 60.0  # seconds between that and the next time
 
 
 class Progress:
@@ -32,6 +38,8 @@ class Progress:
         self._monitor = monitor
         self._layout = layout
         self._t0, self._span = t0, torch.where(t1 == t0, 1.0, t1 - t0)
+        self._since = monotonic()
+        self._due = self._since + LONG
         self._bar: Any = None
         if show:
             try:
@@ -57,6 +65,10 @@ class Progress:
     def look(self, s: Live) -> Tensor | None:
         """Show the slowest row's way, ask the monitor: rows (B,) to stop, or None."""
         self.witness.look(s)
+        now = monotonic()
+        if now >= self._due:  # which is said, and decides nothing
+            LOG.warning(self._standing(s, now - self._since))
+            self._due = now + AGAIN
         if self._bar is not None:
             done = ((s.t - self._t0) / self._span).min().item() if s.t.numel() else 1.0
             self._bar.update(max(0.0, done - self._bar.n))
@@ -75,3 +87,21 @@ class Progress:
                 f"monitor returned shape {tuple(stop.shape)}; give one value, or one a row"
             )
         return stop.expand(s.t.shape[0])
+
+    def _standing(self, s: Live, seconds: float) -> str:
+        """Where the slowest row is after so many seconds, and what may help."""
+        part = ((s.t - self._t0) / self._span).nan_to_num(nan=0.0)
+        part = torch.where(s.status == int(Status.RUNNING), part, torch.inf)
+        row = int(part.argmin())
+        who = f"row {row}, the slowest, is" if self._layout.batched else "it is"
+        done, tried = float(part[row]), int(s.attempts[row])
+        text = f"this solve has taken {seconds:.0f} s so far: {who} at t = {float(s.t[row]):.6g} "
+        text += f"with dt = {float(s.dt[row]):.3g} after {int(s.accepted[row])} steps in {tried} "
+        text += f"attempts ({tried / seconds:.3g} a second)"
+        if 0 < done < 1:
+            text += (
+                f", {100 * done:.3g} % of the interval; at this rate {seconds / done:.3g} s in all"
+            )
+        if self.witness.implicit:
+            return text + ". A looser rtol, `jac`, or backend='kernel' may make it faster"
+        return text + ". If dt is short beside what y does, the problem is stiff: method='rodas5p'"
