@@ -143,7 +143,7 @@ def same_gradient(call: Call, solution: sg.Solution[Any]) -> None:
 
 def short(call: Call, solution: sg.Solution[Any]) -> None:
     reached = torch.atleast_2d(solution.t).abs().nan_to_num(0.0).amax(-1)
-    assert (solution.stats.accepted * 0.2 >= reached.reshape(solution.status.shape) - 1e-6).all()
+    assert (solution.stats.accepted * 0.06 >= reached.reshape(solution.status.shape) - 1e-6).all()
 
 
 def close(found: Tensor, expected: Tensor, rtol: float) -> None:
@@ -180,7 +180,7 @@ OPTIONS = [
         check=on_stops,
     ),
     Option("`first_step`", **setting("first_step", lambda call: 0.01), check=short_at_first),
-    Option("`max_step`", **setting("max_step", lambda call: 0.2), check=short),
+    Option("`max_step`", **setting("max_step", lambda call: 0.06), check=short),
     Option("`Fixed`", **setting("controller", lambda call: sg.Fixed(0.05)), check=even),
     Option("guidance", **setting("guidance", lambda call: guidance.ErkGuid(0.1, 0.1))),
     Option("`monitor`", **setting("monitor", monitor), check=stopped),
