@@ -250,8 +250,26 @@ def test_messages_name_the_part(name: str) -> None:
     found = sg.solve(f, y0, 0.0, 2.0, max_attempts=200, **loose(name))
     assert not found.success
     assert "error is in the imaginary part of y[1]" in found.message
+    assert f"y[1] = {found.y[0, 1].imag:.3g}" in found.message
     seen = sg.solve(f, y0, 0.0, 2.0, monitor=lambda t, y: y[1].imag > 2, **loose(name))
     assert int(seen.status) == sg.Status.EVENT
+
+
+def test_messages_name_the_part_of_the_field() -> None:
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        there = torch.where(y.real == 2, torch.sqrt(y.real - 2), math.nan)  # and nowhere else
+        return torch.complex(torch.ones_like(there), there)
+
+    found = sg.solve(f, torch.tensor([2], dtype=C128), 0.0, 1.0, first_step=0.1)
+    assert "at the real part of y[0] = 2" in found.message
+    assert "(d the imaginary part of f[0]/d the real part of y[0])" in found.message
+
+
+def test_dtypes_that_do_not_mix_are_named() -> None:
+    a = A.to(torch.complex64)
+    for name in ("tsit5", "rodas5p"):
+        with pytest.raises(sg.InputError, match=r"f mixes dtypes .* y0 is torch.complex128"):
+            sg.solve(linear, Y0, 0.0, 1.0, args=(a,), method=name)
 
 
 RULES = {

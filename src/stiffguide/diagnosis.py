@@ -144,11 +144,10 @@ def _reason(s: Live, found: Finding, status: Status, row: int, layout: Layout) -
     bad = None if found.infinite is None else torch.nonzero(found.infinite[row])
     if bad is not None and len(bad):
         i, j = bad[0].tolist()
-        name = layout.component(i).replace("y", "f", 1)
         return (
-            f"The Jacobian is infinite at {_value(s, layout, row, j)} (d {name}/d "
-            f"{layout.component(j)}), and so are differences of f: start beside that point, or use "
-            "an explicit method such as 'tsit5'"
+            f"The Jacobian is infinite at {_value(s, layout, row, j)} "
+            f"(d {layout.component(i, 'f')}/d {layout.component(j)}), and so are differences "
+            "of f: start beside that point, or use an explicit method such as 'tsit5'"
         )
     if bool(found.jumps[row]) and status in (Status.MAX_ATTEMPTS, Status.DT_TOO_SMALL):
         return (

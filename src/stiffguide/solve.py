@@ -148,7 +148,7 @@ def solve(
 
 def _eager(r: kernels.Request, flat: Flat, jac: Any, watch: Progress) -> Solution:
     """The solve by the loop in torch."""
-    f0 = first_value(flat, r.t0, r.y0)
+    f0 = first_value(flat, r.t0, r.y0, r.layout)
     if not r.problem.method.implicit and jac is None:
         jac = "differences"  # nobody will ask for it: no need to try what autograd can do
     wrapped = jacobian.wrap(flat, flat_jacobian(jac, r.args, r.layout), r.t0, r.y0)

@@ -16,14 +16,14 @@ from stiffguide.tensors import real_dtype
 Flat = Callable[[Tensor, Tensor], Tensor]
 
 
-def first_value(flat: Flat, t0: Tensor, y0: Tensor) -> Tensor:
+def first_value(flat: Flat, t0: Tensor, y0: Tensor, layout: Layout) -> Tensor:
     """f(t0, y0) (B, F); raises InputError if f changes y in place, or mixes dtypes."""
     watched = not y0.is_inference()  # such tensors keep no count of their changes
     before = y0._version if watched else 0
     try:
         f0 = flat(t0, y0)
     except RuntimeError as error:
-        refuse_mixed_dtypes(error, y0.dtype)
+        refuse_mixed_dtypes(error, layout.dtype)
         raise
     if watched and y0._version != before:
         raise InputError("f changes y in place; return a new tensor instead (y.clone() first)")

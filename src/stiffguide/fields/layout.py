@@ -124,14 +124,14 @@ class Layout:
         leaves = [p.reshape(front + tuple(s)) for p, s in zip(pieces, self._shapes, strict=True)]
         return _build(self._tree, iter(leaves))
 
-    def component(self, index: int) -> str:
+    def component(self, index: int, of: str = "y") -> str:
         """The name of feature `index` in the user's terms, such as y[2] or y['a'][0, 1]."""
         if self.split:
             part = "real" if index < self.features else "imaginary"
-            return f"the {part} part of {self.whole().component(index % self.features)}"
+            return f"the {part} part of {self.whole().component(index % self.features, of)}"
         for path, shape, size in zip(self._paths, self._shapes, self._sizes, strict=True):
             if index < size:
-                name = "y" + path.removeprefix("y0")
+                name = of + path.removeprefix("y0")
                 place = []
                 for n in reversed(shape):
                     place.append(str(index % n))
