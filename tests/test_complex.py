@@ -299,14 +299,13 @@ def test_scipys_front_has_complex_interpolants_and_jacobians() -> None:
 def test_complex_numbers_have_no_sign_to_lose() -> None:
     """A concentration that falls below zero and runs away is said of; a part of a number is not."""
 
-    def robertson(t: Tensor, y: Tensor) -> Tensor:
-        a, b, c = y.unbind(-1)
-        slow, fast, back = 0.04 * a, 3e7 * b * b, 1e4 * b * c
-        return torch.stack((back - slow, slow - fast - back, fast), -1)
+    def twice_stable(t: Tensor, y: Tensor) -> Tensor:
+        return -y * (1 + 1e4 * y)
 
-    settings = {"method": "trbdf2", "rtol": 1e-2, "atol": 1e-5}
-    lost = sg.solve(robertson, real(1.0, 0.0, 0.0), 0.0, 1e11, **settings)
+    still = guidance.ErkGuid(0.0)  # which moves nothing, and wants parts
+    settings = {"method": "bosh3", "rtol": 1e-2, "atol": 1e-2, "guidance": still}
+    lost = sg.solve(twice_stable, real(1.0), 0.0, 30.0, **settings)
     assert "fell below zero" in lost.message
-    whole = sg.solve(robertson, real(1.0, 0.0, 0.0).to(C128), 0.0, 1e11, **settings)
+    whole = sg.solve(twice_stable, real(1.0).to(C128), 0.0, 30.0, **settings)
     assert whole.y[0, 0].real < -1e6
     assert whole.warnings == {}
