@@ -20,6 +20,7 @@ from torch import Tensor
 from stiffguide import methods
 from stiffguide.errors import InputError, Status, UnsupportedError
 from stiffguide.fronts.arrays import Arrays, arrays_of
+from stiffguide.fronts.first_step import Remembered, first_step
 from stiffguide.fronts.ode_solution import OdeSolution, standstill
 from stiffguide.solution import Solution
 from stiffguide.solve import solve
@@ -71,9 +72,17 @@ def solve_ivp(
         field(start.new_tensor(t0, dtype=torch.float64), start)  # once, as scipy does
         return _stand(start, (t0, t1), times, dense_output, arrays)
     kept = {"save_at": _output(times), "dense": dense_output}
+    more = 0
+    if controller is not None and chosen["first_step"] is None and stepper.error_order is not None:
+        known = Remembered(field, start.new_tensor(t0, dtype=torch.float64), start)
+        first = first_step(field, known.value, (t0, t1), start, stepper.error_order, chosen)
+        field, more = known, 1
+        chosen["first_step"] = first if 0 < first < np.inf else None
     chosen |= {"method": stepper, "controller": controller, "max_attempts": sys.maxsize}
     solution = solve(field, start, t0, t1, **kept, **chosen)
-    return _result(solution, arrays, times)
+    result = _result(solution, arrays, times)
+    result.nfev += more
+    return result
 
 
 def _method(method: Any) -> tuple[Method, Controller | None]:
