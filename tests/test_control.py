@@ -200,7 +200,7 @@ def test_a_steady_state_ends_a_row(name: str) -> None:
         save_at=sg.SteadyState(rtol=1e-3),
         batched=True,
         method=name,
-        rtol=1e-3,
+        rtol=1e-6,  # at the edge of stability y trembles by as much, and f by that times the rate
     )
     assert found.success.all()
     assert found.status.tolist() == [Status.EVENT, Status.EVENT, Status.SUCCESS]
