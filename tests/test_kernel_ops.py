@@ -131,6 +131,8 @@ FIELDS: dict[str, Any] = {
     "index_add": lambda y: put("index_add", y),
     "scatter_add": lambda y: put("scatter_add", y),
     "index_put_add": lambda y: put("index_put", y),
+    "std": lambda y: y * y.std(),
+    "std_mean": lambda y: y * torch.std_mean(y)[0],
     "searchsorted": lambda y: y * torch.searchsorted(EDGES, y),
     "bucketize": lambda y: y * torch.bucketize(y, EDGES),
     "_linalg_solve_ex": lambda y: torch.linalg.solve(square(y), y),

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from stiffguide.adapters.diffusion import grid
+from stiffguide.adapters.diffusion.curves import COSTS
 from stiffguide.cli import samplers
-from stiffguide.cli.samplers import TWO_CALLS
 from stiffguide.errors import InputError
 from stiffguide.stepping.contracts import Guidance
 
@@ -42,7 +42,7 @@ class Recipe:
     @property
     def nfe(self) -> int:
         """Evaluations of the denoiser per image; the step to 0 takes one."""
-        if self.method not in TWO_CALLS:
+        if self.method not in COSTS:
             return self.steps
         return 2 * self.steps - 1 if self.zero else 2 * self.steps
 

@@ -71,6 +71,8 @@ def _jumps(p: Problem, s: Live, clip: Clip) -> Tensor:
     """Rows (B,) in which f jumps a little ahead: its difference stays as the places meet."""
     eps = torch.finfo(real_dtype(s.y.dtype)).eps
     length = torch.clamp(AHEAD * clip.dt.abs(), min=2.0**HALVINGS * eps * clip.t0.abs())
+    # not beyond the end, and nothing in rows that have no failure to explain
+    length = torch.where(clip.live, torch.minimum(length, (clip.target - clip.t0).abs()), 0.0)
     length = torch.sign(clip.dt) * length
     t0, y0, f0 = clip.t0, s.y, s.f0
     t1, y1 = t0 + length, y0 + rows(length, y0).to(y0.dtype) * f0
