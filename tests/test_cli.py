@@ -35,7 +35,7 @@ def test_solve_reports_the_digits_that_it_reached(name):
     assert 2 < float(lines[0].split()[-1]) < 9
 
 
-@pytest.mark.parametrize("name", ["robertson", "van_der_pol", "pollu"])
+@pytest.mark.parametrize("name", ["robertson", "van_der_pol", "pollu", "lotka_volterra"])
 def test_solve_a_batch(name):
     shorter = ("--t1", 10) if name != "van_der_pol" else ("--t1", 100)
     text = good("solve", name, "--batch", 5, "--rtol", 1e-3, *shorter)

@@ -94,7 +94,7 @@ def run(
         problem.t1,
         method=method,
         rtol=rtol,
-        atol=tolerance.reshape(1, -1) if batched else tolerance,
+        atol=tolerance.reshape(1, -1) if batched and tolerance.ndim else tolerance,
         jac=problem.jac,
         batched=batched,
         save_at=save_at,
