@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import signal
-import threading
 from dataclasses import replace
 from typing import Any
 
@@ -424,24 +422,6 @@ def test_conditions_that_cross_from_one_function_to_the_next() -> None:
     tolerance = {"rtol": 1e-4, "atol": 1e-6}
     settings = {"batched": True, "method": "rodas4", "first_step": 0.4, **tolerance}
     assert_same(*both(f, y0, 0.0, 0.4, **settings), **tolerance)
-
-
-def test_an_interrupt_ends_the_solve_with_what_was_reached() -> None:
-    y0, k = rows_of_robertson(300_000)
-    settings = {"batched": True, "backend": "kernel", "method": "rodas5p", "args": (k,)}
-    stiffguide.solve(robertson_field, y0[:100], 0.0, 1.0, **(settings | {"args": (k[:100],)}))
-    timer = threading.Timer(0.1, signal.raise_signal, [signal.SIGINT])
-    timer.start()
-    solution = stiffguide.solve(robertson_field, y0, 0.0, 1e4, **settings)
-    timer.join()
-    endings = set(solution.status.unique().tolist())
-    assert endings == {int(Status.SUCCESS), int(Status.INTERRUPTED)}
-    assert "interrupted" in solution.message
-    untouched = solution.stats.accepted == 0
-    assert bool((solution.t[untouched] == 0).all())
-    assert torch.equal(solution.y[untouched, 0], y0[untouched])
-    reached = ~untouched & (solution.status == int(Status.INTERRUPTED))
-    assert bool((solution.t[reached] > 0).all())
 
 
 @pytest.mark.parametrize("backend", ["eager", "kernel", "auto"])

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stiffguide import tableaux as tableaux
     from stiffguide.errors import (
         InputError,
+        Interrupted,
         SolveFailed,
         Status,
         StiffguideError,
@@ -43,6 +44,7 @@ __all__ = [
     "Guidance",
     "InputError",
     "Integral",
+    "Interrupted",
     "Method",
     "RosenbrockTableau",
     "Solution",
@@ -68,7 +70,7 @@ if not TYPE_CHECKING:
         __name__,
         {
             "stiffguide.errors": (
-                *("InputError", "SolveFailed", "Status"),
+                *("InputError", "Interrupted", "SolveFailed", "Status"),
                 *("StiffguideError", "TableauError", "UnsupportedError"),
             ),
             "stiffguide.kernels": ("Compiled", "compile"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 
 class StiffguideError(Exception):
@@ -25,6 +26,18 @@ class SolveFailed(StiffguideError, RuntimeError):
     """Raised by `Solution.raise_if_failed` with the sentence of the first failed row."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a solve: stops a script as ever, and brings `solution`, what was reached.
+
+    In it the rows that had ended are as they should be, and the others, of status INTERRUPTED, end
+    where they were.
+    """
+
+    def __init__(self, message: str, solution: Any = None) -> None:
+        super().__init__(message)
+        self.solution = solution
+
+
 class Status(IntEnum):
     """How a row of a solve ended (or that it has not)."""
 
@@ -34,7 +47,7 @@ class Status(IntEnum):
     MAX_ATTEMPTS = 2
     NON_FINITE = 3
     EVENT = 4  # a stopping condition of the user: event, monitor, steady state
-    INTERRUPTED = 5
+    INTERRUPTED = 5  # only in `Interrupted.solution`
     NOT_CONVERGED = 6
 
     @property

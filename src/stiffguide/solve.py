@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stiffguide import arguments, choices, diagnosis, kernels
 from stiffguide.caveats import Caveats, Witness
+from stiffguide.errors import Interrupted, Status
 from stiffguide.fields import jacobian, parts
 from stiffguide.fields.flat import Flat, field, first_value
 from stiffguide.fields.flat import jacobian as flat_jacobian
@@ -93,7 +94,7 @@ def solve(
     f(t, y, *args) gets a scalar t and y in the shape (or nesting) of y0; with `batched`, the first
     axis of y0 is the rows, f gets t (B,) and all rows at once, and t0, t1, rtol, atol, save_at may
     have that axis too. Every row has its own steps and its own end (see `Solution.status`): a
-    numerical failure is returned, never raised. Arguments:
+    numerical failure is returned, never raised; Ctrl-C raises Interrupted. Arguments:
 
     method: a name (`stiffguide methods` lists them), a tableau, or a Method; "auto" is rodas5p.
     rtol, atol: numbers, one per component (the shape of y0), or (B,) or (B, 1) per row.
@@ -202,7 +203,7 @@ def _solution(
     if layout.split:
         layout, y, trajectory = layout.whole(), parts.join(y), _joined(trajectory)
     states = layout.unflatten(y, *t.shape) if layout.batched else layout.unflatten(y, t.shape[1])
-    return Solution(
+    found = Solution(
         t=t if layout.batched else t.squeeze(0),
         y=states,
         counts=counts if layout.batched else counts.squeeze(1),
@@ -212,6 +213,9 @@ def _solution(
         trajectory=trajectory,
         warnings=warnings,
     )
+    if messages and bool((counts[0] == int(Status.INTERRUPTED)).any()):
+        raise Interrupted(found.message, found)
+    return found
 
 
 def _joined(x: Trajectory | None) -> Trajectory | None:

@@ -44,7 +44,7 @@ from stiffguide.kernels.names import BACKENDS
 @click.option("--save", type=FILE, help="npz to write")
 @click.option("--progress/--no-progress", default=None, help="show how far the solve is")
 def solve(**asked: Any) -> None:
-    """Solve PROBLEM and say how it went; exit code 1 if a row failed."""
+    """Solve PROBLEM and say how it went; exit code 1 if a row failed, 130 after Ctrl-C."""
     from stiffguide.cli import solve as work
 
     work.solve(**asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ from stiffguide import problems
 from stiffguide.cli import figures, runs
 from stiffguide.cli.runs import Run
 from stiffguide.cli.tables import Table, console
+from stiffguide.errors import Interrupted
 from stiffguide.kernels.names import Backend
 
 TIMES = 400  # at which pictures and files hold the solution
+STOPPED = 130  # the exit code of what Ctrl-C ended, by the custom of shells
 
 
 def solve(
@@ -31,22 +34,27 @@ def solve(
     save: Path | None,
     progress: bool | None,
 ) -> None:
-    """Solve a problem and say how it went; exit code 1 if a row failed."""
+    """Solve a problem and say how it went; exit code 1 if a row failed, 130 after Ctrl-C."""
     chosen = problems.get(problem)
     if t1 is not None:
         chosen = runs.until(chosen, t1)
     if rows is not None:
         chosen = runs.perturbed(chosen, rows, seed)
-    result = runs.run(
-        chosen,
-        method,
-        rtol,
-        atol=atol,
-        max_attempts=max_attempts,
-        save_at=runs.times(chosen, TIMES) if plot or save else None,
-        backend=backend,
-        progress=backend == "eager" and sys.stderr.isatty() if progress is None else progress,
-    )
+    start, status = time.perf_counter(), 0
+    try:
+        result = runs.run(
+            chosen,
+            method,
+            rtol,
+            atol=atol,
+            max_attempts=max_attempts,
+            save_at=runs.times(chosen, TIMES) if plot or save else None,
+            backend=backend,
+            progress=backend == "eager" and sys.stderr.isatty() if progress is None else progress,
+        )
+    except Interrupted as stopped:  # there is still something to show
+        seconds = time.perf_counter() - start
+        result, status = Run(chosen, method, rtol, stopped.solution, seconds), STOPPED
     out = console()
     _table(result).show(out)
     out.print(result.solution.message, style=None if result.ok else "red", markup=False)
@@ -55,7 +63,7 @@ def solve(
             write(result, path)
             out.print(f"wrote {path}", markup=False)
     if not result.ok:
-        sys.exit(1)
+        sys.exit(status or 1)
 
 
 def _table(result: Run) -> Table:

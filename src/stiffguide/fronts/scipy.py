@@ -205,8 +205,6 @@ def _stand(
 
 def _result(solution: Solution, arrays: Arrays, times: Numbers | None) -> OptimizeResult:
     status = Status(int(solution.status))
-    if status is Status.INTERRUPTED:
-        raise KeyboardInterrupt  # scipy lets it pass
     code, message = (0, FINISHED) if status is Status.SUCCESS else (-1, solution.message)
     if status in (Status.DT_TOO_SMALL, Status.NON_FINITE):
         message = f"{TOO_SMALL}: {message}"

@@ -85,6 +85,8 @@ def direct(
         times, _ = steps.result(ended.t, ended.y)
     if lookout is not None and not lookout.seen:
         return ended, p
+    if bool((ended.status == int(Status.INTERRUPTED)).any()):  # who stops a solve wants no second
+        return ended, p
     reached = ended.t
     sign = torch.where(t1 < t0, -1.0, 1.0).unsqueeze(1)
     # rows with fewer steps stay at their end

@@ -230,7 +230,9 @@ def _kept(output: Any, task: Task, ended: Ended, dtype: torch.dtype) -> tuple[Te
         assert ended.saved is not None
         return task.times.expand(task.rows, -1), ended.saved.to(dtype)
     if isinstance(output, EveryStep):
-        assert ended.pieces is not None
+        if ended.pieces is None:  # after an interrupt: start and end
+            ends = torch.cat((task.t0.unsqueeze(1), ended.t), 1)
+            return ends, torch.cat((task.y0.unsqueeze(1), ended.y), 1).to(dtype)
         return _steps(task, ended.pieces, ended.counts[1], dtype)
     return ended.t, ended.y if ended.y.dtype == dtype else ended.y.to(dtype)
 

@@ -17,7 +17,7 @@ ATTEMPTS_BETWEEN_CHECKS = 16  # on an accelerator, where asking "any row live?" 
 def solve(p: Problem, s: Live, after: Callable[[Live], Tensor | None] | None = None) -> Live:
     """Repeat attempts until no row is live; `after` may name rows (B,) to stop.
 
-    An interrupt from the keyboard ends the live rows where they are.
+    An interrupt from the keyboard ends the live rows where they are; without any it goes on.
     """
     every = 1 if s.t.device.type == "cpu" else ATTEMPTS_BETWEEN_CHECKS
     try:
@@ -28,6 +28,8 @@ def solve(p: Problem, s: Live, after: Callable[[Live], Tensor | None] | None = N
             if stop is not None:
                 s = _end(s, stop, Status.EVENT)
     except KeyboardInterrupt:
+        if not bool((s.status == int(Status.RUNNING)).any()):
+            raise
         s = _end(s, torch.ones_like(s.status, dtype=torch.bool), Status.INTERRUPTED)
     return s
 

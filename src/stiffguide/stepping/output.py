@@ -127,7 +127,7 @@ class AtTimes(Keeper):
                 f"the times run from {float(times.min()):g} to {float(times.max()):g}"
             )
         self._ahead, self._sign = ahead.contiguous(), sign
-        self._row, self._column, self._value = [], [], []  # type: ignore[var-annotated]
+        self._found: list[tuple[Tensor, Tensor, Tensor]] = []  # rows, columns, values
         self._next = torch.searchsorted(self._ahead, first.contiguous(), right=True).squeeze(1)
         row, column = _slots(torch.zeros_like(self._next), self._next)
         self._keep(row, column, y0[row])
@@ -135,9 +135,7 @@ class AtTimes(Keeper):
         self._like = y0
 
     def _keep(self, row: Tensor, column: Tensor, value: Tensor) -> None:
-        self._row.append(row)
-        self._column.append(column)
-        self._value.append(value)
+        self._found.append((row, column, value))  # at once: an interrupt may come at any time
 
     def record(self, moment: Moment) -> Tensor | None:
         """Interpolate at the times inside the accepted steps."""
@@ -157,8 +155,8 @@ class AtTimes(Keeper):
     def result(self, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T), (B, T, F)."""
         empty = torch.full(self._shape, float("nan"), dtype=y.dtype, device=y.device)
-        index = (torch.cat(self._row), torch.cat(self._column))
-        states = empty.index_put(index, torch.cat(self._value))
+        row, column, value = (torch.cat(parts) for parts in zip(*self._found, strict=True))
+        states = empty.index_put((row, column), value)
         return self._ahead * self._sign, states
 
 
@@ -169,29 +167,25 @@ class EveryStep(Keeper):
 
     def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
         """Keep the start."""
-        self._t = [t0]
-        self._y = [y0]
-        self._accept = [torch.ones_like(t0, dtype=torch.bool)]
+        self._ends = [(t0, y0, torch.ones_like(t0, dtype=torch.bool))]
 
     def record(self, moment: Moment) -> Tensor | None:
         """Keep the attempt; the rejected rows are dropped in the end."""
-        self._t.append(moment.t1)
-        self._y.append(moment.y1)
-        self._accept.append(moment.accept)
+        self._ends.append((moment.t1, moment.y1, moment.accept))
         return None
 
     def result(self, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T), (B, T, F) with T = 1 + the largest number of accepted steps."""
-        accept = torch.stack(self._accept, 1)
+        ends, reached, accept = (torch.stack(x, 1) for x in zip(*self._ends, strict=True))
         place = accept.cumsum(1) - 1
         row, attempt = torch.nonzero(accept, as_tuple=True)
         column = place[row, attempt]
         shape = (accept.shape[0], int(column.max()) + 1 if column.numel() else 0)
         nan = float("nan")
         times = torch.full(shape, nan, dtype=t.dtype, device=t.device)
-        times = times.index_put((row, column), torch.stack(self._t, 1)[row, attempt])
+        times = times.index_put((row, column), ends[row, attempt])
         states = torch.full((*shape, y.shape[-1]), nan, dtype=y.dtype, device=y.device)
-        states = states.index_put((row, column), torch.stack(self._y, 1)[row, attempt])
+        states = states.index_put((row, column), reached[row, attempt])
         return times, states
 
 

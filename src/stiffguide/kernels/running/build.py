@@ -201,9 +201,9 @@ def compile_library(command: list[str], text: str, aside: Path, options: tuple[s
     for simd in (("-DSIMD_MATH=1",), ("-DSIMD_MATH=0",)) if "-DWIDE=1" in options else ((),):
         flags = (*FLAGS, *options, *simd, *extra())
         arguments = [*command, *flags, str(source), "-o", str(library), "-lm"]
-        done = subprocess.run(arguments, capture_output=True, text=True, check=False)
-        problem = (done.stderr.strip().splitlines() or ["it gave no reason"])[0]
-        if done.returncode:
+        failed, complaint = _finished(arguments)
+        problem = (complaint.strip().splitlines() or ["it gave no reason"])[0]
+        if failed:
             continue
         try:
             _open(library.read_bytes())
@@ -215,6 +215,19 @@ def compile_library(command: list[str], text: str, aside: Path, options: tuple[s
         (aside / RECORD).write_text(checksum(library.read_bytes()))
         return ""
     return problem
+
+
+def _finished(arguments: list[str]) -> tuple[int, str]:
+    """The exit code of a compiler and what it complains of; it does not outlive an interrupt."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(arguments, stdout=pipe, stderr=pipe, text=True) as work:
+        try:
+            _, complaint = work.communicate()
+        except BaseException:
+            work.kill()
+            work.wait()
+            raise
+    return work.returncode, complaint
 
 
 def _publish(aside: Path, home: Path) -> ctypes.CDLL | None:

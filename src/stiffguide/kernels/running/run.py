@@ -71,8 +71,13 @@ class Kernel:
         return self._run(task, None)
 
     def trace_steps(self, task: Task, *, dense: bool) -> Ended:
-        """Solve every row twice: to count the steps, then to keep them."""
+        """Solve every row twice: to count the steps, then to keep them.
+
+        An interrupt of the first leaves no pieces.
+        """
         first = self._run(task, None)
+        if bool((first.counts[0] == int(Status.INTERRUPTED)).any()):
+            return first
         n = max(int(first.counts[1].max()), 1) if task.rows else 1
         b, f = task.y0.shape
         degree = self.method.interpolant.degree
@@ -107,6 +112,8 @@ class Kernel:
         _work(lambda: function(packed), _workers(task), flags)
         if flags[1]:
             _leave(task, ended, flags[0])
+            if not bool((counts[0] == int(Status.INTERRUPTED)).any()):
+                raise KeyboardInterrupt  # it came when all was done
         return ended
 
 
@@ -131,20 +138,33 @@ def _workers(task: Task) -> int:
 
 def _work(run: Callable[[], int], workers: int, flags: ctypes.Array[ctypes.c_int64]) -> None:
     """Run in so many threads; an interrupt stops them all."""
+    begun: list[bool] = []
     results: list[int] = []
+    ready = threading.Event()
+
+    def share() -> None:
+        begun.append(True)
+        code = 1
+        try:
+            code = 0 if flags[1] else run()
+        finally:
+            results.append(code)
+            if len(results) == workers:
+                ready.set()
+
     if not workers:
         results.append(run())
-    else:
-        threads = [threading.Thread(target=lambda: results.append(run())) for _ in range(workers)]
-        for thread in threads:
+    try:
+        for thread in [threading.Thread(target=share) for _ in range(workers)]:
             thread.start()
+    except KeyboardInterrupt:
+        flags[1] = 1
+    # not by `join`, which takes a thread for ended when an interrupt meets it: what the threads
+    # write to must outlive them, also if there is a second one
+    while len(results) < (len(begun) if flags[1] else workers):
         try:
-            for thread in threads:
-                while thread.is_alive():  # a signal may wake another thread than this one
-                    thread.join(PATIENCE)
+            ready.wait(PATIENCE)  # a signal may wake another thread than this one
         except KeyboardInterrupt:
             flags[1] = 1
-            for thread in threads:
-                thread.join()
     if any(results):
         raise MemoryError("kernel: no memory for the lanes")
