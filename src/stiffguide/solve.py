@@ -13,8 +13,10 @@ from stiffguide import arguments, choices, diagnosis, kernels
 from stiffguide.caveats import Caveats, Witness
 from stiffguide.errors import Interrupted, Status
 from stiffguide.fields import jacobian, parts
+from stiffguide.fields.checks import evaluations
 from stiffguide.fields.flat import Flat, field, first_value
 from stiffguide.fields.flat import jacobian as flat_jacobian
+from stiffguide.fields.independence import Start
 from stiffguide.fields.layout import Layout
 from stiffguide.gradients import direct as gradient
 from stiffguide.inputs import (
@@ -51,6 +53,7 @@ def solve(
     max_step: Number | None = None, max_attempts: int = 100_000,
     controller: Controller | None = None, guidance: Guidance | None = None, events: None = None,
     backend: Backend = "eager", progress: bool = False, monitor: Monitor | None = None,
+    checks: bool = True,
 ) -> Solution[Tensor]: ...
 @overload
 def solve(
@@ -62,6 +65,7 @@ def solve(
     max_step: Number | None = None, max_attempts: int = 100_000,
     controller: Controller | None = None, guidance: Guidance | None = None, events: None = None,
     backend: Backend = "eager", progress: bool = False, monitor: Monitor | None = None,
+    checks: bool = True,
 ) -> Solution[Any]: ...
 # fmt: on
 def solve(
@@ -88,6 +92,7 @@ def solve(
     backend: Backend = "eager",
     progress: bool = False,
     monitor: Monitor | None = None,
+    checks: bool = True,
 ) -> Solution[Any]:
     """Solve dy/dt = f(t, y, *args) from t0 to t1.
 
@@ -110,6 +115,8 @@ def solve(
         own; "auto" does so where a kernel is loaded or cached, or where rows times components
         exceed 4095, which takes longer than a build, and else falls back to "eager" (see the log).
     monitor: monitor(t, y), called after every attempt; a true value stops (all, or the rows of).
+    checks: at the first solve with f, spend a few evaluations on whether its rows are independent,
+        its values repeat, and its Jacobian is that of its values (`fields.checks`).
 
     Raises InputError (a ValueError) for arguments that cannot be used.
     """
@@ -144,23 +151,43 @@ def solve(
             stepper, layout, *solved[:2], why, solved.trajectory, warnings=solved.warnings
         )
     witness = Witness(problem, flat0, layout)
-    return _eager(r, flat, jac, Progress(progress, monitor, layout, start, end, witness=witness))
+    watch = Progress(progress, monitor, layout, start, end, witness=witness)
+    return _eager(r, flat, jac, watch, checks)
 
 
-def _eager(r: kernels.Request, flat: Flat, jac: Any, watch: Progress) -> Solution:
+def _eager(r: kernels.Request, flat: Flat, jac: Any, watch: Progress, checks: bool) -> Solution:
     """The solve by the loop in torch."""
     f0 = first_value(flat, r.t0, r.y0, r.layout)
     if not r.problem.method.implicit and jac is None:
         jac = "differences"  # nobody will ask for it: no need to try what autograd can do
-    wrapped = jacobian.wrap(flat, flat_jacobian(jac, r.args, r.layout), r.t0, r.y0)
+    given = flat_jacobian(jac, r.args, r.layout)
+    wrapped = jacobian.wrap(flat, given, r.t0, r.y0)
     problem = r.problem._replace(f=wrapped)
+    spent = _check(r, flat, f0, wrapped, given, jac) if checks else 0
     ended, problem = _run(r, problem, f0, watch)
     kept = problem.outputs[0].result(ended.t, ended.y)
     counts = torch.stack((ended.status, ended.accepted, ended.attempts, *ended.work))
+    counts[3] += spent
     pieces = next((o.trajectory() for o in problem.outputs if isinstance(o, Dense)), None)
     why = diagnosis.messages(problem, ended, r.layout)
     warnings = watch.witness.caveats(problem, ended, r.layout)
     return _solution(problem.method, r.layout, kept, counts, why, pieces, warnings=warnings)
+
+
+def _check(
+    r: kernels.Request, flat: Flat, f0: Tensor, wrapped: Any, given: Flat | str | None, jac: Any
+) -> int:
+    """Check f, if it is new, and say how many evaluations that took; raises InputError."""
+    implicit = r.problem.method.implicit
+    by_autograd = implicit and isinstance(wrapped, jacobian.AutogradJacobian)
+    recorded = by_autograd or gradient.wanted(r.f, r.args, r.y0, f0)
+    by_hand = given if implicit and callable(given) else None
+    y, layout = r.y0, r.layout
+    shape = (layout.batched, layout.rows, layout.features, y.dtype, y.device, recorded)
+    key = (r.f, r.args, jac if by_hand else None, shape)
+    # steps of given lengths keep the rows at one time, and f may take the first for all
+    start = Start(r.t0, r.t1 if r.problem.controller.adaptive else r.t0, y, f0)
+    return evaluations(key, flat, start, by_hand, recorded=recorded)
 
 
 def _run(r: kernels.Request, p: Problem, f0: Tensor, watch: Progress) -> tuple[Live, Problem]:

@@ -79,6 +79,7 @@ def solve_ivp(
         field, more = known, 1
         chosen["first_step"] = first if 0 < first < np.inf else None
     chosen |= {"method": stepper, "controller": controller, "max_attempts": sys.maxsize}
+    chosen["checks"] = False  # fun is called as often as scipy calls it
     solution = solve(field, start, t0, t1, **kept, **chosen)
     result = _result(solution, arrays, times)
     result.nfev += more
