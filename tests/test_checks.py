@@ -7,6 +7,7 @@ import logging
 import random
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ def sound(f: Callable[..., Any], y0: Tensor, jac: Any = None, t0: float = 0.0) -
     """Check f at y0 (B, F), and say how many evaluations that took."""
     layout = Layout(y0, batched=True)
     flat = field(f, (), layout)
+    verdicts.forget()
     t = torch.full((layout.rows,), t0, dtype=torch.float64)
     start = Start(t, t + 1, y0, flat(t, y0))
     return checks.evaluations((f, (), jac, y0.shape), flat, start, jac, recorded=True)
@@ -47,6 +49,14 @@ def sound(f: Callable[..., Any], y0: Tensor, jac: Any = None, t0: float = 0.0) -
 
 def refused(words: str) -> Any:
     return pytest.raises(InputError, match=words)
+
+
+def around(inside: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda t, y: inside(y)
+
+
+def net_of_two(net: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    return partial(lambda given, t, y: given(y), net)
 
 
 # rows are rows ------------------------------------------------------------------------------------
@@ -118,15 +128,15 @@ def test_fields_that_refuse_other_states_or_times_are_left_alone() -> None:
 @pytest.mark.parametrize("batched", [False, True])
 def test_a_field_that_draws_random_numbers_is_refused(batched: bool) -> None:
     net = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.2), nn.Linear(8, 2)).double()
-    y0 = SQUARE if batched else SQUARE[1]
-    settings: Any = {"y0": y0, "batched": batched, "method": "tsit5"}
-    with refused(r"f gives two values for one input: .*model.eval\(\)"):
-        solve(lambda t, y: net(y), **settings)
-    net.eval()
-    assert solve(lambda t, y: net(y), **settings).success.all()
-    net.train()  # a verdict on another mode says nothing
-    with refused("two values"):
-        solve(lambda t, y: net(y), **settings)
+    settings: Any = {"y0": SQUARE if batched else SQUARE[1], "batched": batched, "method": "tsit5"}
+    for f in (around(net), net_of_two(net)):
+        for _ in range(2):  # a verdict on one mode says nothing of the other
+            net.train()
+            for again in (f, around(net)):
+                with refused(r"f gives two values for one input: .*model.eval\(\)"):
+                    solve(again, **settings)
+            net.eval()
+            assert solve(f, **settings).success.all()
 
 
 @pytest.mark.parametrize("period", [2, 3])
@@ -304,6 +314,28 @@ def test_rows_of_vectorised_code_are_no_alarm(name: str, rows: int, features: in
             sound(lambda t, y: net(y), y0)
 
 
+def test_the_derivative_of_a_complex_field_is_compared_too() -> None:
+    y0 = torch.tensor([1.0, 2.0j], dtype=torch.complex128, requires_grad=True)
+    turn = torch.tensor([1j, -0.5 + 2j], dtype=torch.complex128)
+    settings: Any = {"batched": False, "method": "tsit5"}
+    assert solve(lambda t, y: turn * y * y.abs(), y0, **settings).success
+    with refused("autograd does not see all of f"):
+        solve(lambda t, y: turn * y.detach() + y, y0, **settings)
+
+
+def compiled(y: Tensor) -> Tensor:
+    return torch.tanh(y) @ torch.ones(2, 2, dtype=y.dtype) - y
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # of torch, while it compiles
+def test_a_compiled_field_is_no_alarm() -> None:
+    net = torch.compile(compiled)
+    for recording in (True, False):
+        with torch.set_grad_enabled(recording):
+            assert sound(lambda t, y: net(y), SQUARE.repeat(9, 1)) == 5
+
+
 # once ---------------------------------------------------------------------------------------------
 
 
@@ -353,10 +385,6 @@ def test_a_field_that_is_defined_anew_is_known() -> None:
         found = solve(lambda t, y, k=k: -y + 0 * k, method="tsit5")
         counts.add(tuple(found.stats.nfe.tolist()))
     assert len(counts) == 2  # the first, and the others
-
-
-def around(inside: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
-    return lambda t, y: inside(y)
 
 
 def test_no_verdict_passes_to_another_field() -> None:

@@ -106,7 +106,8 @@ def _explain(f: Flat, s: Start, moved: Tensor, value: Tensor) -> None:
     for again in (f(s.t0, s.y0), f(s.t0, s.y0)):
         if _random(f, s, again.detach()):
             raise InputError(ONCE)
-        noise = torch.maximum(noise, (again.detach() - f0).abs().amax(0, keepdim=True))
+        change = (again.detach() - f0).abs().nan_to_num(0.0, 0.0)
+        noise = torch.maximum(noise, change.amax(0, keepdim=True))
     noise = 100 * noise
     far = (~_near(value.detach(), f0, noise)).any(-1) & ~moved
     if not bool(far.any()):

@@ -95,6 +95,8 @@ def _verdict(distinct: Tensor, off: Tensor, slope: Tensor) -> bool | None:
 
     A part of f that is missing is missing in many rows, and of noise, most cannot be judged.
     """
+    if not bool(slope.any()):  # f is constant there: nothing is missing
+        return True
     judged = int(distinct.any(-1).sum())
     if not judged or 2 * int(distinct.sum()) < int((distinct | (slope != 0)).sum()):
         return None
