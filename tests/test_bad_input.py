@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from families import every_family, real
+from families import close, every_family, real
 from torch import Tensor
 
 import stiffguide as sg
@@ -149,6 +150,7 @@ FIELDS = {
     "f complex": ({"f": lambda t, y: 1j * y}, "the value of f has dtype torch.complex128"),
     "f elsewhere": ({"f": lambda t, y: y.to("meta")}, "the value of f is on meta, y0 on cpu"),
     "f in place": ({"f": lambda t, y: y.mul_(-1)}, "f changes y in place"),
+    "f in place in time": ({"f": lambda t, y: t.add_(1) * y}, "f changes t in place"),
     "f in place below": ({"f": lambda t, y: y[:2].mul_(-1).new_ones(3)}, "f changes y in place"),
     "args elsewhere": ({"args": (torch.ones(2, device="meta"),)}, r"args\[0\] is on meta"),
     "args list": ({"args": [1.0]}, "args must be a tuple.*not list"),
@@ -201,6 +203,24 @@ def test_bad_arguments_are_refused_by_name(changes: dict[str, Any], words: str) 
     with refused(words) as error:
         call(**changes)
     sentence(error)
+
+
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.inference_mode])
+@pytest.mark.parametrize("batched", [False, True])
+def test_what_f_changes_in_place_is_not_the_users(mode: Any, batched: bool) -> None:
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        t.add_(1)
+        return y.mul_(-3)
+
+    with mode():
+        t0, y0 = torch.zeros(2 if batched else (), dtype=torch.float64), real(1.0, math.nan)
+        for start in (t0, 0.0):
+            with refused("f changes y in place"):
+                sg.solve(f, y0, start, 1.0, batched=batched)
+        assert torch.equal(t0, torch.zeros_like(t0))
+        close(y0, real(1.0, math.nan))
+        end = sg.solve(lambda t, y: torch.cos(t) + 0 * y, y0[:1], 0.0, 1.0).y
+        close(end, torch.tensor([[1 + math.sin(1.0)]], dtype=torch.float64), rtol=1e-5)
 
 
 @pytest.mark.parametrize(("changes", "words"), UNSUPPORTED.values(), ids=UNSUPPORTED)

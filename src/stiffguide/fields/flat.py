@@ -17,17 +17,27 @@ Flat = Callable[[Tensor, Tensor], Tensor]
 
 
 def first_value(flat: Flat, t0: Tensor, y0: Tensor, layout: Layout) -> Tensor:
-    """f(t0, y0) (B, F); raises InputError if f changes y in place, or mixes dtypes."""
-    watched = not y0.is_inference()  # such tensors keep no count of their changes
-    before = y0._version if watched else 0
+    """f(t0, y0) (B, F); raises InputError if f changes t or y in place, or mixes dtypes.
+
+    f gets copies: the user's own tensors are left as they are, come what may.
+    """
+    t, y = t0.clone(), y0.clone()
     try:
-        f0 = flat(t0, y0)
+        f0 = flat(t, y)
     except RuntimeError as error:
         refuse_mixed_dtypes(error, layout.dtype)
         raise
-    if watched and y0._version != before:
-        raise InputError("f changes y in place; return a new tensor instead (y.clone() first)")
+    for name, before, after in (("y", y0, y), ("t", t0, t)):
+        # in inference mode a tensor keeps no count of its changes
+        if not _alike(before, after) if after.is_inference() else after._version > 0:
+            raise InputError(
+                f"f changes {name} in place; return a new tensor instead ({name}.clone() first)"
+            )
     return f0
+
+
+def _alike(x: Tensor, y: Tensor) -> bool:
+    return bool(((x == y) | ((x != x) & (y != y))).all())
 
 
 def refuse_mixed_dtypes(error: RuntimeError, dtype: torch.dtype) -> None:
