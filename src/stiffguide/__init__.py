@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         SolveFailed,
         Status,
         StiffguideError,
+        StiffguideWarning,
         TableauError,
         UnsupportedError,
     )
@@ -54,6 +55,7 @@ __all__ = [
     "SteadyState",
     "Step",
     "StiffguideError",
+    "StiffguideWarning",
     "Tableau",
     "TableauError",
     "UnsupportedError",

@@ -38,6 +38,10 @@ class Interrupted(KeyboardInterrupt):
         self.solution = solution
 
 
+class StiffguideWarning(UserWarning):
+    """Something that a result does not say by itself; the sentence names the way out."""
+
+
 class Status(IntEnum):
     """How a row of a solve ended (or that it has not)."""
 

@@ -19,6 +19,7 @@ from stiffguide.fields.flat import jacobian as flat_jacobian
 from stiffguide.fields.independence import Start
 from stiffguide.fields.layout import Layout
 from stiffguide.gradients import direct as gradient
+from stiffguide.gradients.unreached import without_gradient
 from stiffguide.inputs import (
     Jacobian,
     Monitor,
@@ -163,9 +164,11 @@ def _eager(r: kernels.Request, flat: Flat, jac: Any, watch: Progress, checks: bo
     given = flat_jacobian(jac, r.args, r.layout)
     wrapped = jacobian.wrap(flat, given, r.t0, r.y0)
     problem = r.problem._replace(f=wrapped)
-    spent = _check(r, flat, f0, wrapped, given, jac) if checks else 0
-    ended, problem = _run(r, problem, f0, watch)
-    kept = problem.outputs[0].result(ended.t, ended.y)
+    recorded = gradient.wanted(r.f, r.args, r.y0, f0)
+    spent = _check(r, flat, f0, wrapped, given, jac, recorded) if checks else 0
+    ended, problem = _run(r, problem, f0, watch, recorded)
+    t, y = problem.outputs[0].result(ended.t, ended.y)
+    kept = t, without_gradient(y, ended.status, batched=r.layout.batched)
     counts = torch.stack((ended.status, ended.accepted, ended.attempts, *ended.work))
     counts[3] += spent
     pieces = next((o.trajectory() for o in problem.outputs if isinstance(o, Dense)), None)
@@ -175,12 +178,17 @@ def _eager(r: kernels.Request, flat: Flat, jac: Any, watch: Progress, checks: bo
 
 
 def _check(
-    r: kernels.Request, flat: Flat, f0: Tensor, wrapped: Any, given: Flat | str | None, jac: Any
+    r: kernels.Request,
+    flat: Flat,
+    f0: Tensor,
+    wrapped: Any,
+    given: Flat | str | None,
+    jac: Any,
+    recorded: bool,
 ) -> int:
     """Check f, if it is new, and say how many evaluations that took; raises InputError."""
     implicit = r.problem.method.implicit
-    by_autograd = implicit and isinstance(wrapped, jacobian.AutogradJacobian)
-    recorded = by_autograd or gradient.wanted(r.f, r.args, r.y0, f0)
+    recorded = recorded or (implicit and isinstance(wrapped, jacobian.AutogradJacobian))
     by_hand = given if implicit and callable(given) else None
     y, layout = r.y0, r.layout
     shape = (layout.batched, layout.rows, layout.features, y.dtype, y.device, recorded)
@@ -190,9 +198,11 @@ def _check(
     return evaluations(key, flat, start, by_hand, recorded=recorded)
 
 
-def _run(r: kernels.Request, p: Problem, f0: Tensor, watch: Progress) -> tuple[Live, Problem]:
+def _run(
+    r: kernels.Request, p: Problem, f0: Tensor, watch: Progress, recorded: bool
+) -> tuple[Live, Problem]:
     t0, y0 = r.t0, r.y0
-    if gradient.wanted(r.f, r.args, y0, f0):
+    if recorded:
         y, slope = y0.detach(), f0.detach()
         return gradient.direct(
             p, t0, y0, f0, lambda q: _start(q, t0, y, slope, r.first_step), watch

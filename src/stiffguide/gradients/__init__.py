@@ -1,4 +1,5 @@
 """Gradients through a solve: `direct` records the accepted steps for autograd.
 
-May import all of `stepping`, and `tracing.fingerprint` to see what f may depend on; not `kernels/`.
+`unreached` takes the gradient from rows that failed. May import all of `stepping`, and
+`tracing.fingerprint` to see what f may depend on; not `kernels/`.
 """

@@ -1,0 +1,63 @@
+"""A row that failed has no gradient: where it stopped is not what was asked for."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stiffguide.errors import Status, StiffguideWarning
+from stiffguide.tensors import rows
+
+
+def without_gradient(y: Tensor, status: Tensor, *, batched: bool) -> Tensor:
+    """The states y (B, T, F), with nan for a gradient in rows that failed; warns of them.
+
+    `status` (B,) tells how the rows ended. Who interrupts a solve wants what was reached.
+    """
+    if not y.requires_grad:
+        return y
+    wanted = [int(s) for s in Status if s.ok or s is Status.INTERRUPTED]
+    failed = ~torch.isin(status, torch.tensor(wanted, device=status.device))
+    if not bool(failed.any()):
+        return y
+    # from here it is `solve`, then the caller's own line
+    warnings.warn(_sentence(failed, status, batched), StiffguideWarning, stacklevel=4)
+    return _unreached(y, failed)
+
+
+def _sentence(failed: Tensor, status: Tensor, batched: bool) -> str:
+    which = torch.nonzero(failed).flatten().tolist()
+    who = f"row {which[0]}" if batched else "the solve"
+    more, its = len(which) - 1, "its gradient is"
+    text = f"{who} failed ({Status(int(status[which[0]])).sentence})"
+    if more:
+        text += f", and {more} more"
+        its = "their gradients are"
+    return (
+        f"{text}: {its} nan. Leave failed rows out of a loss by `solution.success`, "
+        "or raise by `raise_if_failed`"
+    )
+
+
+class Unreached(torch.autograd.Function):
+    """States as they are; a gradient that arrives at a failed row becomes nan."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, failed: Tensor) -> Tensor:
+        """The states themselves."""
+        ctx.save_for_backward(failed)
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """No loss asks for a row whose gradient is 0: it was left out."""
+        (failed,) = ctx.saved_tensors
+        asked = rows(failed, gradient) & (gradient != 0)
+        return torch.where(asked, float("nan"), gradient), None
+
+
+_unreached: Callable[[Tensor, Tensor], Tensor] = Unreached.apply
