@@ -73,7 +73,7 @@ if not TYPE_CHECKING:
         {
             "stiffguide.errors": (
                 *("InputError", "Interrupted", "SolveFailed", "Status"),
-                *("StiffguideError", "TableauError", "UnsupportedError"),
+                *("StiffguideError", "StiffguideWarning", "TableauError", "UnsupportedError"),
             ),
             "stiffguide.kernels": ("Compiled", "compile"),
             "stiffguide.solution": ("Solution", "Stats"),
