@@ -183,6 +183,7 @@ OPTIONS = [
     Option("`max_step`", **setting("max_step", lambda call: 0.06), check=short),
     Option("`Fixed`", **setting("controller", lambda call: sg.Fixed(0.05)), check=even),
     Option("guidance", **setting("guidance", lambda call: guidance.ErkGuid(0.1, 0.1))),
+    Option("`checks=False`", **setting("checks", lambda call: False)),
     Option("`monitor`", **setting("monitor", monitor), check=stopped),
     Option(
         '`backend="kernel"`',
