@@ -34,6 +34,29 @@ class Root(NamedTuple):
     iterations: Tensor  # (B,) int64
 
 
+class Convergence(NamedTuple):
+    """What the iterations of several systems have shown so far."""
+
+    ok: Tensor  # (B,) bool, all converged
+    rate: Tensor  # (B,) the slowest contraction
+    nfe: Tensor  # (B,) int64
+
+    @classmethod
+    def none(cls, flag: Tensor, scale: Tensor) -> Convergence:
+        """Before the first stage; `flag` (B,) bool and `scale` (B, F) give place and dtype."""
+        return cls(
+            torch.ones_like(flag),
+            torch.zeros(flag.shape, dtype=scale.dtype, device=scale.device),
+            torch.zeros_like(flag, dtype=torch.int64),
+        )
+
+    def after(self, root: Root) -> Convergence:
+        """With one more stage."""
+        return Convergence(
+            self.ok & root.ok, torch.maximum(self.rate, root.rate), self.nfe + root.iterations
+        )
+
+
 def solve(
     residual: Callable[[Tensor], Tensor],
     solve_linear: Callable[[Tensor], Tensor],

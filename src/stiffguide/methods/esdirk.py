@@ -18,7 +18,7 @@ from stiffguide.errors import TableauError
 from stiffguide.stepping.contracts import Field, Step, Tolerance, Units, Work, stage_times
 from stiffguide.stepping.guards import sound, turned
 from stiffguide.stepping.interpolate import extrapolation
-from stiffguide.tableaux.continuous import continuous_extension
+from stiffguide.tableaux.continuous import damped_extension
 from stiffguide.tableaux.exact import floats
 from stiffguide.tableaux.stability import is_a_stable
 from stiffguide.tableaux.tableau import Tableau
@@ -35,6 +35,14 @@ class EsdirkState(NamedTuple):
     dt: Tensor  # (B,)
     keep: Tensor  # (B,) bool: jac may be used again
     secant: Tensor  # (B, F), (y1 - y0)/dt; 0 before the first step
+
+
+class Dense(NamedTuple):
+    """The continuous extension, by powers of theta (see `continuous.Damped`)."""
+
+    weights: tuple[tuple[float, ...], ...]
+    filters: tuple[tuple[float, ...], ...]
+    order: int
 
 
 class System(NamedTuple):
@@ -68,29 +76,6 @@ class System(NamedTuple):
             w = dense.shifted(self.h_gamma, jac).mT
             transposed = dense.factor(w, torch.ones_like(self.scale))
         return newton.attach(z, left, residual, partial(dense.solve, transposed))
-
-
-class Convergence(NamedTuple):
-    """What Newton's iterations of an attempt have shown so far."""
-
-    ok: Tensor  # (B,) bool, all converged
-    rate: Tensor  # (B,) the slowest contraction
-    nfe: Tensor  # (B,) int64
-
-    @classmethod
-    def none(cls, flag: Tensor, scale: Tensor) -> Convergence:
-        """Before the first stage; `flag` (B,) bool and `scale` (B, F) give place and dtype."""
-        return cls(
-            torch.ones_like(flag),
-            torch.zeros(flag.shape, dtype=scale.dtype, device=scale.device),
-            torch.zeros_like(flag, dtype=torch.int64),
-        )
-
-    def after(self, root: newton.Root) -> Convergence:
-        """With one more stage."""
-        return Convergence(
-            self.ok & root.ok, torch.maximum(self.rate, root.rate), self.nfe + root.iterations
-        )
 
 
 class Esdirk:
@@ -127,14 +112,15 @@ class Esdirk:
         return hat is not None and not is_a_stable(self.tableau, hat)
 
     @cached_property
-    def _dense(self) -> tuple[tuple[tuple[float, ...], ...], int]:
-        weights, order = continuous_extension(self.tableau)
-        return tuple(zip(*(floats(row) for row in weights), strict=True)), order
+    def _dense(self) -> Dense:
+        weights, filters, order = damped_extension(self.tableau)
+        by_degree = tuple(zip(*(floats(row) for row in weights), strict=True))
+        return Dense(by_degree, tuple(floats(row) for row in filters), order)
 
     @property
     def dense_order(self) -> int:
         """Order of the continuous extension."""
-        return self._dense[1]
+        return self._dense.order
 
     def init(self, t0: Tensor, y0: Tensor) -> EsdirkState:
         """Nothing is known yet: `keep` is False in every row."""
@@ -210,7 +196,7 @@ class Esdirk:
         system = System(f, h, h * self._gamma, state.factors, scale)
         with torch.no_grad():
             grown = turned(lambda d: dense.solve(state.factors, d), state.secant, h, scale)
-        seen = Convergence.none(state.keep, system.scale)
+        seen = newton.Convergence.none(state.keep, system.scale)
         k, y, seen = self._sweep(system, stage_times(t0, dt, self._c), y0, f0, state.keep, seen)
         stages = torch.stack(k)
         accurate, companion = self.tableau.stiffly_accurate, self.tableau.companion_stage
@@ -234,8 +220,14 @@ class Esdirk:
         )
 
     def _sweep(
-        self, s: System, times: Tensor, y0: Tensor, f0: Tensor, kept: Tensor, seen: Convergence
-    ) -> tuple[list[Tensor], Tensor, Convergence]:
+        self,
+        s: System,
+        times: Tensor,
+        y0: Tensor,
+        f0: Tensor,
+        kept: Tensor,
+        seen: newton.Convergence,
+    ) -> tuple[list[Tensor], Tensor, newton.Convergence]:
         """All k, the last y; in rows `kept` (B,) J is from another step."""
         doubt = kept if y0.device.type == "cpu" else None
         k: list[Tensor] = []
@@ -275,11 +267,16 @@ class Esdirk:
 
     def interpolant(self, step: Step, f1: Tensor) -> Tensor:
         """Coefficients (D, B, F) of the continuous extension."""
-        weights = self._dense[0]
-        stages = step.stages
-        if len(weights[0]) > stages.shape[0]:
+        weights, filters, _ = self._dense
+        h, stages = rows(step.dt, step.y0).to(step.y0.dtype), step.stages
+        if filters:
+            # to a gradient W is a constant: its share is that of an error in an error
+            x = combine(filters, stages) / (h * self._gamma)
+            damped = [dense.solve(step.state.factors, one) for one in x.unbind(0)]
+            stages = torch.cat((stages, torch.stack(damped)))
+        elif len(weights[0]) > stages.shape[0]:
             stages = torch.cat((stages, f1.unsqueeze(0)))
-        return rows(step.dt, step.y0).to(step.y0.dtype) * combine(weights, stages)
+        return h * combine(weights, stages)
 
 
 def _add(x: Work, y: Work) -> Work:

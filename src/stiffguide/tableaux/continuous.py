@@ -27,6 +27,7 @@ from stiffguide.tensors import one_thread
 RESIDUAL = 1e-11  # a condition that float64 meets no better cannot be met
 LARGEST = 50.0  # weights beyond this amplify rounding and the errors of the stages
 NEGLIGIBLE = 1e-13
+SAME = 1e-9  # an extension that is as near to the cubic Hermite polynomial is that
 RIDGES = (1e-3, 1e-1, 10.0)  # prices of large weights against the leading error, tried in turn
 
 Array = NDArray[np.floating[Any]]
@@ -37,6 +38,18 @@ class Extension(NamedTuple):
     """`weights[i][d]` multiplies theta^(d+1) k_i: a row per stage, and one for f1 where used."""
 
     weights: Matrix
+    order: int
+
+
+class Damped(NamedTuple):
+    """An extension whose part beside the cubic Hermite polynomial goes through a filter.
+
+    `weights[i][d]` multiplies theta^(d+1) times k_i, and behind the stages theta^(d+1) times what
+    the filter makes of sum_i filters[r][i] k_i: a row for each r.
+    """
+
+    weights: Matrix
+    filters: Matrix
     order: int
 
 
@@ -59,6 +72,73 @@ def continuous_extension(tableau: Tableau) -> Extension:
             if weights is not None:
                 return Extension(weights, order)
     raise TableauError(f"{tableau.name}: no continuous extension with weights below {LARGEST:g}")
+
+
+@lru_cache(maxsize=128)
+def damped_extension(tableau: Tableau) -> Damped:
+    """The extension of a method that begins at f0 and ends in f1 by implicit stages.
+
+    What an extension has beside the cubic Hermite polynomial, for a higher order, is made of inner
+    stages: of fast modes these show their own low order, and it may be off by hundreds of
+    tolerances. It is of the size of the error of that polynomial, dt^4, so that
+    (I - dt gamma J)^-1 damps the fast modes in it and leaves the order alone.
+    """
+    weights, order = continuous_extension(tableau)
+    if tableau.gamma is None or not (tableau.fsal and tableau.explicit_first_stage):
+        return Damped(weights, (), order)
+    hermite = _hermite(tableau, max(len(weights[0]), 3))
+    if _stiff_error(tableau, hermite) > _stiff_error(tableau, weights):
+        return Damped(weights, (), order)
+    wide = [row + (Fraction(0),) * (len(hermite[0]) - len(row)) for row in weights]
+    beside = [
+        [x - y for x, y in zip(one, other, strict=True)]
+        for one, other in zip(zip(*wide, strict=True), zip(*hermite, strict=True), strict=True)
+    ]
+    shares, filters = _factors(beside)
+    return Damped(hermite + shares, filters, order)
+
+
+def _hermite(tableau: Tableau, degree: int) -> Matrix:
+    """The cubic Hermite polynomial of a method whose first stage is f0 and whose last is f1."""
+    found = []
+    for i, b in enumerate(tableau.b):
+        first, last = Fraction(int(i == 0)), Fraction(int(i == tableau.stages - 1))
+        row = (first, 3 * b - 2 * first - last, first + last - 2 * b)
+        found.append(row + (Fraction(0),) * (degree - 3))
+    return tuple(found)
+
+
+def _stiff_error(tableau: Tableau, weights: Matrix) -> float:
+    """The largest error on t^3 where f holds the stages to it, as an infinitely fast mode does.
+
+    So do Prothero and Robinson's problem, and the algebraic part of a system of index 1.
+    """
+    k: list[Fraction] = []
+    for i, (row, c) in enumerate(zip(tableau.a, tableau.c, strict=True)):
+        gap = c**3 - sum((a * x for a, x in zip(row, k, strict=False)), Fraction(0))
+        k.append(gap / row[i] if row[i] else Fraction(0))  # f0 is the derivative at 0
+    theta = np.linspace(0, 1, 21)
+    powers = theta[:, None] ** np.arange(1, len(weights[0]) + 1)
+    found = powers @ np.array(weights, dtype=float).T @ np.array(k, dtype=float)
+    return float(abs(found - theta**3).max())
+
+
+def _factors(matrix: list[list[Fraction]]) -> tuple[Matrix, Matrix]:
+    """(columns, rows), few of them, such that the matrix is the sum of their products."""
+    columns: list[tuple[Fraction, ...]] = []
+    rows: list[tuple[Fraction, ...]] = []
+    while True:
+        size, d, i = max((abs(x), d, i) for d, row in enumerate(matrix) for i, x in enumerate(row))
+        if size < SAME:
+            return tuple(columns), tuple(rows)
+        pivot = matrix[d]
+        column = tuple(row[i] / pivot[i] for row in matrix)
+        columns.append(column)
+        rows.append(tuple(pivot))
+        matrix = [
+            [x - share * p for x, p in zip(row, pivot, strict=True)]
+            for share, row in zip(column, matrix, strict=True)
+        ]
 
 
 def _shapes(tableau: Tableau, order: int) -> Iterator[tuple[int, bool, int]]:

@@ -11,7 +11,7 @@ from stiffguide.methods.explicit_rk import ExplicitRK
 from stiffguide.methods.rosenbrock import Rosenbrock
 from stiffguide.stepping.contracts import Method
 from stiffguide.stepping.interpolate import extrapolation
-from stiffguide.tableaux.continuous import continuous_extension
+from stiffguide.tableaux.continuous import continuous_extension, damped_extension
 from stiffguide.tableaux.exact import floats
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 from stiffguide.tableaux.stability import is_a_stable
@@ -27,6 +27,7 @@ class Interpolant:
     weights: tuple[Row, ...] | None
     with_dt: bool
     late: int = 0  # stages that serve the interpolant alone
+    filters: tuple[Row, ...] = ()  # of stages, whose sums go through W^-1 and follow the stages
 
     @property
     def degree(self) -> int:
@@ -148,7 +149,7 @@ def _explicit(tableau: Tableau, error_order: int) -> Coefficients:
 def _esdirk(tableau: Tableau, error_order: int) -> Coefficients:
     assert tableau.b_error is not None
     assert tableau.gamma is not None
-    hat = tableau.b_hat
+    hat, extension = tableau.b_hat, damped_extension(tableau)
     return Coefficients(
         name=tableau.name,
         family="esdirk",
@@ -159,7 +160,9 @@ def _esdirk(tableau: Tableau, error_order: int) -> Coefficients:
         b=floats(tableau.b),
         c=floats(tableau.c),
         b_error=floats(tableau.b_error),
-        interpolant=Interpolant(_transposed(continuous_extension(tableau).weights), True),
+        interpolant=Interpolant(
+            _transposed(extension.weights), True, filters=tuple(map(floats, extension.filters))
+        ),
         gamma=float(tableau.gamma),
         f_at=tableau.stages - 1 if tableau.fsal else None,
         accurate=tableau.stiffly_accurate,

@@ -81,7 +81,7 @@ def _constants(traced: Traced, m: Coefficients, elimination: Elimination) -> lis
         "SLOPES": int(m.family == "rosenbrock" and not traced.autonomous),
         "NJ": len(traced.derived.jac) if implicit else 0,
         "NW": len(elimination.slots),
-        "STAGES": m.stages + late,
+        "STAGES": m.stages + late + len(m.interpolant.filters),
         "LATE": late,
         "DEGREE": m.interpolant.degree,
         "HERMITE": int(not weights),

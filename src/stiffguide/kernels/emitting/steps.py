@@ -201,4 +201,10 @@ def esdirk(m: Coefficients, body: Body) -> None:
         body.each("s.error[@] = base[@];")
     else:
         body.each(f"s.error[@] = {error};")
+    if m.interpolant.filters:
+        body.add("if (s.keep) {")
+        for r, row in enumerate(m.interpolant.filters, m.stages):
+            body.each(f"z[@] = ({weighted(row, names)}) * shift;")
+            body.add(f"solve_system(s, w, z, s.k[{r}], mend);")
+        body.add("}")
     _end_of_runge_kutta(m, body)
