@@ -174,7 +174,7 @@ def test_what_is_within_reach_and_not_used_costs_nothing(name: str) -> None:
     for wanted in (True, False):
         unused.requires_grad_(wanted)
         calls = 0
-        found = sg.solve(f, real(1.0), 0.0, 1.0, method=name, rtol=1e-3)
+        found = sg.solve(f, real(1.0), 0.0, 1.0, method=name, rtol=1e-3, checks=False)
         assert not found.y.requires_grad
         counts.append(calls)
     assert counts[0] == counts[1]

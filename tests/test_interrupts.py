@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,14 @@ from stiffguide import Status, problems
 from stiffguide.kernels import backend
 from stiffguide.kernels.running import build, run
 from stiffguide.problems import robertson_field
+
+
+@pytest.fixture(autouse=True)
+def heeded() -> Iterator[None]:
+    """Python heeds Ctrl-C, here and in children, also where a shell in the background does not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def press() -> None:

@@ -14,12 +14,12 @@ NOISE = 1e-20  # of the largest component: a component below is rounding of the 
 POINTS = 6  # at most; two of them with finite values are enough
 
 
-def points(t0: Tensor, y0: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Points t (B,), y (B, F) near the start, the same ones in every process.
+def points(t0: Tensor, y0: Tensor, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    """Points t (B,), y (B, F) near the start, for a seed the same ones in every process.
 
     Components that start at zero become positive: concentrations mostly may not be negative.
     """
-    draw = torch.Generator().manual_seed(0)
+    draw = torch.Generator().manual_seed(seed)
     start, origin = y0.detach().cpu().double(), t0.detach().cpu().double()
     size = start.abs().amax(-1, keepdim=True)
     size = torch.where(size > 0, size, 1.0)

@@ -2,38 +2,56 @@
 
 Numbers, strings, small arrays, containers and objects count by what is in them, code and tensors
 by identity (tensors are read at each call, so what matters is which tensor it is). Followed are:
-closure cells, defaults, the globals that the code names, helper functions, `functools.partial`,
-bound methods, callable objects and modules with their attributes. What torch, numpy and the
-standard library define is taken to stay as it is, and so is all that lies deeper than `DEEPEST`.
+closure cells, defaults, attributes of functions, the globals that the code names, helper functions,
+`functools.partial`, bound methods, callable objects, their classes, and modules with their
+attributes (see `trust` and `reads`). What is followed to its end makes a mark that is complete;
+anything else, and all that lies too deep, is compared by identity and may have changed unseen.
 A function that is defined anew, such as a lambda in a loop, has the mark of the one before.
 """
 
 from __future__ import annotations
 
+import collections
 import functools
 import sys
 import types
-import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stiffguide.tracing.frozen import FROZEN, constant, remember
+from stiffguide.tracing.reads import OPAQUE, reads
+from stiffguide.tracing.trust import (
+    BUILDING,
+    CONSTANTS,
+    CONTENTS,
+    INTERNALS,
+    SPEAKING,
+    VALUES,
+    ordinary,
+    pure,
+    settled,
+)
+
 DEEPEST = 8
-LONGEST = 1024  # entries of a container, bytes of an array: beyond, identity counts
-BUDGET = 20_000  # values; beyond, identity counts
-SETTLED = sys.stdlib_module_names | {"torch", "numpy", "scipy"}
-VALUES = frozenset({int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device})
-HIDDEN = frozenset({"_parameters", "_buffers", "_modules"})
+LONGEST = 1024  # entries of a container, numbers of an array
+BUDGET = 20_000  # values
+SEQUENCES = (tuple, list, set, frozenset, collections.deque, torch.Size)
+MAPPINGS = (dict, collections.OrderedDict, collections.Counter, types.MappingProxyType)
 
 
 class Mark(NamedTuple):
-    """Equal marks: nothing has changed. `alive` keeps the objects, so that no id is used twice."""
+    """Equal marks: nothing has changed, if it is complete: if all was followed to its end.
+
+    `alive` keeps the objects, so that no id is used twice.
+    """
 
     values: tuple[Any, ...]
     alive: tuple[Any, ...]
+    complete: bool
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Mark) and self.values == other.values
@@ -45,69 +63,98 @@ class Mark(NamedTuple):
 def fingerprint(f: Callable[..., Any], *more: Any) -> Mark:
     """The mark of a function, and of further values such as its fixed arguments."""
     walk = _Walk()
+    walk.values.append(torch.get_default_dtype())
     walk.visit(f, 0)
     for value in more:
         walk.visit(value, 0)
-    return Mark(tuple(walk.values), tuple(walk.alive))
+    return Mark(tuple(walk.values), tuple(walk.alive), walk.complete)
 
 
 class _Walk:
     def __init__(self) -> None:
         self.values: list[Any] = []
         self.alive: list[Any] = []
-        self._seen: dict[int, int] = {}
+        self.complete = True
+        self._seen: dict[Any, int] = {}  # objects by their ids, and classes whose insides are in
 
     def visit(self, value: Any, depth: int) -> None:
         kind: type = type(value)
         if kind in VALUES:
             # 1, 1.0 and True are equal, nan is not equal to itself, 0.0 and -0.0 may differ
             self.values.append(kind)
-            self.values.append(repr(value) if kind is float else value)
+            self.values.append(repr(value) if kind in (float, complex) else value)
             return
         met = len(self._seen)
         place = self._seen.setdefault(id(value), met)
         self.values.append(place)
         if place < met:
             return  # the same object as before
-        shallow = depth <= DEEPEST and len(self.values) < BUDGET
-        visitor = _visitor(kind) if shallow else None
-        if visitor is None:
-            self.identity(value)
+        self.alive.append(value)
+        if depth > DEEPEST or len(self.values) >= BUDGET:
+            self.unknown(value, depth)
         else:
-            visitor(self, value, depth + 1)
+            _visitor(kind)(self, value, depth + 1)
 
-    def identity(self, value: Any) -> None:
+    def identity(self, value: Any, depth: int = 0) -> None:
         """This object and no other."""
         self.values.append(id(value))
         self.alive.append(value)
 
+    def unknown(self, value: Any, depth: int = 0) -> None:
+        """This object, of which nobody knows what is in it."""
+        self.complete = False
+        self.identity(value)
+
     def function(self, f: types.FunctionType, depth: int) -> None:
-        if _settled(f.__module__):
-            return self.identity(f)
-        self.identity(f.__code__)
+        code, space = f.__code__, f.__globals__
+        self.identity(code)
+        names = reads(code)
         for cell in f.__closure__ or ():
             try:
-                self.visit(cell.cell_contents, depth)
+                self._named(cell.cell_contents, names.attributes, depth)
             except ValueError:  # not assigned yet
                 self.values.append("empty")
-        for value in f.__defaults__ or ():
-            self.visit(value, depth)
-        for value in (f.__kwdefaults__ or {}).values():
-            self.visit(value, depth)
-        space = f.__globals__
-        for name in _globals(f.__code__):
+        for value in (*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values()):
+            self._named(value, names.attributes, depth)
+        if settled(space.get("__name__")):
+            return
+        if f.__dict__:
+            self.mapping(f.__dict__, depth)
+        built_in = f.__builtins__  # type: ignore[attr-defined]  # since 3.10
+        for name in names.globals:
             if name in space:
-                self._named(space[name], f.__code__, depth)
+                self._named(space[name], names.attributes, depth)
+            elif name in built_in and name not in OPAQUE:
+                self.visit(built_in[name], depth)
+            else:
+                self.unknown(name)
+        for name in names.imports:
+            for end in range(1, name.count(".") + 2):
+                part = ".".join(name.split(".")[:end])
+                self._named(sys.modules.get(part), names.attributes, depth)
 
-    def _named(self, value: Any, code: types.CodeType, depth: int) -> None:
-        """A global: what it is, or, of a module of the user, what the code takes from it."""
+    def _named(self, value: Any, attributes: tuple[str, ...], depth: int) -> None:
+        """What code names: what it is, or of a module what the code takes from it."""
         if not isinstance(value, types.ModuleType):
-            self.visit(value, depth)
-        elif not _settled(value.__name__):
-            self.identity(value)
-            for name in _globals(code):
-                if name in value.__dict__:
-                    self.visit(value.__dict__[name], depth)
+            return self.visit(value, depth)
+        inside = value.__dict__
+        if not pure(value) and (type(value) is not types.ModuleType or "__getattr__" in inside):
+            return self.unknown(value)
+        self.identity(value)
+        if id(value) in self._seen:
+            return
+        self._seen[id(value)] = len(self._seen)
+        settled_ = settled(value.__name__)
+        if settled_ and not pure(value):
+            self.complete = False
+        for name in attributes:
+            if name in inside and (not settled_ or type(inside[name]) in VALUES):
+                self._named(inside[name], attributes, depth + 1)
+
+    def library(self, value: types.ModuleType, depth: int) -> None:
+        """A module that an object holds, and code may take anything from."""
+        self.complete &= pure(value)
+        self.identity(value)
 
     def partial(self, value: functools.partial[Any], depth: int) -> None:
         self.visit(value.func, depth)
@@ -118,17 +165,34 @@ class _Walk:
         self.visit(value.__func__, depth)
         self.visit(value.__self__, depth)
 
+    def built_in(self, value: types.BuiltinFunctionType, depth: int) -> None:
+        """A function in C: of a module, or a method of an object."""
+        owner = value.__self__
+        self.values.append(value.__name__)
+        if isinstance(owner, types.ModuleType):
+            self.complete &= pure(owner)
+            self.identity(value)
+        elif owner is None or isinstance(owner, type):
+            self.identity(value)
+        else:
+            self.visit(owner, depth)
+
     def items(self, value: Iterable[Any], depth: int) -> None:
         for count, item in enumerate(value):
             if count == LONGEST:
-                return self.identity(value)
+                return self.unknown(value)
             self.visit(item, depth)
 
-    def mapping(self, value: dict[Any, Any], depth: int) -> None:
+    def record(self, value: Any, depth: int) -> None:
+        """A named tuple."""
+        self.items(value, depth)
+        self.kind(type(value), depth)
+
+    def mapping(self, value: Mapping[Any, Any], depth: int) -> None:
         self.values.append(len(value))
         for count, (key, item) in enumerate(value.items()):
             if count == LONGEST:
-                return self.identity(value)
+                return self.unknown(value)
             self.visit(key, depth)
             self.visit(item, depth)
 
@@ -136,112 +200,103 @@ class _Walk:
         if value.nbytes <= 8 * LONGEST and value.dtype != object:
             self.values.append((value.shape, value.dtype.str, value.tobytes()))
         else:
-            self.identity(value)
+            self.unknown(value)
+
+    def tensor(self, value: Tensor, depth: int) -> None:
+        self.identity(value)
+        if value.__dict__:
+            self.mapping(value.__dict__, depth)
 
     def module(self, value: nn.Module, depth: int) -> None:
-        """A torch module: tensors by identity, submodules, and its own numbers."""
+        """A torch module: tensors by identity, submodules, and its own attributes."""
         state = value.__dict__
-        for name in HIDDEN:
+        for name in CONTENTS:
             for key, item in state[name].items():
                 self.values.append(key)
                 self.visit(item, depth)
         for name, item in state.items():
-            if name not in HIDDEN and type(item) in VALUES:
-                self.values.append(item)
-        if not _settled(type(value).__module__):
-            for name, item in state.items():
-                if not name.startswith("_") and type(item) not in VALUES:
-                    self.visit(item, depth)
+            if name not in CONTENTS and (item or name not in INTERNALS):
+                self.values.append(name)
+                self.visit(item, depth)
         self.kind(type(value), depth)
 
     def instance(self, value: Any, depth: int) -> None:
         """Any other object: its attributes, and what its class says."""
         kind = type(value)
-        if _settled(kind.__module__) and kind is not types.SimpleNamespace:
-            return self.identity(value)
         if id(value) in FROZEN:
             self.values.append(FROZEN[id(value)][1])
             return self.kind(kind, depth)
-        if _constant(value):
+        if constant(value):
             walk = _Walk()
             walk.mapping(value.__dict__, depth)
-            if not walk.alive:  # nothing in it was too deep or too long to be looked at
-                self.values.append(_remember(value, tuple(walk.values)))
+            if walk.complete:
+                self.values.append(remember(value, tuple(walk.values)))
                 return self.kind(kind, depth)
         if hasattr(value, "__dict__"):
             self.mapping(value.__dict__, depth)
-        for name in getattr(kind, "__slots__", ()):
-            self.visit(getattr(value, name, None), depth)
+        for base in kind.__mro__:
+            slots = vars(base).get("__slots__", ())
+            for name in (slots,) if isinstance(slots, str) else slots:
+                self.visit(getattr(value, name, None), depth)
         self.kind(kind, depth)
 
+    def class_(self, value: type, depth: int) -> None:
+        """A class that code names, of which it may make objects."""
+        self.values.append(id(value))
+        if not settled(value.__module__):
+            self.complete &= ordinary(value)
+            self.kind(value, depth)
+            for base in value.__mro__:
+                if not settled(base.__module__):
+                    for name in BUILDING & set(vars(base)):
+                        self._member(vars(base)[name], depth)
+
     def kind(self, kind: type, depth: int) -> None:
-        """A class of the user: numbers and functions among its attributes."""
+        """A class of the user: its attributes, all but those that make objects or print them."""
         self.values.append(id(kind))
-        if id(kind) in self._seen:
+        key = ("inside", id(kind))
+        if key in self._seen:
             return
-        self._seen[id(kind)] = len(self._seen)
+        self._seen[key] = len(self._seen)
         self.alive.append(kind)
         for base in kind.__mro__:
-            if _settled(base.__module__):
+            if settled(base.__module__):
                 continue
             for name, item in vars(base).items():
-                function = getattr(item, "__func__", getattr(item, "fget", item))
-                if name.startswith("__") and name != "__call__":
-                    continue
-                if type(function) in VALUES or isinstance(function, types.FunctionType):
-                    self.visit(function, depth)
+                if name not in SPEAKING and name not in BUILDING:
+                    self._member(item, depth)
 
-
-FROZEN: dict[int, tuple[weakref.ref[Any], tuple[Any, ...]]] = {}  # by id
-
-
-def _remember(value: Any, content: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Keep what is in an object that cannot change, for as long as the object lives."""
-    key = id(value)
-    FROZEN[key] = (weakref.ref(value, lambda _: FROZEN.pop(key, None)), content)
-    return content
-
-
-def _constant(value: Any) -> bool:
-    """Whether it is made of numbers, strings, tuples and frozen dataclasses, all the way down."""
-    kind = type(value)
-    if kind in VALUES:
-        return True
-    if kind in (tuple, frozenset):
-        return all(map(_constant, value))
-    settings = getattr(kind, "__dataclass_params__", None)
-    if settings is None or not settings.frozen or not hasattr(value, "__dict__"):
-        return False
-    return all(map(_constant, value.__dict__.values()))
-
-
-def _settled(module: str | None) -> bool:
-    return module is None or module.split(".", 1)[0] in SETTLED
+    def _member(self, item: Any, depth: int) -> None:
+        """An attribute of a class."""
+        inner = getattr(item, "__func__", None) or getattr(item, "fget", None)
+        if isinstance(item, functools.cached_property):
+            inner = item.func
+        self.visit(item if inner is None else inner, depth)
 
 
 @functools.cache
-def _visitor(kind: type) -> Callable[[_Walk, Any, int], None] | None:
-    by_kind: tuple[tuple[type | tuple[type, ...], Any], ...] = (
-        (types.FunctionType, _Walk.function),
-        (functools.partial, _Walk.partial),
-        (types.MethodType, _Walk.method),
-        (nn.Module, _Walk.module),
-        ((tuple, list, set, frozenset), _Walk.items),
-        (dict, _Walk.mapping),
-        ((np.ndarray, np.generic), _Walk.array),
-        ((Tensor, type, types.ModuleType, types.BuiltinFunctionType), None),
-    )
-    for base, visitor in by_kind:
-        if issubclass(kind, base):
-            return visitor  # type: ignore[no-any-return]
-    return _Walk.instance
-
-
-@functools.cache
-def _globals(code: types.CodeType) -> tuple[str, ...]:
-    """The names that a piece of code, and the functions inside it, look up."""
-    names = dict.fromkeys(code.co_names)
-    for value in code.co_consts:
-        if isinstance(value, types.CodeType):
-            names.update(dict.fromkeys(_globals(value)))
-    return tuple(names)
+def _visitor(kind: type) -> Callable[[_Walk, Any, int], None]:
+    exact: dict[type, Callable[[_Walk, Any, int], None]] = {
+        **dict.fromkeys(CONSTANTS, _Walk.identity),
+        **dict.fromkeys(SEQUENCES, _Walk.items),
+        **dict.fromkeys(MAPPINGS, _Walk.mapping),
+        **dict.fromkeys((Tensor, nn.Parameter, nn.Buffer), _Walk.tensor),
+        types.FunctionType: _Walk.function,
+        types.ModuleType: _Walk.library,
+        functools.partial: _Walk.partial,
+        types.MethodType: _Walk.method,
+        **dict.fromkeys((types.BuiltinFunctionType, types.MethodWrapperType), _Walk.built_in),
+        np.ndarray: _Walk.array,
+    }
+    plain = ordinary(kind)
+    if kind in exact:
+        return exact[kind]
+    if issubclass(kind, np.generic):
+        return _Walk.array
+    if issubclass(kind, type):
+        return _Walk.class_
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return _Walk.record
+    if not plain:
+        return _Walk.unknown
+    return _Walk.module if issubclass(kind, nn.Module) else _Walk.instance

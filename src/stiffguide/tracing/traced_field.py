@@ -21,7 +21,8 @@ from stiffguide.tensors import constant
 from stiffguide.tracing.fingerprint import Mark, fingerprint
 from stiffguide.tracing.sources import Parameter, content, readable, structure
 
-NOTHING = Mark((), ())
+ENOUGH = 2  # checks that can tell
+NOTHING = Mark((), (), complete=True)
 CPU = torch.device("cpu")
 
 
@@ -89,6 +90,7 @@ class Traced:
     device: torch.device = CPU
     shape: Hashable = ()  # of the state
     rows: int = 1  # that it was checked with
+    telling: int = 0  # checks at points where f is finite
 
     def __post_init__(self) -> None:
         groups = groupby(self.parameters, key=lambda p: (p.source, p.per_row))
@@ -141,6 +143,11 @@ class Traced:
             and all(captured.unchanged(rows) for captured in self.captured)
             and fingerprint(f, *fixed(self.leaves, values)) == self.mark
         )
+
+    @property
+    def sure(self) -> bool:
+        """Whether a change of f cannot but show in its mark, and f was met inside its domain."""
+        return self.mark.complete and self.telling >= ENOUGH
 
     def parameter_table(self, args: tuple[Any, ...], rows: int) -> Tensor:
         """(B, P) where an entry differs by row, else (P,): float64, read now."""

@@ -11,7 +11,7 @@ import itertools
 import threading
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from pathlib import Path
 from types import FunctionType, MethodType
@@ -30,7 +30,7 @@ from stiffguide.tracing import agreement
 from stiffguide.tracing.fingerprint import fingerprint
 from stiffguide.tracing.observation import Observation, Setting, observe
 from stiffguide.tracing.sources import Parameter, structure
-from stiffguide.tracing.traced_field import Captured, Leaf, Traced, fixed
+from stiffguide.tracing.traced_field import ENOUGH, Captured, Leaf, Traced, fixed
 
 __all__ = ["Captured", "Leaf", "Parameter", "Traced", "UntraceableError", "trace"]
 
@@ -42,6 +42,7 @@ FOREIGN = (str(Path(torch.__file__).parent), str(HERE), str(HERE.parent / "graph
 
 _memory: OrderedDict[Hashable, tuple[Traced, ...]] = OrderedDict()
 _lock = threading.Lock()
+_turn = itertools.count(1)  # seeds of the points at which traces are compared again
 
 
 def trace(f: Function, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: Tensor) -> Traced:
@@ -52,21 +53,49 @@ def trace(f: Function, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: Te
     tensors, where f makes no sense otherwise.
     """
     shape, anchor = _shape(layout, y0), _anchor(f)
+    wrong: list[Traced] = []
     for traced in _memory.get(anchor, ()):
         if traced.shape == shape and traced.fits(f, args, layout.rows):
-            return _remember(anchor, traced)
+            if traced.sure or _holds(traced, f, args, layout, t0, y0):
+                return _remember(anchor, traced, wrong)
+            wrong.append(traced)
     with torch.no_grad():
         made = _trace(f, args, layout, t0, y0)
     made.shape = shape
-    return _remember(anchor, made)
+    return _remember(anchor, made, wrong)
 
 
-def _remember(anchor: Hashable, traced: Traced) -> Traced:
+def _holds(
+    traced: Traced, f: Function, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: Tensor
+) -> bool:
+    """Whether a trace has the value of f where neither was compared before.
+
+    For what f depends on may have changed where no fingerprint reaches, or f may not have been
+    finite where it was traced.
+    """
+    places = agreement.points(t0, y0, next(_turn))
+    p = torch.atleast_2d(traced.parameter_table(args, layout.rows))
+    with torch.no_grad():
+        for t, y in (next(places), (t0, y0)):
+            try:
+                value = _evaluate(f, args, layout, t, y)
+            except Exception:  # of the user's f, which need not have a value beside the start
+                continue
+            if _differs(traced, layout, t, y, p, value):
+                return False
+            if bool(value.isfinite().all()):
+                traced.telling += 1
+                return True
+    return True
+
+
+def _remember(anchor: Hashable, traced: Traced, wrong: Sequence[Traced]) -> Traced:
     """Put a trace first among those of its code, and its code last to be forgotten."""
-    if next(reversed(_memory), None) == anchor and _memory[anchor][0] is traced:
+    if not wrong and next(reversed(_memory), None) == anchor and _memory[anchor][0] is traced:
         return traced
+    gone = {id(t) for t in (traced, *wrong)}
     with _lock:
-        others = tuple(t for t in _memory.get(anchor, ()) if t is not traced)
+        others = tuple(t for t in _memory.get(anchor, ()) if id(t) not in gone)
         _memory[anchor] = (traced, *others[: ALIKE - 1])
         _memory.move_to_end(anchor)
         if len(_memory) > REMEMBERED:
@@ -152,17 +181,26 @@ def _attempt(s: Setting, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: 
     traced = _assemble(s, layout, first)
     p = torch.atleast_2d(traced.parameter_table(args, layout.rows))
     for t, y, look in looks:
-        _compare(traced, t[:1], y[:1], p[:1], look.value[None], first)
+        value = look.value[None]
+        _refuse(agreement.disagreement(traced, t[:1], y[:1], p[:1], value), first)
     # Rows together show what one row cannot; values that are not finite show nothing.
     telling = sum(bool(look.value.isfinite().all()) for _, _, look in looks) - layout.batched
+    tried = 0
     for t, y in places:
-        if telling >= 2:
+        if telling + tried >= ENOUGH:
             break
         value = _evaluate(s.f, args, layout, t, y)
-        few = torch.linspace(0, layout.rows - 1, min(layout.rows, 64)).long()
-        _compare(traced, t[few], y[few], p[few] if len(p) > 1 else p, value[few], first)
-        telling += 1 + bool(value.isfinite().all())
+        _refuse(_differs(traced, layout, t, y, p, value), first)
+        tried, telling = tried + 1, telling + bool(value.isfinite().all())
+    traced.telling = telling
     return traced
+
+
+def _differs(traced: Traced, layout: Layout, t: Tensor, y: Tensor, p: Tensor, value: Tensor) -> str:
+    """Where a trace has another value than f (B, F), in words; "" if nowhere."""
+    few = torch.linspace(0, layout.rows - 1, min(layout.rows, 64)).long()
+    table = p[few] if len(p) > 1 else p
+    return agreement.disagreement(traced, t[few], y[few], table, value[few])
 
 
 def _evaluate(f: Function, args: tuple[Any, ...], layout: Layout, t: Tensor, y: Tensor) -> Tensor:
@@ -223,10 +261,7 @@ def _carried(first: Observation, second: Observation) -> bool:
     return any(id(tensor) in varying for tensor in second.sources.captured)
 
 
-def _compare(
-    traced: Traced, t: Tensor, y: Tensor, p: Tensor, value: Tensor, look: Observation
-) -> None:
-    difference = agreement.disagreement(traced, t, y, p, value)
+def _refuse(difference: str, look: Observation) -> None:
     if difference:
         hint = f"; f rounds, {look.rounded}" if look.rounded else ""
         raise UntraceableError(f"f is not what its trace says: {difference}{hint}")

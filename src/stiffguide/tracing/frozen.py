@@ -1,0 +1,30 @@
+"""Objects that cannot change: what is in them is read once."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from stiffguide.tracing.trust import VALUES
+
+FROZEN: dict[int, tuple[weakref.ref[Any], tuple[Any, ...]]] = {}  # by id
+
+
+def remember(value: Any, content: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Keep what is in an object that cannot change, for as long as the object lives."""
+    key = id(value)
+    FROZEN[key] = (weakref.ref(value, lambda _: FROZEN.pop(key, None)), content)
+    return content
+
+
+def constant(value: Any) -> bool:
+    """Whether it is made of numbers, strings, tuples and frozen dataclasses, all the way down."""
+    kind = type(value)
+    if kind in VALUES:
+        return True
+    if kind in (tuple, frozenset):
+        return all(map(constant, value))
+    settings = getattr(kind, "__dataclass_params__", None)
+    if settings is None or not settings.frozen or not hasattr(value, "__dict__"):
+        return False
+    return all(map(constant, value.__dict__.values()))
