@@ -135,10 +135,19 @@ def at_ends(p: Problem, y0: Tensor, y1: Tensor, counts: Tensor) -> Caveats:
 
 def _small(y: Tensor, atol: Tensor | float) -> Tensor | None:
     """Rows (B,) in which atol exceeds every |y|; None: in none."""
-    few = isinstance(atol, float) and y.shape[0] <= FEW
-    if few and all(max(map(abs, row)) > atol for row in y.tolist()):
-        return None
+    if y.shape[0] <= FEW:  # of few rows python asks faster than torch
+        given = [[atol]] if isinstance(atol, float) else atol.tolist()
+        limits = given * y.shape[0] if len(given) == 1 else given
+        if all(_above(row, limit) for row, limit in zip(y.tolist(), limits, strict=True)):
+            return None
     return _some((y.abs() <= atol).all(-1))
+
+
+def _above(row: list[float], limits: list[float]) -> bool:
+    """Whether a component is larger than its limit, or than the one for all."""
+    if len(limits) == 1:
+        return max(map(abs, row)) > limits[0]
+    return any(abs(x) > limit for x, limit in zip(row, limits, strict=True))
 
 
 def _some(rows: Tensor) -> Tensor | None:
