@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import page
 import torch
+from random_traps import random_traps
 from scipy.integrate import solve_ivp
 from traps import TRAPS, Trap
 
@@ -28,6 +29,10 @@ ATTEMPTS = 3000  # of one of our solves: what does not end by then has been refu
 EVALUATIONS = 40_000  # of the others'
 OURS = ("rodas5p", "rodas4", "rodas3", "rosenbrock23", "kvaerno3", "kvaerno5", "kencarp4", "trbdf2")
 KERNELS = ("rodas5p", "kvaerno5")
+DRAWN = (
+    *("rodas5p", "rodas4", "kvaerno5", "kencarp4"),
+    *("scipy BDF", "scipy Radau", "scipy LSODA", "CVODE"),
+)
 TEXT = """\
 # Wrong answers returned as success
 
@@ -51,6 +56,13 @@ the rounding of J times dt, which grows to 1e-23 where y ends at 9e-23. The erro
 ## Problem by problem
 
 {by_problem}
+
+## Random fields
+
+Fields with known solutions, {each} drawn of each kind of `benchmarks/random_traps.py`, at the same
+tolerances. No solver that sees f at some points only can know of a pulse or a jump between them.
+
+{drawn}
 
 ## Which
 
@@ -194,14 +206,22 @@ def tally(verdicts: Sequence[Verdict]) -> str:
     return f"{silent} of {len(verdicts)}" + (f" ({refused})" if refused else "")
 
 
-def text(results: Results, traps: Sequence[Trap]) -> str:
-    """The page."""
+def by_kinds(results: Results, traps: Sequence[Trap], *, across: bool) -> str:
+    """A table of kinds and contenders; the kinds stand side by side, or one below the other."""
     who = list(next(iter(results.values())))
     kinds = list(dict.fromkeys(trap.kind for trap in traps))
     of_kind = {k: [results[t.name] for t in traps if t.kind == k] for k in kinds}
-    by_kind = [
-        [name, *(tally([v for r in of_kind[k] for v in r[name]]) for k in kinds)] for name in who
-    ]
+    cells = [[tally([v for r in of_kind[k] for v in r[name]]) for k in kinds] for name in who]
+    if across:
+        return page.table(["", *kinds], [[w, *c] for w, c in zip(who, cells, strict=True)])
+    turned = [list(column) for column in zip(*cells, strict=True)]
+    turned.append([tally([v for r in results.values() for v in r[name]]) for name in who])
+    return page.table(["", *who], [[k, *c] for k, c in zip([*kinds, "all"], turned, strict=True)])
+
+
+def text(results: Results, traps: Sequence[Trap], drawn: str, each: int) -> str:
+    """The page."""
+    who = list(next(iter(results.values())))
     by_problem = [[t.name, *(tally(results[t.name][name]) for name in who)] for t in traps]
     which = [
         [t.name, name, f"{v.rtol:g}", f"{v.atol:.0e}", f"{v.error:.1e}"]
@@ -214,7 +234,9 @@ def text(results: Results, traps: Sequence[Trap]) -> str:
     return TEXT.format(
         rtol=", ".join(f"{r:g}" for r in RTOL),
         wrong=WRONG,
-        by_kind=page.table(["", *kinds], by_kind),
+        by_kind=by_kinds(results, traps, across=True),
+        drawn=drawn,
+        each=each,
         by_problem=page.table(["", *who], by_problem),
         which=page.table(["problem", "ours", "rtol", "atol", "error in tolerances"], which)
         if which
@@ -227,11 +249,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--only", help="names of problems, separated by commas")
+    parser.add_argument("--each", type=int, default=3, help="random fields of each kind")
     given = parser.parse_args()
     warnings.simplefilter("ignore")  # of solvers that overflow on their way
     chosen = [t for t in TRAPS if given.only is None or t.name in given.only.split(",")]
     solvers, missing = contenders()
-    found = text(measured(chosen, solvers), chosen)
+    fields = list(random_traps(given.each))
+    few = {name: run for name, run in solvers.items() if name in DRAWN}
+    drawn = by_kinds(measured(fields, few), fields, across=False) if fields else "None were drawn."
+    found = text(measured(chosen, solvers), chosen, drawn, given.each)
     found += "".join(f"\n{name} was not installed.\n" for name in missing)
     if given.out is None:
         print(found)
