@@ -24,7 +24,7 @@ from torch import Tensor
 import stiffguide as sg
 from stiffguide import Status, problems
 from stiffguide.kernels import backend
-from stiffguide.kernels.running import build, run
+from stiffguide.kernels.running import run, store
 from stiffguide.problems import robertson_field
 
 
@@ -227,7 +227,7 @@ def test_an_interrupted_build_leaves_nothing(
         os.kill(int((tmp_path / "pid").read_text()), 0)
     found = sg.solve(ring, real(1.0, 0.0), 0.0, 1.0, **settings)
     close(found.y[0, 0], real(math.cos(1.0))[0], rtol=1e-5)
-    assert [(home / build.LIBRARY).exists() for home in cache.iterdir()] == [True]
+    assert [(home / store.LIBRARY).exists() for home in cache.iterdir()] == [True]
 
 
 # the command line --------------------------------------------------------------------------------

@@ -11,30 +11,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from cached import assert_right, compilations, kernels, library_of, solve
 from torch import Tensor
 
-import stiffguide
 from stiffguide import UnsupportedError
 from stiffguide.kernels import backend
-from stiffguide.kernels.running import build
+from stiffguide.kernels.running import build, compiler, store
 
-D = torch.float64
-Y0 = torch.tensor([1.0, 0.5], dtype=D)
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
-
-
-def decay(t: Tensor, y: Tensor) -> Tensor:
-    return -y * torch.tensor([1.0, 3.0], dtype=D)
-
-
-def solve(how: str = "kernel", method: str = "bosh3") -> Tensor:
-    """One solve, as a process would do it that has nothing loaded."""
-    backend.forget()
-    return stiffguide.solve(decay, Y0, 0.0, 1.0, backend=how, method=method).y[0]
-
-
-EXACT = Y0 * torch.exp(-torch.tensor([1.0, 3.0], dtype=D))
 
 
 @pytest.fixture(autouse=True)
@@ -43,32 +28,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("STIFFGUIDE_CACHE", str(tmp_path / "cache"))
     yield tmp_path / "cache"
     backend.forget()
-
-
-def kernels(cache: Path) -> list[Path]:
-    return sorted(p for p in cache.iterdir() if not p.name.startswith("."))
-
-
-def library_of(home: Path) -> Path:
-    (library,) = home.glob("*.so")
-    return library
-
-
-def assert_right(y: Tensor) -> None:
-    torch.testing.assert_close(y, EXACT, rtol=1e-4, atol=1e-6)
-
-
-def compilations(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """A list that grows by one at every compilation."""
-    seen: list[object] = []
-    run = build._finished
-
-    def counted(arguments: list[str]) -> tuple[int, str]:
-        seen.append((arguments,))
-        return run(arguments)
-
-    monkeypatch.setattr(build, "_finished", counted)
-    return seen
 
 
 def test_a_kernel_is_built_once(cache: Path, monkeypatch) -> None:
@@ -94,7 +53,7 @@ def test_a_damaged_kernel_is_built_again(damage: str, cache: Path, monkeypatch, 
         "text": b"not a library",
     }
     if damage == "no record":
-        (home / build.RECORD).unlink()
+        (home / store.RECORD).unlink()
     else:
         library.write_bytes(bad[damage])
     seen = compilations(monkeypatch)
@@ -110,7 +69,7 @@ def test_a_library_that_is_none_is_built_again(cache: Path, monkeypatch) -> None
     (home,) = kernels(cache)
     library_of(home).write_bytes(b"not a library")
     library = library_of(home)
-    (home / build.RECORD).write_text(build.checksum(library.read_bytes()))
+    (home / store.RECORD).write_text(store.checksum(library.read_bytes()))
     seen = compilations(monkeypatch)
     assert_right(solve())
     assert len(seen) == 1
@@ -158,14 +117,14 @@ def test_a_cache_that_cannot_be_written(cache: Path, monkeypatch, caplog) -> Non
 
 
 def test_a_full_disk(cache: Path, monkeypatch) -> None:
-    real = build.compile_library
+    real = compiler.compile
 
-    def full(command, text, aside, options):
+    def full(words, text, aside, options):
         if cache in aside.parents:
             raise OSError(28, "No space left on device")
-        return real(command, text, aside, options)
+        return real(words, text, aside, options)
 
-    monkeypatch.setattr(build, "compile_library", full)
+    monkeypatch.setattr(compiler, "compile", full)
     assert_right(solve())
     assert not kernels(cache)
 

@@ -26,7 +26,7 @@ from stiffguide import EveryStep, Status, UnsupportedError, methods, problems
 from stiffguide.fields.layout import Layout
 from stiffguide.kernels.emitting import coefficients
 from stiffguide.kernels.emitting import cuda as emit_cuda
-from stiffguide.kernels.running import build, device, run
+from stiffguide.kernels.running import compiler, device, run
 from stiffguide.tracing import tracer
 
 D = torch.float64
@@ -54,8 +54,8 @@ static unsigned long long atomicAdd(unsigned long long* place, unsigned long lon
 def assert_compiles_as_cpp(source: str, folder: Path) -> Path:
     text, library = folder / "kernel.cpp", folder / "kernel.so"
     text.write_text(STAND_IN + source)
-    flags = (*build.FLAGS, *build.extra())
-    command = [*build.compiler(), *flags, str(text), "-o", str(library)]
+    flags = compiler.flags()
+    command = [*compiler.command(), *flags, str(text), "-o", str(library)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return library

@@ -12,7 +12,8 @@ import torch
 
 from stiffguide import __version__
 from stiffguide.cli.tables import Table, console
-from stiffguide.kernels.running import build
+from stiffguide.kernels.running import compiler as builder
+from stiffguide.kernels.running import store
 
 PACKAGES = ("torch", "numpy", "scipy", "click", "rich", "tqdm", "matplotlib", "diffusers")
 
@@ -30,7 +31,7 @@ def info() -> None:
         table.add(name, what)
     table.add("C++ compiler", compiler())
     table.add("nvcc", shutil.which("nvcc") or "not found")
-    table.add("kernel cache", build.folder())
+    table.add("kernel cache", store.folder() or "none")
     table.show(console())
 
 
@@ -52,8 +53,8 @@ def devices() -> dict[str, str]:
 def compiler() -> str:
     """The C++ compiler that kernels are built with, and its version."""
     try:
-        command = build.compiler()
-    except build.BuildError as error:
+        command = builder.command()
+    except builder.BuildError as error:
         return str(error)
     answer = subprocess.run(
         [*command, "--version"], capture_output=True, text=True, check=False, timeout=20

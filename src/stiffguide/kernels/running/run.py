@@ -13,7 +13,7 @@ from stiffguide.errors import Status
 from stiffguide.graphs.graph import digest
 from stiffguide.kernels.emitting import cpp, cuda
 from stiffguide.kernels.emitting.coefficients import Coefficients
-from stiffguide.kernels.running import build, device, packing
+from stiffguide.kernels.running import build, compiler, device, packing
 from stiffguide.kernels.running.task import Ended, Pieces, Task
 from stiffguide.tracing.traced_field import Traced
 
@@ -38,8 +38,7 @@ class Kernel:
     def key(self, *, wide: bool) -> str:
         """The name of a library: the hash of all that it depends on."""
         parts = (self.traced.key, repr(self.method), cpp.fingerprint())
-        flags = repr((*build.FLAGS, *build.extra()))
-        return digest(*parts, flags, build.cpu(), str(wide))
+        return digest(*parts, repr(compiler.flags()), compiler.cpu(), str(wide))
 
     def ready(self, *, wide: bool) -> bool:
         """Whether the library is loaded or in the cache."""

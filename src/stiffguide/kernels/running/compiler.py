@@ -1,0 +1,122 @@
+"""The system's C++ compiler: which one, with which flags, and what it makes of a text."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from stiffguide.errors import UnsupportedError
+from stiffguide.kernels.running import loading
+
+FLAGS = (
+    "-std=c++17",
+    "-shared",
+    "-fPIC",
+    "-O2",
+    "-march=native",
+    "-fopenmp-simd",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=off",  # one lane and many lanes round alike
+    "-fno-strict-aliasing",
+    "-fno-exceptions",
+    "-fno-rtti",
+    "-w",
+)
+PATIENCE = 20  # seconds that a compiler has to say its version
+
+
+class BuildError(UnsupportedError):
+    """No library could be made; the sentence says why."""
+
+
+class Built(NamedTuple):
+    """A library that loads."""
+
+    content: bytes
+    library: ctypes.CDLL
+
+
+@cache
+def cpu() -> str:
+    """What the compiler's -march=native sees: model and instruction sets."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    wanted = ("model name", "flags", "Features", "CPU part")
+    lines = [line for line in text.split("\n\n")[0].splitlines() if line.startswith(wanted)]
+    return platform.machine() + "\n".join(lines)
+
+
+def command() -> list[str]:
+    """The command of the C++ compiler: $CXX, g++ or clang++."""
+    named = _words("CXX", "name a compiler, or unset it")
+    candidates = [named] if named else [["g++"], ["clang++"], ["c++"]]
+    for candidate in candidates:
+        if shutil.which(candidate[0]):
+            return candidate
+    tried = " or ".join(candidate[0] for candidate in candidates)
+    raise BuildError(f"kernel: no C++ compiler found (tried {tried}): install g++ or set CXX")
+
+
+def flags() -> tuple[str, ...]:
+    """All flags of a build but those of the kernel: ours, and of the environment.
+
+    The words of $STIFFGUIDE_CXXFLAGS come last and so outweigh the flags before them.
+    """
+    return (*FLAGS, *_words("STIFFGUIDE_CXXFLAGS", "close its quotes or unset it"))
+
+
+def _words(variable: str, way_out: str) -> list[str]:
+    """A variable of the environment as a shell would split it."""
+    given = os.environ.get(variable, "")
+    try:
+        return shlex.split(given)
+    except ValueError as error:
+        raise BuildError(
+            f"kernel: {variable}={given!r} cannot be split into words ({error}): {way_out}"
+        ) from error
+
+
+def compile(words: list[str], text: str, aside: Path, options: tuple[str, ...]) -> Built:
+    """Compile a text by a command in the folder `aside`; raises BuildError or OSError."""
+    source, made = aside / "kernel.cpp", aside / "made.so"
+    source.write_text(text, encoding="utf-8")
+    problem = ""
+    for simd in (("-DSIMD_MATH=1",), ("-DSIMD_MATH=0",)) if "-DWIDE=1" in options else ((),):
+        given = (*FLAGS, *options, *simd, *flags()[len(FLAGS) :])
+        failed, complaint = finished([*words, *given, str(source), "-o", str(made), "-lm"], aside)
+        problem = (complaint.strip().splitlines() or ["it gave no reason"])[0]
+        if failed:
+            continue
+        try:
+            content = made.read_bytes()
+            return Built(content, loading.load(content, aside))
+        except FileNotFoundError:
+            problem = "it made no library"
+        except OSError as error:  # an older mathematics library lacks some vector function
+            problem = str(error)
+    raise BuildError(f"kernel: {' '.join(words)} failed: {problem}")
+
+
+def finished(arguments: list[str], aside: Path) -> tuple[int, str]:
+    """The exit code of a compiler and what it complains of; it does not outlive an interrupt."""
+    pipe, here = subprocess.PIPE, os.environ | {"TMPDIR": str(aside)}
+    with subprocess.Popen(
+        arguments, stdout=pipe, stderr=pipe, text=True, errors="replace", env=here
+    ) as work:
+        try:
+            _, complaint = work.communicate()
+        except BaseException:
+            work.kill()
+            work.wait()
+            raise
+    return work.returncode, complaint

@@ -1,0 +1,54 @@
+"""A small solve by a kernel, and what the cache has of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import stiffguide
+from stiffguide.kernels import backend
+from stiffguide.kernels.running import compiler
+
+D = torch.float64
+Y0 = torch.tensor([1.0, 0.5], dtype=D)
+
+
+def decay(t: Tensor, y: Tensor) -> Tensor:
+    return -y * torch.tensor([1.0, 3.0], dtype=D)
+
+
+def solve(how: str = "kernel", method: str = "bosh3") -> Tensor:
+    """One solve, as a process would do it that has nothing loaded."""
+    backend.forget()
+    return stiffguide.solve(decay, Y0, 0.0, 1.0, backend=how, method=method).y[0]
+
+
+EXACT = Y0 * torch.exp(-torch.tensor([1.0, 3.0], dtype=D))
+
+
+def kernels(cache: Path) -> list[Path]:
+    return sorted(p for p in cache.iterdir() if not p.name.startswith("."))
+
+
+def library_of(home: Path) -> Path:
+    (library,) = home.glob("*.so")
+    return library
+
+
+def assert_right(y: Tensor) -> None:
+    torch.testing.assert_close(y, EXACT, rtol=1e-4, atol=1e-6)
+
+
+def compilations(monkeypatch) -> list[object]:
+    """A list that grows by one at every compilation."""
+    seen: list[object] = []
+    run = compiler.finished
+
+    def counted(arguments: list[str], aside: Path) -> tuple[int, str]:
+        seen.append((arguments,))
+        return run(arguments, aside)
+
+    monkeypatch.setattr(compiler, "finished", counted)
+    return seen
