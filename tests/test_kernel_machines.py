@@ -103,6 +103,11 @@ def test_nothing_may_be_executed(cache, tmp_path, monkeypatch) -> None:
     assert_right(solve("auto"))
 
 
+def test_a_library_that_is_none_is_what_is_complained_of() -> None:
+    with pytest.raises(OSError, match=r"ELF|too short|not a mach-o"):
+        loading.load(b"not a library", Path("/no/such/folder"))
+
+
 def test_libraries_that_follow_each_other_are_not_taken_for_one(tmp_path: Path) -> None:
     """The loader goes by paths, and the numbers of descriptors come again."""
     words = compiler.command()

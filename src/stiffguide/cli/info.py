@@ -6,7 +6,6 @@ import importlib.metadata
 import os
 import platform
 import shutil
-import subprocess
 
 import torch
 
@@ -56,8 +55,5 @@ def compiler() -> str:
         command = builder.command()
     except builder.BuildError as error:
         return str(error)
-    answer = subprocess.run(
-        [*command, "--version"], capture_output=True, text=True, check=False, timeout=20
-    )
-    version = answer.stdout.splitlines()[0] if answer.stdout else "no version"
-    return f"{shutil.which(command[0])} ({version})"
+    said = builder.version(tuple(command)).splitlines() or ["no version"]
+    return f"{shutil.which(command[0])} ({said[0]})"

@@ -32,15 +32,20 @@ LOCAL_SYSTEM = ("V *jac = s.jac, *w = s.w, slope[N];", "V jac[NJ + 1], w[NW + 1]
 STAGE_VECTORS = ("V(*k)[N] = s.k;", "V k[STAGES][N];")
 
 
-@cache
 def fingerprint() -> str:
-    """What the text depends on besides graph and method: the code that makes and calls it."""
+    """What the text depends on besides graph and method: the code around it, and shared numbers."""
+    return digest(_code(), repr(_shared()))
+
+
+@cache
+def _code() -> str:
+    """The code that makes the text and calls what is built of it."""
     house = files("stiffguide")
     found = []
     for wing in SOURCES:
         for file in house.joinpath(wing).iterdir():
             if file.name.endswith((".py", ".h")):
-                found.append((wing, file.name, file.read_text()))
+                found.append((wing, file.name, file.read_text(encoding="utf-8")))
     return digest(*(text for entry in sorted(found) for text in entry))
 
 
@@ -91,9 +96,9 @@ def _constants(traced: Traced, m: Coefficients, elimination: Elimination) -> lis
         "NFE": _evaluations(m),
     }
     lines = [f"#define {name} {value}" for name, value in numbers.items()]
-    lines += [f"#define {name} {literal(value)}" for name, value in _limits(m).items()]
+    limits = {**_shared(), **_limits(m)}
+    lines += [f"#define {name} {literal(value)}" for name, value in limits.items()]
     lines += [
-        f"#define MAX_ITERATIONS {newton.MAX_ITERATIONS}",
         f"#define UNROLL UNROLLED({n if inlined else 1})",
         f"#define LOCAL_SYSTEM {LOCAL_SYSTEM[inlined]}",
         f"#define STAGE_VECTORS {STAGE_VECTORS[inlined]}",
@@ -103,26 +108,33 @@ def _constants(traced: Traced, m: Coefficients, elimination: Elimination) -> lis
     return lines
 
 
-def _limits(m: Coefficients) -> dict[str, float]:
-    """The numbers that kernels share with the eager loop, and their own."""
+def _shared() -> dict[str, float]:
+    """The numbers that kernels have in common with the eager loop."""
     return {
         "ROUNDING": attempt.ROUNDING,
         "SHRINK": attempt.SHRINK,
         "LEAST": initial_dt.LEAST,
         "HIDDEN": guards.HIDDEN,
+        "NEAR_ZERO": differences.NEAR_ZERO,
+        "UNSEEN": newton.UNSEEN,
+        "SETTLED": newton.SETTLED,
+        "DIVERGED": newton.DIVERGED,
+        "NEWTON_TOLERANCE": newton.TOLERANCE,
+        "MAX_ITERATIONS": newton.MAX_ITERATIONS,
+    }
+
+
+def _limits(m: Coefficients) -> dict[str, float]:
+    """Their own."""
+    return {
         "EPS": 2.0**-52,
         "HALF": 2.0**-26,
-        "NEAR_ZERO": differences.NEAR_ZERO,
         "TINY": 2.0**-1022,
         "GAMMA": m.gamma,
         "GROWTH": factorisation.GROWTH,
         "BLUR": factorisation.BLUR,
         "SLOW": factorisation.SLOW,
         "FAINT": factorisation.FAINT * 2.0**52,
-        "UNSEEN": newton.UNSEEN,
-        "SETTLED": newton.SETTLED,
-        "DIVERGED": newton.DIVERGED,
-        "NEWTON_TOLERANCE": newton.TOLERANCE,
     }
 
 

@@ -14,9 +14,24 @@ LOG = logging.getLogger("stiffguide")
 
 
 def find(key: str) -> ctypes.CDLL | None:
-    """The library of that key from the cache, or None."""
+    """The library of that key from the cache, or None.
+
+    Where there is no compiler, that of any other one which was given the same flags.
+    """
     folder = store.folder()
-    return None if folder is None else store.fetch(folder, key)
+    if folder is None:
+        return None
+    try:
+        names = [_name(key, compiler.command())]
+    except compiler.BuildError:
+        names = store.beginning(folder, f"{key}-")
+    found = (store.fetch(folder, name) for name in names)
+    return next((library for library in found if library is not None), None)
+
+
+def _name(key: str, command: list[str]) -> str:
+    """The folder of a kernel."""
+    return f"{key}-{compiler.mark(command)}"
 
 
 def make(key: str, source: Callable[[], str], options: tuple[str, ...]) -> ctypes.CDLL:
@@ -27,7 +42,7 @@ def make(key: str, source: Callable[[], str], options: tuple[str, ...]) -> ctype
     try:
         for folder in store.writable():
             try:
-                return _made(command, text, options, folder, key)
+                return _made(command, text, options, folder / _name(key, command))
             except (OSError, compiler.BuildError) as error:
                 # a full disk shows here, or as a complaint of the compiler
                 problem = error
@@ -38,17 +53,15 @@ def make(key: str, source: Callable[[], str], options: tuple[str, ...]) -> ctype
     raise compiler.BuildError(f"kernel: nothing could be written: {problem}") from problem
 
 
-def _made(
-    command: list[str], text: str, options: tuple[str, ...], folder: Path, key: str
-) -> ctypes.CDLL:
-    """Compile in a folder of the cache, and leave the library there if that is possible."""
-    aside = store.aside(folder)
+def _made(command: list[str], text: str, options: tuple[str, ...], home: Path) -> ctypes.CDLL:
+    """Compile beside a folder, and leave the library there if that is possible."""
+    aside = store.aside(home.parent)
     try:
         content, library = compiler.compile(command, text, aside, options)
         try:
-            store.publish(content, aside, key)
+            store.publish(content, aside, home.name)
         except OSError as error:
-            LOG.info("kernel %s lasts as long as the process: %s", key, error)
+            LOG.info("kernel %s lasts as long as the process: %s", home.name, error)
         return library
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stiffguide.errors import UnsupportedError
+from stiffguide.graphs.graph import digest
 from stiffguide.kernels.running import loading
 
 FLAGS = (
@@ -30,6 +31,8 @@ FLAGS = (
     "-fno-rtti",
     "-w",
 )
+WAY_OUT = "name a compiler, or unset it"
+MARK = 16  # letters of a hash, that tell compilers apart
 PATIENCE = 20  # seconds that a compiler has to say its version
 
 
@@ -58,7 +61,7 @@ def cpu() -> str:
 
 def command() -> list[str]:
     """The command of the C++ compiler: $CXX, g++ or clang++."""
-    named = _words("CXX", "name a compiler, or unset it")
+    named = _words("CXX", WAY_OUT)
     candidates = [named] if named else [["g++"], ["clang++"], ["c++"]]
     for candidate in candidates:
         if shutil.which(candidate[0]):
@@ -67,12 +70,40 @@ def command() -> list[str]:
     raise BuildError(f"kernel: no C++ compiler found (tried {tried}): install g++ or set CXX")
 
 
-def flags() -> tuple[str, ...]:
-    """All flags of a build but those of the kernel: ours, and of the environment.
+def extra() -> tuple[str, ...]:
+    """The words of $STIFFGUIDE_CXXFLAGS, which come last and so outweigh the flags before them."""
+    return tuple(_words("STIFFGUIDE_CXXFLAGS", "close its quotes or unset it"))
 
-    The words of $STIFFGUIDE_CXXFLAGS come last and so outweigh the flags before them.
+
+def flags() -> tuple[str, ...]:
+    """Every flag of a build but those of its kernel, also those that stand in $CXX."""
+    return (*_words("CXX", WAY_OUT)[1:], *FLAGS, *extra())
+
+
+def mark(words: list[str]) -> str:
+    """A name for the compiler of a command: its path, and what it says of its version.
+
+    It is asked once a process, and again only if the file has changed.
     """
-    return (*FLAGS, *_words("STIFFGUIDE_CXXFLAGS", "close its quotes or unset it"))
+    path = shutil.which(words[0]) or words[0]
+    try:
+        found = os.stat(path)
+    except OSError:
+        return digest(path)[:MARK]
+    return digest(path, version(tuple(words), (found.st_size, found.st_mtime_ns)))[:MARK]
+
+
+@cache
+def version(words: tuple[str, ...], file: tuple[int, int] | None = None) -> str:
+    """What a compiler says of itself; `file`, its size and time, makes it another one."""
+    ask = [*words, "--version"]
+    try:
+        answer = subprocess.run(
+            ask, capture_output=True, check=False, timeout=PATIENCE, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.decode(errors="replace")
 
 
 def _words(variable: str, way_out: str) -> list[str]:
@@ -92,7 +123,7 @@ def compile(words: list[str], text: str, aside: Path, options: tuple[str, ...]) 
     source.write_text(text, encoding="utf-8")
     problem = ""
     for simd in (("-DSIMD_MATH=1",), ("-DSIMD_MATH=0",)) if "-DWIDE=1" in options else ((),):
-        given = (*FLAGS, *options, *simd, *flags()[len(FLAGS) :])
+        given = (*FLAGS, *options, *simd, *extra())
         failed, complaint = finished([*words, *given, str(source), "-o", str(made), "-lm"], aside)
         problem = (complaint.strip().splitlines() or ["it gave no reason"])[0]
         if failed:
@@ -109,14 +140,12 @@ def compile(words: list[str], text: str, aside: Path, options: tuple[str, ...]) 
 
 def finished(arguments: list[str], aside: Path) -> tuple[int, str]:
     """The exit code of a compiler and what it complains of; it does not outlive an interrupt."""
-    pipe, here = subprocess.PIPE, os.environ | {"TMPDIR": str(aside)}
-    with subprocess.Popen(
-        arguments, stdout=pipe, stderr=pipe, text=True, errors="replace", env=here
-    ) as work:
+    no, pipe, here = subprocess.DEVNULL, subprocess.PIPE, os.environ | {"TMPDIR": str(aside)}
+    with subprocess.Popen(arguments, stdin=no, stdout=no, stderr=pipe, env=here) as work:
         try:
             _, complaint = work.communicate()
         except BaseException:
             work.kill()
             work.wait()
             raise
-    return work.returncode, complaint
+    return work.returncode, complaint.decode(errors="replace")

@@ -89,6 +89,14 @@ def checksum(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def beginning(folder: Path, start: str) -> list[str]:
+    """What in a folder has a name that begins so."""
+    try:
+        return sorted(path.name for path in folder.iterdir() if path.name.startswith(start))
+    except OSError:
+        return []
+
+
 def fetch(folder: Path, name: str) -> ctypes.CDLL | None:
     """The library of that name in a folder, if all is as it was left."""
     try:
