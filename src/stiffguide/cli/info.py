@@ -30,7 +30,7 @@ def info() -> None:
         table.add(name, what)
     table.add("C++ compiler", compiler())
     table.add("nvcc", shutil.which("nvcc") or "not found")
-    table.add("kernel cache", store.folder() or "none")
+    table.add("kernel cache", os.pathsep.join(map(str, store.folders())) or "none")
     table.show(console())
 
 

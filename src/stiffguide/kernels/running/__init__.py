@@ -1,6 +1,6 @@
 """Built kernels at work: `task` in, `run`, rows out.
 
-Read `run`; `build` finds or makes a library, by the `compiler`, the `store` of those there are,
-`trust` in them, and `loading`; `packing` packs the arguments, `device` is for GPUs. May import
-`kernels.emitting`, not `kernels.backend`.
+Read `run`; `build` finds or makes a library, by the `compiler`, the `store` of those there are and
+its `upkeep`, `trust` in them, and `loading`; `packing` packs the arguments, `device` is for GPUs.
+May import `kernels.emitting`, not `kernels.backend`.
 """

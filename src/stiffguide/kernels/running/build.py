@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from stiffguide.kernels.running import compiler, store
+from stiffguide.kernels.running import compiler, store, upkeep
 
 LOG = logging.getLogger("stiffguide")
 
@@ -18,15 +18,16 @@ def find(key: str) -> ctypes.CDLL | None:
 
     Where there is no compiler, that of any other one which was given the same flags.
     """
-    folder = store.folder()
-    if folder is None:
-        return None
-    try:
-        names = [_name(key, compiler.command())]
-    except compiler.BuildError:
-        names = store.beginning(folder, f"{key}-")
-    found = (store.fetch(folder, name) for name in names)
-    return next((library for library in found if library is not None), None)
+    for folder in store.folders():
+        try:
+            names = [_name(key, compiler.command())]
+        except compiler.BuildError:
+            names = store.beginning(folder, f"{key}-")
+        for name in names:
+            library = store.fetch(folder, name)
+            if library is not None:
+                return library
+    return None
 
 
 def _name(key: str, command: list[str]) -> str:
@@ -36,7 +37,7 @@ def _name(key: str, command: list[str]) -> str:
 
 def make(key: str, source: Callable[[], str], options: tuple[str, ...]) -> ctypes.CDLL:
     """Build the library of that key and leave it in the cache; raises BuildError."""
-    command = compiler.command()
+    command, _ = compiler.command(), upkeep.limit()  # both may have to be refused
     text = source()
     problem: Exception | None = None
     try:
@@ -60,6 +61,7 @@ def _made(command: list[str], text: str, options: tuple[str, ...], home: Path) -
         content, library = compiler.compile(command, text, aside, options)
         try:
             store.publish(content, aside, home.name)
+            upkeep.tidy(home.parent, home)
         except OSError as error:
             LOG.info("kernel %s lasts as long as the process: %s", home.name, error)
         return library

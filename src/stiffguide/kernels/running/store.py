@@ -7,6 +7,7 @@ does not load, is built again.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import logging
@@ -25,16 +26,24 @@ LIBRARY, RECORD = "kernel.so", "sha256"
 ASIDE = ".build-"  # begins the names of what is not finished
 
 
-def folder() -> Path | None:
-    """Where kernels are kept: $STIFFGUIDE_CACHE, else below the user's cache folder."""
-    given, root = os.environ.get("STIFFGUIDE_CACHE"), os.environ.get("XDG_CACHE_HOME", "")
+def folders() -> list[Path]:
+    """Where kernels are looked for; new ones are left in the first that can be written.
+
+    The folders of $STIFFGUIDE_CACHE, else one below the user's cache folder.
+    """
+    given = [part for part in os.environ.get("STIFFGUIDE_CACHE", "").split(os.pathsep) if part]
+    if given:
+        return [path for path in map(_absolute, given) if path is not None]
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    above = _absolute(root if os.path.isabs(root) else "~/.cache")
+    return [] if above is None else [above / "stiffguide" / "kernels"]
+
+
+def _absolute(given: str) -> Path | None:
     try:
-        if given:
-            return Path(given).expanduser().absolute()
-        above = Path(root) if os.path.isabs(root) else Path.home() / ".cache"
-        return above / "stiffguide" / "kernels"
+        return Path(given).expanduser().absolute()
     except (RuntimeError, OSError) as error:  # no HOME, and a user that the system does not know
-        _warn(f"there is no kernel cache ({error}): set STIFFGUIDE_CACHE to a folder")
+        _warn(f"there is no kernel cache {given} ({error}): set STIFFGUIDE_CACHE to a folder")
         return None
 
 
@@ -46,16 +55,16 @@ def _warn(sentence: str) -> None:
 
 def writable() -> Iterator[Path]:
     """The folders that may take a new kernel, the best one first."""
-    kept = folder()
-    if kept is not None:
+    for folder in folders():
         try:
-            _make(kept)
-            os.close(_enter(kept))
-            yield kept
+            _make(folder)
+            os.close(_enter(folder))
         except trust.Refused as error:
             _warn(str(error))
         except OSError as error:
-            LOG.info("kernel cache %s cannot be used: %s", kept, error)
+            LOG.info("kernel cache %s cannot be used: %s", folder, error)
+        else:
+            yield folder
     yield loading.private()
 
 
@@ -122,6 +131,7 @@ def _content(root: int, home: Path) -> bytes:
         try:
             content = trust.read(inside, home / LIBRARY)
             record = trust.read(inside, home / RECORD)
+            _note_use(inside)
         finally:
             os.close(inside)
     except trust.Refused as error:
@@ -129,6 +139,12 @@ def _content(root: int, home: Path) -> bytes:
     if record.strip() != checksum(content).encode():
         raise OSError("it is damaged")
     return content
+
+
+def _note_use(home: int) -> None:
+    """Date a kernel's record, so that those used least recently go first."""
+    with contextlib.suppress(OSError):  # in a folder that is only read
+        os.utime(RECORD, dir_fd=home, follow_symlinks=False)
 
 
 def publish(content: bytes, made: Path, name: str) -> None:
