@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from stiffguide.cli.options import (
+    ACTIONS,
     BELOW_ONE,
     COUNT,
     FILE,
@@ -164,6 +165,34 @@ def curves(**asked: Any) -> None:
 
 
 @click.command()
+@click.argument("model")
+@click.option(
+    "--method", "-m", help="see `stiffguide methods`  [default: the model's own, or auto]"
+)
+@click.option("--batch", "rows", type=COUNT, help="for this many perturbed rows of a problem")
+@click.option("--out", "folder", type=FOLDER, help="where it goes  [default: the user's cache]")
+def build(**asked: Any) -> None:
+    """Build the kernel of MODEL ahead of its first solve.
+
+    MODEL is a problem of the test set, or a Python file that has f and y0 and, where they are
+    wanted, args, t0, batched and method: the arguments of `stiffguide.compile`. The folder of
+    --out can then be one of those in STIFFGUIDE_CACHE.
+    """
+    from stiffguide.cli import build as work
+
+    work.build(**asked)
+
+
+@click.command()
+@click.argument("action", type=click.Choice(ACTIONS), default="list")
+def cache(**asked: Any) -> None:
+    """List the kernels that are kept, say their size, or clear them away."""
+    from stiffguide.cli import cache as work
+
+    work.cache(**asked)
+
+
+@click.command()
 def info() -> None:
     """Show what this installation runs on."""
     from stiffguide.cli import info as work
@@ -190,4 +219,4 @@ def demo(**asked: Any) -> None:
     work.demo(**asked)
 
 
-ALL = (solve, methods, problems, verify, work_precision, sample, curves, info, demo)
+ALL = (solve, methods, problems, verify, work_precision, sample, curves, build, cache, info, demo)

@@ -16,6 +16,7 @@ FLOW = "median distance to the flow"
 METRICS = {"flow": FLOW, "frechet": "Frechet distance", "wasserstein": "sliced Wasserstein"}
 
 FILE = click.Path(dir_okay=False, path_type=Path)
+ACTIONS = ("list", "size", "clear")  # on the cache of kernels
 FOLDER = click.Path(file_okay=False, path_type=Path)
 COUNT = click.IntRange(min=1)
 POSITIVE = click.FloatRange(min=0, min_open=True)

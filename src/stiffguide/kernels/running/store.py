@@ -81,6 +81,16 @@ def _make(path: Path) -> None:
             raise
 
 
+def share(path: Path) -> None:
+    """Make a folder, if it is not there, that others may read; raises OSError if it is no use."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    _make(path)
+    for folder in missing:
+        folder.chmod(0o755)
+    os.close(_enter(path))
+    aside(path).rmdir()  # it can be written
+
+
 def _enter(folder: Path) -> int:
     try:
         return trust.enter(folder)
