@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -11,6 +15,9 @@ import stiffguide
 from stiffguide.kernels import backend
 from stiffguide.kernels.running import compiler
 
+COMPILER = shutil.which("g++") or shutil.which("clang++")
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
+STRANGER = 12345  # another user, and a group
 D = torch.float64
 Y0 = torch.tensor([1.0, 0.5], dtype=D)
 
@@ -41,7 +48,7 @@ def assert_right(y: Tensor) -> None:
     torch.testing.assert_close(y, EXACT, rtol=1e-4, atol=1e-6)
 
 
-def compilations(monkeypatch) -> list[object]:
+def compilations(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """A list that grows by one at every compilation."""
     seen: list[object] = []
     run = compiler.finished
@@ -52,3 +59,13 @@ def compilations(monkeypatch) -> list[object]:
 
     monkeypatch.setattr(compiler, "finished", counted)
     return seen
+
+
+def gives_away() -> bool:
+    """Whether files can be given to another user: by root, if its container has others."""
+    with tempfile.NamedTemporaryFile() as file:
+        try:
+            os.chown(file.name, STRANGER, STRANGER)
+        except OSError:
+            return False
+    return True

@@ -45,6 +45,7 @@ def solved(batch: bool = True) -> None:
     assert stiffguide.solve(decay, y0, 0.0, 1.0, **settings).success.all()
 
 
+@pytest.mark.environments
 def test_a_file_is_built_for_others_to_find(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "model.py").write_text(MODEL)
     before = os.umask(0o077)
@@ -108,6 +109,7 @@ def test_what_cannot_be_built_is_refused(tmp_path: Path, monkeypatch) -> None:
     assert "not kept" in refused("build", "model.py")
 
 
+@pytest.mark.environments
 def test_the_cache_is_listed_measured_and_cleared(cache: Path) -> None:
     assert "0 kernels" in good("cache", "size")
     assert "nothing there" in good("cache", "clear")

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import torch
+from cached import needs_compiler
 from torch import Tensor
 from torch.cuda import _utils
 
@@ -165,6 +166,7 @@ def rows() -> tuple[Tensor, Tensor]:
     return y0, torch.tensor([[1.0, 2.0, 3.0], [0.5, 0.5, 0.5], [3.0, 20.0, 9.0]], dtype=D)
 
 
+@needs_compiler
 @pytest.mark.parametrize("method", FAMILIES)
 def test_the_cuda_text_computes_what_the_cpu_kernel_does(method: str, gpu: Any) -> None:
     y0, k = rows()
@@ -179,6 +181,7 @@ def test_the_cuda_text_computes_what_the_cpu_kernel_does(method: str, gpu: Any) 
         assert_equal(stiffguide.solve(everything, y0, 0.0, t1, **s, **more), expected)
 
 
+@needs_compiler
 def test_more_rows_than_threads_and_rows_that_fail(gpu: Any) -> None:
     y0 = torch.linspace(-1, 2, 200, dtype=D).unsqueeze(1)
     y0[7] = float("nan")
@@ -194,6 +197,7 @@ def test_more_rows_than_threads_and_rows_that_fail(gpu: Any) -> None:
     torch.testing.assert_close(found.y[fine], expected.y[fine], rtol=1e-9, atol=0)
 
 
+@needs_compiler
 def test_a_matrix_that_needs_pivoting(gpu: Any) -> None:
     matrix = torch.tensor([[0.0, 1e5, 0.0], [0.0, 0.0, 1e5], [-1.0, -1e2, -1e2]], dtype=D)
     f = lambda t, y: y @ matrix.T  # noqa: E731
@@ -211,11 +215,13 @@ def source_of(name: str, method: str) -> str:
     return emit_cuda.source(traced, coefficients.of(methods.get(method)))
 
 
+@needs_compiler
 @pytest.mark.parametrize("method", FAMILIES)
 def test_cuda_compiles(method: str, tmp_path: Path) -> None:
     assert_compiles(source_of("robertson", method), tmp_path)
 
 
+@needs_compiler
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["rodas4", "kvaerno3", "verner76"])
 @pytest.mark.parametrize("name", ["hires", "pollu", "e5", "van_der_pol", "prothero_robinson"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from cached import needs_compiler
 
 import stiffguide as sg
 from stiffguide.errors import UnsupportedError
@@ -34,6 +35,7 @@ def by_nested_argument():
 WAYS = (by_module, by_captured_tensor, by_argument, by_nested_argument)
 
 
+@needs_compiler
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_a_gradient_is_never_lost(way):
     f, args, parameter = way()

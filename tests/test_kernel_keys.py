@@ -13,6 +13,7 @@ from cached import assert_right, compilations, decay, kernels, solve
 from floors import ROOT, sources
 
 import stiffguide
+from stiffguide import UnsupportedError
 from stiffguide.fields.layout import Layout
 from stiffguide.kernels import backend
 from stiffguide.kernels.emitting import cpp
@@ -129,7 +130,7 @@ def test_flags_of_the_compiler_make_another_kernel(gone: bool, cache: Path, monk
     monkeypatch.delenv("CXX")
     if gone:
         monkeypatch.setenv("PATH", "/nowhere")
-        with pytest.raises(stiffguide.UnsupportedError, match=r"no C\+\+ compiler"):
+        with pytest.raises(UnsupportedError, match=r"no C\+\+ compiler"):
             solve()
     else:
         assert_right(solve())
@@ -142,6 +143,17 @@ def test_a_compiler_is_asked_once_for_its_version(tmp_path: Path, monkeypatch) -
     for _ in range(3):
         assert_right(solve())
     assert (tmp_path / "asked").read_text().count("x") == 1
+
+
+@pytest.mark.environments
+def test_no_compiler(monkeypatch, caplog) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(UnsupportedError, match=r"no C\+\+ compiler found"):
+        solve()
+    with caplog.at_level("INFO", logger="stiffguide"):
+        assert_right(solve("auto"))
+    assert "eager, because" in caplog.text
 
 
 def test_a_compiler_that_says_nothing_has_a_mark(tmp_path: Path, monkeypatch) -> None:

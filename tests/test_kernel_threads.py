@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from cached import needs_compiler
 from torch import Tensor
 
 import stiffguide
@@ -37,6 +38,7 @@ def ends(seed: int, rows: int = 40) -> Tensor:
     return stiffguide.solve(decay, y0, 0.0, 3.0, **settings).raise_if_failed().y
 
 
+@needs_compiler
 def test_threads_build_and_run_one_kernel_at_once() -> None:
     gate = threading.Barrier(4)
 
@@ -51,6 +53,7 @@ def test_threads_build_and_run_one_kernel_at_once() -> None:
         assert all(torch.equal(one, expected) for one in several)
 
 
+@needs_compiler
 def test_other_threads_go_on_while_a_kernel_runs() -> None:
     ends(0, rows=60)
     steps = 0
@@ -61,6 +64,7 @@ def test_other_threads_go_on_while_a_kernel_runs() -> None:
     assert steps > 10_000  # the interpreter was not held
 
 
+@needs_compiler
 @pytest.mark.parametrize("built", [True, False])
 def test_a_forked_process_has_the_kernel(built: bool) -> None:
     expected = ends(0) if built else None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cached import assert_right, compilations, kernels, library_of, solve
+from cached import STRANGER, assert_right, compilations, gives_away, kernels, library_of, solve
 
 from stiffguide import UnsupportedError
 from stiffguide.kernels import backend
@@ -16,8 +16,7 @@ from stiffguide.kernels.running import loading, store, trust
 
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-STRANGER = 12345
+as_root = pytest.mark.skipif(not gives_away(), reason="only root gives files away")
 
 
 @pytest.fixture(autouse=True)
@@ -75,8 +74,9 @@ def test_a_group_of_its_user_alone_may_write(cache: Path, monkeypatch) -> None:
     assert_right(solve())
     cache.chmod(0o775)
     cache.parent.chmod(0o775)
-    os.chown(cache, -1, STRANGER) if os.geteuid() == 0 else None
-    os.chown(cache.parent, -1, STRANGER) if os.geteuid() == 0 else None
+    if gives_away():
+        os.chown(cache, -1, STRANGER)
+        os.chown(cache.parent, -1, STRANGER)
     monkeypatch.setattr(trust, "_own_group", lambda user, group: True)
     seen = compilations(monkeypatch)
     assert_right(solve())
@@ -87,11 +87,11 @@ def test_a_group_of_its_user_alone_may_write(cache: Path, monkeypatch) -> None:
 
 
 def group(monkeypatch: pytest.MonkeyPatch, name: str, number: int, *members: str) -> bool:
-    """Whether a group is that of the user "ada" alone, whose number and group are 7."""
+    """Whether a group is that of the user "ada" alone: 7, and its group 7 or 0."""
     import grp
     import pwd
 
-    ada = pwd.struct_passwd(("ada", "x", 7, 7, "", "/", ""))
+    ada = pwd.struct_passwd(("ada", "x", 7, number and 7, "", "/", ""))
     monkeypatch.setattr(pwd, "getpwuid", lambda user: ada)
     monkeypatch.setattr(
         grp, "getgrgid", lambda number: grp.struct_group((name, "x", number, list(members)))
@@ -109,6 +109,7 @@ def test_whose_a_group_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not group(monkeypatch, "ada", 7, "ada", "eve")
     assert not group(monkeypatch, "staff", 7)
     assert not group(monkeypatch, "ada", 8)
+    assert not group(monkeypatch, "ada", 0)
 
 
 @as_root
@@ -130,8 +131,9 @@ def test_the_number_of_an_unknown_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "read_text", lambda self: texts[str(self)])
     for table, number in (
         ("         0          0 4294967295\n", None),
+        ("         0          0          1\n", None),
         ("      1000       1000          1\n", 65534),
-        ("      1000       1000          1\n         0     100000      65536\n", None),
+        ("         0       1000          1\n         1     100000      65536\n", 65534),
     ):
         texts["/proc/self/uid_map"] = table
         assert trust._unmapped_root() == number

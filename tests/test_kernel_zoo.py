@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from agreement import assert_same, both
+from cached import needs_compiler
 from torch import Tensor, nn
 from traces import assert_follows, traced, values
 
@@ -303,6 +304,7 @@ SMOOTH = (
 )  # fmt: skip
 
 
+@needs_compiler
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SMOOTH)
 def test_a_kernel_takes_the_steps_of_the_eager_loop(name: str) -> None:

@@ -75,7 +75,7 @@ def _alone(at: int, found: os.stat_result) -> bool:
 
     By the convention of such systems: it has the user's name and number, and no other members.
     """
-    if found.st_uid != os.geteuid() or not found.st_gid:
+    if found.st_uid != os.geteuid():
         return False
     if hasattr(os, "listxattr"):
         try:  # with an access list the bits of the group speak of everybody in that list
@@ -95,15 +95,16 @@ def _own_group(user: int, group: int) -> bool:
         person, circle = pwd.getpwuid(user), grp.getgrgid(group)
     except KeyError:
         return False
-    alone = set(circle.gr_mem) <= {person.pw_name}
-    return alone and circle.gr_name == person.pw_name and person.pw_gid == group
+    alone = group and set(circle.gr_mem) <= {person.pw_name}  # 0: of unknown users in containers
+    return bool(alone) and circle.gr_name == person.pw_name and person.pw_gid == group
 
 
 def _unmapped_root() -> int | None:
-    """The number under which root's folders show in a container that does not know root."""
+    """The number of root's folders in a container that has no number for that root."""
     try:
         lines = Path("/proc/self/uid_map").read_text().splitlines()
         nobody = int(Path("/proc/sys/kernel/overflowuid").read_text())
     except (OSError, ValueError):
         return None
-    return None if any(line.split()[0] == "0" for line in lines) else nobody
+    # second is the number outside: a container's own root is somebody else there
+    return None if any(line.split()[1] == "0" for line in lines) else nobody
