@@ -142,6 +142,22 @@ def test_no_home_and_no_folder_for_temporary_files(monkeypatch, no_private_folde
     assert_right(solve("auto"))
 
 
+def test_a_system_that_opens_no_folders(monkeypatch) -> None:
+    """Such as Windows: there is no kernel, and a sentence."""
+    real = os.open
+
+    def files_only(path: str, flags: int, *more: int, **settings: int) -> int:
+        if os.path.isdir(path):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, flags, *more, **settings)
+
+    loading._private.cache_clear()
+    monkeypatch.setattr(os, "open", files_only)
+    with pytest.raises(UnsupportedError, match=r"nothing could be written.*Permission denied"):
+        solve()
+    assert_right(solve("auto"))
+
+
 @pytest.mark.parametrize("given", ["-o", "-rf", "a b", "$(touch x)", "-\n'\"", "~", "~/x"])
 def test_a_strange_cache_folder(given: str, tmp_path: Path, monkeypatch, no_private_folder) -> None:
     monkeypatch.chdir(tmp_path)

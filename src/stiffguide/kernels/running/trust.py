@@ -11,8 +11,10 @@ import stat
 from functools import cache
 from pathlib import Path
 
-WAY = os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)  # O_PATH: /home may be closed to readers
-FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe in its place would make us wait
+# O_PATH, because /home may be closed to readers; a system that lacks the others opens no folders
+WAY = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", os.O_RDONLY)
+HERE = getattr(os, "O_NOFOLLOW", 0)
+FILE = os.O_RDONLY | HERE | getattr(os, "O_NONBLOCK", 0)  # a pipe in its place would make us wait
 
 
 class Refused(PermissionError):
@@ -26,7 +28,7 @@ def enter(path: Path) -> int:
     try:
         for depth, name in enumerate(names[1:], 2):
             _check(at, Path(*names[: depth - 1]), on_the_way=True)
-            below = os.open(name, WAY | os.O_NOFOLLOW, dir_fd=at)
+            below = os.open(name, WAY | HERE, dir_fd=at)
             os.close(at)
             at = below
         _check(at, Path(*names), on_the_way=False)
@@ -47,7 +49,7 @@ def read(folder: int, path: Path) -> bytes:
 
 def descend(folder: int, path: Path) -> int:
     """A descriptor of a folder in a folder that was entered; the path is for a sentence."""
-    at = os.open(path.name, WAY | os.O_NOFOLLOW, dir_fd=folder)
+    at = os.open(path.name, WAY | HERE, dir_fd=folder)
     try:
         _check(at, path, on_the_way=False)
     except BaseException:
