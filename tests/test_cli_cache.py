@@ -108,6 +108,13 @@ def test_what_cannot_be_built_is_refused(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("STIFFGUIDE_CACHE", str(tmp_path / "file"))
     assert "not kept" in refused("build", "model.py")
 
+    def read_only(folder: Path) -> Path:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(store, "aside", read_only)
+    said = refused("build", "model.py", "--out", "site")
+    assert "site cannot be used: [Errno 30] Read-only file system" in said
+
 
 @pytest.mark.environments
 def test_the_cache_is_listed_measured_and_cleared(cache: Path) -> None:
