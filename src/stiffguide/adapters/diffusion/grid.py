@@ -186,6 +186,24 @@ def rising(sigmas: Any) -> Tensor:
     return levels
 
 
+def turning(sigmas: Any) -> Tensor:
+    """Levels that may repeat and rise again; InputError if one is negative, or rises from 0."""
+    levels = _line(sigmas)
+    low = float(levels.min())
+    if low < 0:
+        raise InputError(f"sigmas reach down to {low:g}: they must lie at 0 or above it")
+    if bool(((levels[:-1] == 0) & (levels[1:] > 0)).any()):
+        raise InputError(
+            "sigmas rise from 0, where the flow has no direction; leave the 0 out, or turn above it"
+        )
+    return levels
+
+
+def rises(levels: Tensor) -> bool:
+    """Whether levels (N + 1,) rise, repetitions apart, all the way."""
+    return bool((levels[1:] >= levels[:-1]).all() and levels[-1] > levels[0])
+
+
 def _line(sigmas: Any) -> Tensor:
     try:
         levels = torch.as_tensor(sigmas, dtype=torch.float64).detach().cpu()

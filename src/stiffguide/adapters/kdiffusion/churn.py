@@ -12,6 +12,7 @@ from torch import Tensor
 from stiffguide.adapters.diffusion import Heun
 from stiffguide.adapters.diffusion.noise import Source
 from stiffguide.adapters.diffusion.stochastic import Stochastic
+from stiffguide.adapters.diffusion.stretches import stretches
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.stepping.contracts import Guidance
 
@@ -46,7 +47,8 @@ class Churn:
     def source(self, x: Tensor, levels: Sequence[float], amounts: Stochastic) -> Source:
         """Draws for a run of x (B, ...) along these levels."""
         steps = len(levels) - 1
-        raised = [(s, amounts.raised(s, steps)) for s in levels[:-1]]
+        falling = [part.levels[:-1] for part in stretches(levels) if not part.rises]
+        raised = [(s, amounts.raised(s, steps)) for part in falling for s in part]
         return Draws(self, x, [pair for pair in raised if pair[1] > pair[0]])
 
 

@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stiffguide.adapters.diffusion import grid
 from stiffguide.adapters.diffusion.evaluator import Evaluator
 from stiffguide.adapters.diffusion.prediction import Denoiser
 from stiffguide.adapters.diffusion.result import Sample
 from stiffguide.adapters.diffusion.sampler import Sampler
 from stiffguide.adapters.diffusion.sampling_run import SamplingRun
+from stiffguide.adapters.diffusion.stretches import stretches
 from stiffguide.adapters.diffusion.watch import Callback, Watch
 from stiffguide.adapters.kdiffusion.churn import Churn
 from stiffguide.adapters.kdiffusion.state_form import StateForm, checked_sigmas, given_sigmas
@@ -51,7 +53,7 @@ class SamplerCall:
         if given.ndim == 1 and len(given) < 2:
             return self.x
         sigmas = checked_sigmas(given, flow)
-        rises = bool(sigmas[-1] > sigmas[0])
+        rises = grid.rises(sigmas)
         if rises and rule is not None:
             raise UnsupportedError("guidance runs down in sigma only: set guidance=None")
         amounts = churn.amounts(rule, flow, rises)
@@ -60,7 +62,10 @@ class SamplerCall:
         shape = tuple(self.x.shape)
         # half precision is for the model: a state of it would lose every small step
         wide = self.x.to(torch.promote_types(self.x.dtype, torch.float32))
-        with _bar(len(visited) - 1, self.disable) as bar:
+        steps = sum(len(part.intervals) for part in stretches(visited))
+        if steps == 0:
+            return self.x
+        with _bar(steps, self.disable) as bar:
             watch = Watch(self._told(form, given, bar), False, "end", shape)
             evaluator = Evaluator(ModelDenoiser(self, form), shape)
             source = churn.source(self.x, visited, amounts)

@@ -39,9 +39,8 @@ def given_sigmas(sigmas: Any) -> Tensor:
 
 
 def checked_sigmas(sigmas: Tensor, flow: bool) -> Tensor:
-    """Sigmas (N + 1,) in float64 on the CPU, falling or rising; raises InputError."""
-    rises = sigmas.ndim == 1 and bool(sigmas[-1] > sigmas[0])
-    levels = grid.rising(sigmas) if rises else grid.falling(sigmas)
+    """Sigmas (N + 1,) in float64 on the CPU, all 0 or above; raises InputError."""
+    levels = grid.turning(sigmas)
     if flow and float(levels.max()) > 1 + BESIDE:
         raise InputError(
             f"a rectified flow has sigmas in [0, 1], and these reach {float(levels.max()):g}; for "
@@ -61,7 +60,7 @@ class StateForm:
     @classmethod
     def of(cls, sampler: Sampler, sigmas: Tensor, flow: bool) -> StateForm:
         """The form for checked sigmas (N + 1,); raises UnsupportedError."""
-        if sigmas[-1] > sigmas[0]:
+        if grid.rises(sigmas):
             if not sampler.reversible:
                 raise UnsupportedError(
                     f"{sampler.name} runs down in sigma only, and these sigmas rise; for the way "
@@ -74,7 +73,8 @@ class StateForm:
         if not (flow and follows):
             return cls(sampler, sigmas)
         told = {to_level(sigma): sigma for sigma in sigmas.tolist()}
-        return cls(sampler, torch.tensor(list(told), dtype=torch.float64), told)
+        levels = [to_level(sigma) for sigma in sigmas.tolist()]
+        return cls(sampler, torch.tensor(levels, dtype=torch.float64), told)
 
     def inward(self, x: Tensor, sigma: float) -> Tensor:
         """The caller's state (B, ...) as the sampler has it."""
