@@ -10,6 +10,7 @@ sys.path[:0] = [str(HERE.parent / "src"), str(HERE.parent / "tests")]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import combinations  # noqa: E402
+import sources  # noqa: E402
 
 import stiffguide  # noqa: E402
 from stiffguide.cli.catalogue import method_table  # noqa: E402
@@ -31,10 +32,14 @@ CODE = re.compile(r"`([^`]+)`")
 
 
 def write_tables(app):
-    """The methods, from the catalogue itself, and what goes with what, from what the tests try."""
+    """The methods, what goes with what, and what becomes of diffusers' schedulers."""
     folder = HERE / "_generated"
     folder.mkdir(exist_ok=True)
-    tables = {"methods_table": method_table().markdown(), "combinations": combinations.table()}
+    tables = {
+        "methods_table": method_table().markdown(),
+        "combinations": combinations.table(),
+        "schedulers": sources.table(),
+    }
     for name, text in tables.items():
         path = folder / f"{name}.md"
         if not path.exists() or path.read_text(encoding="utf-8") != text:

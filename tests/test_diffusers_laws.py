@@ -194,9 +194,10 @@ def test_no_step_but_the_first_waits_for_the_device(make):
     drive(ours, x)  # tables that depend on the grid alone are made once
     ours.set_timesteps(12)
     x = advance(ours, x, ours.timesteps[0])
+    later = list(ours.timesteps[1:])
     with FakeTensorMode(allow_non_fake_inputs=True) as fake:
         x = fake.from_tensor(x)
-        for t in ours.timesteps[1:]:
+        for t in later:
             # a fake tensor has no values: whoever asks for one is told
             out = torch.zeros_like(x)
             if hasattr(ours, "scale_model_input"):
@@ -339,8 +340,8 @@ def test_configurations_of_compatible_schedulers_are_understood(cls):
     for other in ours.compatibles:
         theirs = other.from_config(ours.config)
         back = cls.from_config(theirs.config)
-        same = {k: v for k, v in back.config.items() if k in ours.config}
-        assert same == dict(ours.config)
+        for key, value in ours.config.items():
+            assert key.startswith("_") or back.config[key] == value
         assert torch.equal(back.betas, ours.betas)
 
 

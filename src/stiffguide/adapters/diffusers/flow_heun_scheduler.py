@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stiffguide.adapters.diffusers.configuration import Configuration, as_shift
-from stiffguide.adapters.diffusers.flow_shift import FlowShift, falling_numbers
+from stiffguide.adapters.diffusers.flow_shift import FlowShift, from_noise_to_data
+from stiffguide.adapters.diffusers.given_time import refuse_index, refuse_parts
 from stiffguide.adapters.diffusers.pipeline_state import PipelineStateForm
 from stiffguide.adapters.diffusers.resumed_run import two_a_step
-from stiffguide.adapters.diffusers.scheduler_base import SchedulerBase, refuse_index, step_count
+from stiffguide.adapters.diffusers.scheduler_base import SchedulerBase, step_count
 from stiffguide.adapters.diffusers.step_output import StepOutput
 from stiffguide.adapters.diffusers.trained_schedule import chosen_grid, spread_levels
 from stiffguide.adapters.diffusion.heun import Heun
@@ -75,8 +76,8 @@ class StiffguideFlowMatchHeunScheduler(SchedulerBase):
         self.num_inference_steps = None
 
     @classmethod
-    def _understood(cls, config: Configuration, given: Configuration) -> Configuration:
-        return as_shift(config, given, "StiffguideHeunScheduler")
+    def _understood(cls, words: dict[str, Any], given: Configuration) -> dict[str, Any]:
+        return as_shift({**words, **given}, "StiffguideHeunScheduler")
 
     @property
     def shift(self) -> float:
@@ -100,17 +101,18 @@ class StiffguideFlowMatchHeunScheduler(SchedulerBase):
 
         sigmas (n,): levels of the caller's, which are then shifted as the configuration says. mu:
         the shift where it depends on the size of an image. timesteps (n,): the times that the
-        model is told; without sigmas they are levels times `num_train_timesteps`, not shifted.
+        model is told; without sigmas the levels are theirs over `num_train_timesteps`, shifted too.
         """
         steps = self.config["num_train_timesteps"]
         n = _count(num_inference_steps, sigmas, timesteps)
-        times = None if timesteps is None else falling_numbers(timesteps, "timesteps")
-        if times is not None and sigmas is None:
-            levels = times / steps
+        times = None if timesteps is None else from_noise_to_data(timesteps, "timesteps")
+        if sigmas is not None:
+            given = from_noise_to_data(sigmas, "sigmas")
+        elif times is not None:
+            given = times / steps
         else:
-            ends = (self.sigma_max, self.sigma_min)
-            given = np.linspace(*ends, n) if sigmas is None else falling_numbers(sigmas, "sigmas")
-            levels = self._shift(given, mu)
+            given = np.linspace(self.sigma_max, self.sigma_min, n)
+        levels = self._shift(given, mu)
         if self._grid_name is not None:
             low, high = self.config.get("sigma_min"), self.config.get("sigma_max")
             low = float(levels[-1]) if low is None else low
@@ -122,8 +124,10 @@ class StiffguideFlowMatchHeunScheduler(SchedulerBase):
 
     def _visit(self, levels: Array, times: Array | None, device: Any, *, counted: bool) -> None:
         visited = np.append(levels, 0.0).astype(np.float32)
-        if float(visited[0]) > 1:
-            raise InputError(f"sigmas of flow matching lie in [0, 1]; the first is {visited[0]:g}")
+        if float(visited.max()) > 1:
+            raise InputError(
+                f"sigmas of flow matching lie in [0, 1], and these reach {visited.max():g}"
+            )
         calls = two_a_step(visited.tolist())
         inverted = self.config["invert_sigmas"]
         at = torch.tensor([*(call.level for call in calls), 0.0], dtype=torch.float32)
@@ -140,12 +144,14 @@ class StiffguideFlowMatchHeunScheduler(SchedulerBase):
         timestep: float | Tensor,
         sample: Tensor,
         return_dict: bool = True,
+        per_token_timesteps: Tensor | None = None,
     ) -> StepOutput | tuple[Tensor]:
         """The sample (B, ...) for the next call, after the model's velocity at this one.
 
         Shapes and dtype as the sample's; half precision is computed in float32. With
         return_dict=False the tuple (prev_sample,).
         """
+        refuse_parts(per_token_timesteps)
         refuse_index(timestep)
         velocity = -model_output if self.config["invert_sigmas"] else model_output
         ahead, x0 = self._take(velocity, timestep, sample)

@@ -65,8 +65,8 @@ class FlowShift:
         return np.array(1 - gone * ((1 - self.terminal) / gone[-1]))
 
 
-def falling_numbers(values: Sequence[float] | Tensor, what: str) -> Array:
-    """Levels or times as given by a caller, checked."""
+def from_noise_to_data(values: Sequence[float] | Tensor, what: str, low: float = 0.0) -> Array:
+    """Levels or times as given by a caller, checked; they may repeat, and rise in between."""
     if isinstance(values, Tensor):
         values = values.detach().cpu().tolist()
     try:
@@ -75,6 +75,8 @@ def falling_numbers(values: Sequence[float] | Tensor, what: str) -> Array:
         raise InputError(f"{what} are not numbers: {values!r}") from error
     if not len(found) or not np.isfinite(found).all():
         raise InputError(f"{what} must be one or more finite numbers")
-    if not bool((np.diff(found) < 0).all()):
+    if found.min() < low:
+        raise InputError(f"{what} reach down to {found.min():g}: they must lie at {low:g} or above")
+    if len(found) > 1 and found[-1] > found[0] and bool((np.diff(found) >= 0).all()):
         raise InputError(f"{what} must fall, from noise to data: {found.tolist()}")
     return found

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stiffguide.adapters.diffusers.configuration import COMPATIBLE, Configuration, refuse_flow
-from stiffguide.adapters.diffusers.flow_shift import falling_numbers
+from stiffguide.adapters.diffusers.flow_shift import from_noise_to_data
+from stiffguide.adapters.diffusers.given_time import refuse_parts
 from stiffguide.adapters.diffusers.pipeline_state import PipelineStateForm
 from stiffguide.adapters.diffusers.resumed_run import two_a_step
 from stiffguide.adapters.diffusers.scheduler_base import SchedulerBase, step_count
@@ -22,6 +23,7 @@ from stiffguide.adapters.diffusers.trained_schedule import (
     Betas,
     TrainedSchedule,
     chosen_grid,
+    is_continuous,
     spaced_times,
     spread_levels,
 )
@@ -61,12 +63,15 @@ class StiffguideHeunScheduler(SchedulerBase):
         clip_sample_range: float = 1.0,
         timestep_spacing: str = "linspace",
         steps_offset: int = 0,
+        rescale_betas_zero_snr: bool = False,
+        snr_shift_scale: float = 1.0,
+        timestep_type: str = "discrete",
         guidance: str | None = "error_direction",
         guidance_order: int = 2,
         w_stiff: float = 1.0,
         w_con: float = 0.5,
     ) -> None:
-        betas = Betas(num_train_timesteps, beta_start, beta_end, beta_schedule, trained_betas)
+        betas = Betas.of(self.config)
         self._grid_name = chosen_grid(use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas)
         self._form = PipelineStateForm("ve", prediction_type)
         rule = named_rule(guidance, guidance_order, w_stiff, w_con)
@@ -74,13 +79,14 @@ class StiffguideHeunScheduler(SchedulerBase):
         self.betas = betas.values()
         self.alphas = 1.0 - self.betas
         self.alphas_cumprod = betas.kept(self.betas)
-        self._schedule = TrainedSchedule(self.alphas_cumprod)
+        continuous = is_continuous(timestep_type, prediction_type)
+        self._schedule = TrainedSchedule(self.alphas_cumprod, continuous=continuous)
         self.set_timesteps(num_train_timesteps, None, num_train_timesteps)
 
     @classmethod
-    def _understood(cls, config: Configuration, given: Configuration) -> Configuration:
-        refuse_flow(config, given, "StiffguideFlowMatchHeunScheduler")
-        return config
+    def _understood(cls, words: dict[str, Any], given: Configuration) -> dict[str, Any]:
+        refuse_flow({**words, **given}, "StiffguideFlowMatchHeunScheduler")
+        return words
 
     @property
     def init_noise_sigma(self) -> Tensor:
@@ -113,14 +119,15 @@ class StiffguideHeunScheduler(SchedulerBase):
                 f"timesteps and sigmas of your own exclude use_{self._grid_name}_sigmas = True"
             )
         if sigmas is not None:
-            levels = falling_numbers(sigmas, "sigmas")
+            levels = from_noise_to_data(sigmas, "sigmas")
             if len(levels) < 2:
                 raise InputError("sigmas end with the level where the run ends: give two or more")
             times = self._schedule.time(levels)
         else:
             if num_inference_steps is None:
                 assert timesteps is not None
-                times = falling_numbers(timesteps, "timesteps")
+                low = -math.inf if self._schedule.continuous else 0.0
+                times = from_noise_to_data(timesteps, "timesteps", low)
                 levels = self._schedule.level(times)
             else:
                 times, levels = self._own(step_count(num_inference_steps), num_train_timesteps)
@@ -133,9 +140,9 @@ class StiffguideHeunScheduler(SchedulerBase):
         steps = train or c.num_train_timesteps
         times = spaced_times(n, steps, c.timestep_spacing, c.steps_offset, ended=False)
         # rounded as diffusers does, so that equal configurations visit equal levels
-        levels = self._schedule.level(times.astype(np.float32))
+        levels = self._schedule.entry(times.astype(np.float32))
         if self._grid_name is None:
-            return times, levels
+            return self._schedule.told(times), levels
         low, high = c.get("sigma_min"), c.get("sigma_max")  # of the scheduler it came from
         low = float(levels[-1]) if low is None else low
         high = float(levels[0]) if high is None else high
@@ -162,12 +169,14 @@ class StiffguideHeunScheduler(SchedulerBase):
         timestep: float | Tensor,
         sample: Tensor,
         return_dict: bool = True,
+        per_token_timesteps: Tensor | None = None,
     ) -> StepOutput | tuple[Tensor, Tensor]:
         """The sample (B, ...) for the next call, after the model's output at this one.
 
         Shapes and dtype as the sample's; half precision is computed in float32. With
         return_dict=False the tuple (prev_sample, pred_original_sample).
         """
+        refuse_parts(per_token_timesteps)
         ahead, x0 = self._take(model_output, timestep, sample)
         return (
             StepOutput(prev_sample=ahead, pred_original_sample=x0) if return_dict else (ahead, x0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stiffguide.adapters.diffusers.flow_shift import FlowShift, falling_numbers
+from stiffguide.adapters.diffusers.flow_shift import FlowShift, from_noise_to_data
 from stiffguide.adapters.diffusers.scheduler_base import step_count
 from stiffguide.adapters.diffusers.trained_schedule import (
     TrainedSchedule,
@@ -54,8 +55,8 @@ class MultistepGrid:
         if self.flow:
             levels = self.shift.once(np.linspace(1, 1 / self.steps, self.steps))
             return levels * self.steps, np.append(levels, 0.0)
-        times = np.arange(self.steps - 1, -1, -1.0)
-        return times, np.append(self.schedule.level(times), 0.0)
+        entries = np.arange(self.steps - 1, -1, -1.0)
+        return self.schedule.told(entries), np.append(self.schedule.entry(entries), 0.0)
 
     def own(self, num_inference_steps: int | None, mu: float | None) -> tuple[Array, Array]:
         """By the configuration."""
@@ -66,22 +67,28 @@ class MultistepGrid:
             levels = self.shift(np.linspace(1, 1 / self.steps, n + 1), mu)
             levels = levels[:-1] if self.final == "zero" else levels
             return self._ended(levels * self.steps, levels, float(levels[-1]))
-        times = spaced_times(n, self.schedule.usable, self.spacing, self.offset, ended=True)
-        return self._ended(times, self.schedule.level(times), float(self.schedule.levels[0]))
+        entries = spaced_times(n, self.schedule.usable, self.spacing, self.offset, ended=True)
+        times, levels = self.schedule.told(entries), self.schedule.entry(entries)
+        return self._ended(times, levels, float(self.schedule.levels[0]))
 
-    def at(self, timesteps: Sequence[float]) -> tuple[Array, Array]:
-        """At a caller's times."""
-        times = falling_numbers(timesteps, "timesteps")
+    def at(self, timesteps: Sequence[float], mu: float | None) -> tuple[Array, Array]:
+        """At a caller's times; the levels of a flow are shifted, as diffusers' are."""
+        low = -math.inf if self.schedule.continuous else 0.0
+        times = from_noise_to_data(timesteps, "timesteps", low)
         if self.named is not None:
             raise InputError(f"timesteps of your own exclude the grid {self.named!r}")
         if self.flow:
-            levels = times / self.steps
+            levels = self.shift(times / self.steps, mu)
             return self._ended(times, levels, float(levels[-1]))
         return self._ended(times, self.schedule.level(times), float(self.schedule.levels[0]))
 
     def through(self, sigmas: Sequence[float], mu: float | None) -> tuple[Array, Array]:
         """Through a caller's levels."""
-        levels = falling_numbers(sigmas, "sigmas")
+        levels = from_noise_to_data(sigmas, "sigmas")
+        if self.flow and self.named is not None:  # pipelines bring sigmas without being asked
+            return self._spread(self.named, len(levels))
+        if self.named is not None:
+            raise InputError(f"sigmas of your own exclude the grid {self.named!r}")
         if self.flow:
             levels = self.shift(levels, mu)
             return self._ended(levels * self.steps, levels, float(levels[-1]))

@@ -18,19 +18,25 @@ from stiffguide.adapters.diffusers.configuration import (
     as_flow_prediction,
 )
 from stiffguide.adapters.diffusers.flow_shift import FlowShift
+from stiffguide.adapters.diffusers.given_time import refuse_parts
 from stiffguide.adapters.diffusers.multistep_grid import MultistepGrid
 from stiffguide.adapters.diffusers.pipeline_state import PipelineStateForm
 from stiffguide.adapters.diffusers.resumed_run import one_a_step, rehearsed
 from stiffguide.adapters.diffusers.scheduler_base import SchedulerBase
 from stiffguide.adapters.diffusers.step_output import StepOutput
 from stiffguide.adapters.diffusers.thresholding import thresholded
-from stiffguide.adapters.diffusers.trained_schedule import Betas, TrainedSchedule, chosen_grid
-from stiffguide.adapters.diffusion import grid
+from stiffguide.adapters.diffusers.trained_schedule import (
+    Betas,
+    TrainedSchedule,
+    chosen_grid,
+    is_continuous,
+)
 from stiffguide.adapters.diffusion.emg import Emg
 from stiffguide.adapters.diffusion.sampler import Sampler
 from stiffguide.errors import InputError
 
 Array = NDArray[np.float64]
+GRIDS = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas")
 
 
 class StiffguideMultistepScheduler(SchedulerBase):
@@ -76,6 +82,10 @@ class StiffguideMultistepScheduler(SchedulerBase):
         sigma_min: float | None = None,
         sigma_max: float | None = None,
         shift_terminal: float | None = None,
+        snr_shift_scale: float = 1.0,
+        timestep_type: str = "discrete",
+        clip_sample: bool = False,
+        clip_sample_range: float = 1.0,
         sigma_grid: str | None = None,
         sigma_data: float = 0.5,
         points: int | None = None,
@@ -91,18 +101,20 @@ class StiffguideMultistepScheduler(SchedulerBase):
         """What the configuration says of the model, and of the levels to visit."""
         flow = c.use_flow_sigmas or c.prediction_type == "flow_prediction"
         self._form = PipelineStateForm("flow" if flow else "vp", c.prediction_type)
-        ends, schedule = (c.beta_start, c.beta_end), (c.beta_schedule, c.trained_betas)
-        betas = Betas(c.num_train_timesteps, *ends, *schedule, c.rescale_betas_zero_snr)
+        betas = Betas.of(c)
         self.betas = betas.values()
         self.alphas = 1.0 - self.betas
         self.alphas_cumprod = betas.kept(self.betas)
         shift = (c.flow_shift, c.use_dynamic_shifting, c.time_shift_type, c.shift_terminal)
-        flags = (c.use_karras_sigmas, c.use_exponential_sigmas, c.use_beta_sigmas)
         self._grid = MultistepGrid(
-            schedule=TrainedSchedule(self.alphas_cumprod, c.lambda_min_clipped),
+            schedule=TrainedSchedule(
+                self.alphas_cumprod,
+                c.lambda_min_clipped,
+                is_continuous(c.timestep_type, c.prediction_type),
+            ),
             flow=flow,
             shift=FlowShift(*shift),
-            named=c.sigma_grid or chosen_grid(*flags, lu=c.use_lu_lambdas),
+            named=_named(c),
             spacing=c.timestep_spacing,
             offset=c.steps_offset,
             final=c.final_sigmas_type,
@@ -111,8 +123,13 @@ class StiffguideMultistepScheduler(SchedulerBase):
         )
 
     @classmethod
-    def _understood(cls, config: Configuration, given: Configuration) -> Configuration:
-        return as_flow_prediction(config, given)
+    def _understood(cls, words: dict[str, Any], given: Configuration) -> dict[str, Any]:
+        words = as_flow_prediction({**words, **given})
+        if given.get("sigma_grid") is not None:  # in the place of the grid that there was
+            words.update({flag: False for flag in GRIDS if flag not in given})
+        elif any(given.get(flag) for flag in GRIDS):
+            words["sigma_grid"] = given.get("sigma_grid")
+        return words
 
     def set_timesteps(
         self,
@@ -133,12 +150,11 @@ class StiffguideMultistepScheduler(SchedulerBase):
         if timesteps is not None and (num_inference_steps is not None or sigmas is not None):
             raise InputError("timesteps of your own exclude num_inference_steps and sigmas")
         if timesteps is not None:
-            times, levels = self._grid.at(timesteps)
+            times, levels = self._grid.at(timesteps, mu)
         elif sigmas is not None:
             times, levels = self._grid.through(sigmas, mu)
         else:
             times, levels = self._grid.own(num_inference_steps, mu)
-        grid.falling(levels.astype(np.float32))
         counted = num_inference_steps is None
         self._visit(times, levels, device, counted=counted)
         self.num_inference_steps = len(levels) - 1
@@ -168,6 +184,8 @@ class StiffguideMultistepScheduler(SchedulerBase):
             for c, s in zip(calls, sigmas, strict=True)
         ]
         at = torch.tensor(np.array(told), dtype=torch.float32)
+        if self._form.kind == "vp" and not self._grid.schedule.continuous and _whole(told):
+            at = at.to(torch.int64)  # the numbers of entries, for programs that index with them
         self._lay_out(calls, visited, at, device, counted=counted)
         if not counted:
             # what pipelines multiply a number of steps with to find a call
@@ -188,12 +206,14 @@ class StiffguideMultistepScheduler(SchedulerBase):
         sample: Tensor,
         generator: torch.Generator | list[torch.Generator] | None = None,
         return_dict: bool = True,
+        per_token_timesteps: Tensor | None = None,
     ) -> StepOutput | tuple[Tensor]:
         """The sample (B, ...) for the next call, after the model's output at this one.
 
         Shapes and dtype as the sample's; half precision is computed in float32. generator is taken
         and not used: no noise is added. With return_dict=False the tuple (prev_sample,).
         """
+        refuse_parts(per_token_timesteps)
         if self.num_inference_steps is None:
             raise InputError("call set_timesteps before step: the scheduler has no run laid out")
         if self.config["variance_type"] in ("learned", "learned_range"):
@@ -216,6 +236,23 @@ class StiffguideMultistepScheduler(SchedulerBase):
 
     def _bounded(self, x0: Tensor) -> Tensor:
         c: Any = self.config
-        if not c.thresholding:
-            return x0
-        return thresholded(x0, c.dynamic_thresholding_ratio, c.sample_max_value)
+        if c.thresholding:
+            return thresholded(x0, c.dynamic_thresholding_ratio, c.sample_max_value)
+        return x0.clamp(-c.clip_sample_range, c.clip_sample_range) if c.clip_sample else x0
+
+
+def _whole(times: Sequence[float]) -> bool:
+    return all(float(time).is_integer() for time in times)
+
+
+def _named(c: Any) -> str | None:
+    """The grid that a configuration names; raises InputError where it names two."""
+    karras, exponential, beta, lu = (c[flag] for flag in GRIDS)
+    flagged = chosen_grid(karras, exponential, beta, lu)
+    if c.sigma_grid and flagged and c.sigma_grid != flagged:
+        flags = " and ".join(flag for flag in GRIDS if c[flag])
+        raise InputError(
+            f"sigma_grid = {c.sigma_grid!r} and {flags} = True name two grids: leave one out"
+        )
+    named: str | None = c.sigma_grid or flagged
+    return named

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from stiffguide.adapters.diffusion.sampler import Advance, Interval, Sampler
+from stiffguide.adapters.diffusion.stretches import Stretch, stretches
 from stiffguide.errors import InputError, UnsupportedError
 
 PAST = 4  # levels that a sampler may look back
@@ -37,10 +38,10 @@ class _Wanted(Exception):
 
 
 class ResumedRun:
-    """A run of a sampler over levels[begin:]; states are flat, (B, F)."""
+    """A run of a sampler over levels that fall; states are flat, (B, F)."""
 
-    def __init__(self, sampler: Sampler, levels: Sequence[float], begin: int = 0) -> None:
-        self._sampler, self._levels = sampler, tuple(levels[begin:])
+    def __init__(self, sampler: Sampler, levels: Sequence[float]) -> None:
+        self._sampler, self._levels = sampler, tuple(levels)
         self._step = 0
         self._x: Tensor | None = None
         self._asked: Tensor | None = None
@@ -102,11 +103,14 @@ def one_a_step(levels: Sequence[float]) -> tuple[ModelCall, ...]:
 
 
 def two_a_step(levels: Sequence[float]) -> tuple[ModelCall, ...]:
-    """The calls of Heun's method: both ends of every step, but no call at 0."""
+    """The calls of Heun's method: both ends of every step, but no call at 0.
+
+    One in a step that does not fall: nothing happens in it, or it is Euler's.
+    """
     found = []
     for i in range(len(levels) - 1):
         found.append(ModelCall(levels[i], i, True))
-        if levels[i + 1] > 0:
+        if 0 < levels[i + 1] < levels[i]:
             found.append(ModelCall(levels[i + 1], i, False))
     return tuple(found)
 
@@ -117,26 +121,36 @@ def rehearsed(sampler: Sampler, levels: Sequence[float]) -> tuple[ModelCall, ...
 
     Raises UnsupportedError if a step does not begin with a call at its start.
     """
-    found: list[ModelCall] = []
+    calls = {i: [ModelCall(level, i, True)] for i, level in enumerate(levels[:-1])}
+    for part in stretches(levels):
+        if not part.rises:
+            calls.update(_calls_along(sampler, part))
+    return tuple(call for i in sorted(calls) for call in calls[i])
+
+
+def _calls_along(sampler: Sampler, part: Stretch) -> dict[int, list[ModelCall]]:
+    """The calls of every step of a stretch."""
+    calls: dict[int, list[ModelCall]] = {}
+    levels = part.levels
     x = torch.tensor([[1.0, -0.5]], dtype=torch.float64) * levels[0]
     state = sampler.init(x, levels)
-    for i in range(len(levels) - 1):
-        before = len(found)
+    for j, i in enumerate(part.intervals):
+        made: list[ModelCall] = []
 
-        def denoise(x: Tensor, level: float, step: int = i, before: int = before) -> Tensor:
-            found.append(ModelCall(level, step, len(found) == before))
+        def denoise(x: Tensor, level: float, i: int = i, made: list[ModelCall] = made) -> Tensor:
+            made.append(ModelCall(level, i, not made))
             return x / (1 + level * level)
 
-        past = tuple(levels[max(0, i - PAST) : i][::-1])
-        interval = Interval(levels[i], levels[i + 1], past, len(levels) - 1 - i)
+        past = levels[max(0, j - PAST) : j][::-1]
+        interval = Interval(levels[j], levels[j + 1], past, len(levels) - 1 - j)
         ahead = sampler.step(denoise, interval, x, state)
-        x, state = ahead.x, ahead.state
-        if len(found) == before or found[before].level != levels[i]:
+        x, state, calls[i] = ahead.x, ahead.state, made
+        if not made or made[0].level != levels[j]:
             raise UnsupportedError(
                 f"{sampler.name} does not begin its steps with the model at their start, as a "
                 "pipeline does; use adapters.diffusion.sample"
             )
-    return tuple(found)
+    return calls
 
 
 def euler(x: Tensor, denoised: Tensor, level: float, target: float) -> Tensor:

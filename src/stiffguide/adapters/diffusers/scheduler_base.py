@@ -19,8 +19,20 @@ from torch import Tensor
 
 from stiffguide.adapters.diffusers.configuration import (
     Configuration,
-    refuse_preconditioned,
+    chosen,
+    completed,
+    refuse_model,
+    refuse_options,
     sorted_out,
+    warn_of_left_out,
+)
+from stiffguide.adapters.diffusers.given_time import (
+    HALVES,
+    one_time,
+    precision,
+    refuse_unexpected,
+    rounded,
+    view_place,
 )
 from stiffguide.adapters.diffusers.pipeline_state import Conversion, PipelineStateForm
 from stiffguide.adapters.diffusers.resumed_run import (
@@ -29,11 +41,11 @@ from stiffguide.adapters.diffusers.resumed_run import (
     euler,
     refuse_part_of_a_step,
 )
+from stiffguide.adapters.diffusers.source_keys import FLOW, MODEL
 from stiffguide.adapters.diffusion.heun import Heun
 from stiffguide.adapters.diffusion.sampler import Sampler
+from stiffguide.adapters.diffusion.stretches import stretches
 from stiffguide.errors import InputError, UnsupportedError
-
-HALVES = (torch.float16, torch.bfloat16)
 
 
 class SchedulerBase(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # both name a config file
@@ -46,6 +58,7 @@ class SchedulerBase(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # both 
     _form: PipelineStateForm
     _sampler: Sampler
     _levels: list[float]
+    _told: list[float]  # the times of the calls
     _calls: tuple[ModelCall, ...]
     _visited: list[float]  # the levels of the calls, and the last
     _conversions: tuple[Conversion, ...]
@@ -60,21 +73,30 @@ class SchedulerBase(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # both 
     ) -> Any:
         """A scheduler from the configuration of another, as diffusers makes them.
 
-        What describes model and grid is taken over. Raises InputError where the two are for
-        different models.
+        What describes model and grid is taken over, what describes a solver is not. Raises
+        InputError where the old scheduler's model cannot be sampled (see `source_keys`), or an
+        option is none; warns of what else is left out.
         """
         if not isinstance(config, Mapping):
             return super().from_config(config, return_unused_kwargs, **kwargs)
-        refuse_preconditioned(config)
-        words, others = sorted_out(cls._understood(config, kwargs), init_keys(cls))
+        own, ours = init_keys(cls), cls.__name__
+        if not return_unused_kwargs:
+            refuse_options(ours, kwargs, own | FLOW | MODEL.keys())
+        asides = {key: kwargs.pop(key) for key in (FLOW | MODEL.keys()) - own if key in kwargs}
+        words = chosen({**completed(config), **asides}, *asides)
+        refuse_model({**words, **kwargs}, ours, own)
+        given = {key: value for key, value in kwargs.items() if key in own}
+        understood = cls._understood(words, given)
+        warn_of_left_out(understood, ours, own)
+        words, others = sorted_out(understood, own)
         made: Any = super().from_config(words, return_unused_kwargs, **kwargs)
         # as diffusers does between its own: the way back finds them again
         (made[0] if return_unused_kwargs else made).register_to_config(**others)
         return made
 
     @classmethod
-    def _understood(cls, config: Configuration, given: Configuration) -> Configuration:
-        """The configuration in this scheduler's words; given are those of the caller."""
+    def _understood(cls, words: dict[str, Any], given: Configuration) -> dict[str, Any]:
+        """A configuration in this scheduler's words; given are those of the caller."""
         raise NotImplementedError
 
     @property
@@ -88,8 +110,9 @@ class SchedulerBase(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # both 
         return self._begin_index
 
     def set_begin_index(self, begin_index: int = 0) -> None:
-        """Start at `timesteps[begin_index]`."""
+        """Start at `timesteps[begin_index]`, or go on there."""
         self._begin_index = begin_index
+        self._run, self._step_index = None, None
 
     def __len__(self) -> int:
         return int(self.config["num_train_timesteps"])
@@ -100,8 +123,9 @@ class SchedulerBase(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # both 
         """The number of the call at a time; of several, the second, with which a step begins."""
         times = self.timesteps if schedule_timesteps is None else schedule_timesteps
         times = times.detach().cpu()
-        found = self._place(float(timestep), times)
-        return self._elsewhere(float(timestep), times) if found is None else found
+        time = one_time(timestep)
+        found = self._place(time, times, precision(timestep))
+        return self._elsewhere(time, times) if found is None else found
 
     def _elsewhere(self, time: float, times: Tensor) -> int:
         """The number of the call for a time at which none is made; raises InputError."""
@@ -111,9 +135,17 @@ class SchedulerBase(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # both 
         )
 
     @staticmethod
-    def _place(time: float, times: Tensor) -> int | None:
-        places = (times == time).nonzero().flatten().tolist()
-        return int(places[1 if len(places) > 1 else 0]) if places else None
+    def _place(time: float, times: Tensor, dtype: torch.dtype | None = None) -> int | None:
+        """Where a time stands, told in this precision if it is a half one."""
+        places = (rounded(times, dtype) == time).nonzero().flatten().tolist()
+        if len({float(times[i]) for i in places}) > 1:
+            raise InputError(
+                f"{time:g} in {dtype} stands for {len(places)} of the {len(times)} timesteps: pass "
+                "elements of scheduler.timesteps, or set_begin_index"
+            )
+        if not places:
+            return None
+        return int(places[1 if len(places) > 1 and places[0] > 0 else 0])
 
     def _lay_out(
         self,
@@ -129,16 +161,16 @@ class SchedulerBase(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # both 
         counted: the caller takes len(timesteps) for the number of steps, as pipelines do that
         bring a grid of their own. It then multiplies by `order` where it should not: 1 is right.
         """
-        climbs = [i for i, (a, b) in enumerate(pairwise(levels)) if b > a]
-        if climbs:
-            i = climbs[0]
-            raise InputError(
-                f"sigmas must fall, but {levels[i + 1]:g} follows {levels[i]:g} in place {i}"
-            )
+        for i, (a, b) in enumerate(pairwise(levels)):
+            if b > a == 0:
+                raise InputError(
+                    f"sigmas rise from 0 to {b:g} in place {i}: the flow has no direction there; "
+                    "leave the 0 out"
+                )
         self._levels, self._calls = list(levels), tuple(calls)
         self._visited = [*(call.level for call in calls), levels[-1]]
         self._conversions = self._form.conversions(self._visited)
-        self.timesteps = times.to(device=device, dtype=torch.float32)
+        self.timesteps, self._told = times.to(device=device), times.double().tolist()
         self.order = 1 if counted else type(self).order
         self._run, self._due = None, 0
         self._step_index = self._begin_index = None
@@ -147,12 +179,18 @@ class SchedulerBase(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # both 
         """The number of this call; after the last one a run begins anew."""
         if self._step_index is None or self._step_index >= len(self._calls):
             begin = self._begin_index
-            self._step_index = self.index_for_timestep(timestep) if begin is None else begin
+            self._step_index = self._found(timestep) if begin is None else begin
         if not 0 <= self._step_index < len(self._calls):
             raise InputError(
                 f"begin_index {self._step_index} lies outside of the {len(self._calls)} timesteps"
             )
+        refuse_unexpected(timestep, self.timesteps, self._told, self._step_index)
         return self._step_index
+
+    def _found(self, timestep: float | Tensor) -> int:
+        """The number of the first call of a run."""
+        place = view_place(timestep, self.timesteps)
+        return self.index_for_timestep(timestep) if place is None else place
 
     def _take(self, out: Tensor, timestep: float | Tensor, sample: Tensor) -> tuple[Tensor, Tensor]:
         """The next x and the present x0, in the dtype of the sample."""
@@ -171,6 +209,13 @@ class SchedulerBase(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # both 
     def _ahead(self, i: int, x: Tensor, x0: Tensor) -> Tensor:
         """The sampler's state for call i + 1."""
         call = self._calls[i]
+        start, end = self._levels[call.step : call.step + 2]
+        if end == start:  # nothing happens, and what a run remembers stays
+            self._due += self._due == i
+            return x
+        if end > start:
+            self._run = None
+            return euler(x, x0, start, end)
         run = self._run
         if run is not None and self._due == i and not run.fits(x):
             if not run.between_steps:
@@ -181,7 +226,8 @@ class SchedulerBase(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # both 
                 # began in the middle of a step: go to the next call by Euler's method
                 return euler(x, x0, call.level, self._visited[i + 1])
             refuse_without_float64(x.device, self._sampler)
-            run = self._run = ResumedRun(self._sampler, self._levels, call.step)
+            levels = stretches(self._levels, call.step)[0].levels
+            run = self._run = ResumedRun(self._sampler, levels)
         self._due = i + 1
         return run.take(x, x0)
 
@@ -243,16 +289,6 @@ def refuse_without_float64(device: torch.device, sampler: Sampler) -> None:
             f"{sampler.name} counts in float64 here, which {device.type} devices do not have: move "
             "the pipeline to a CPU or CUDA device, or use StiffguideHeunScheduler with "
             "guidance=None"
-        )
-
-
-def refuse_index(timestep: Any) -> None:
-    """Raise InputError for a whole number where times are floats: it would be taken for a time."""
-    is_tensor = isinstance(timestep, Tensor)
-    if (is_tensor and not timestep.is_floating_point()) or isinstance(timestep, int):
-        raise InputError(
-            f"timestep {timestep!r} is whole: pass an element of scheduler.timesteps, not its "
-            "number"
         )
 
 

@@ -36,6 +36,18 @@ class Betas:
     schedule: str
     trained: Sequence[float] | NDArray[Any] | None = None
     zero_snr: bool = False
+    snr_shift: float = 1.0
+
+    @classmethod
+    def of(cls, c: Any) -> Betas:
+        """Those of a configuration."""
+        ends, schedule = (c.beta_start, c.beta_end), (c.beta_schedule, c.trained_betas)
+        further = (c.rescale_betas_zero_snr, c.snr_shift_scale)
+        return cls(c.num_train_timesteps, *ends, *schedule, *further)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.snr_shift < math.inf:
+            raise InputError(f"snr_shift_scale must be positive, not {self.snr_shift}")
 
     def values(self) -> Tensor:
         """Betas (T,) in float32."""
@@ -53,6 +65,8 @@ class Betas:
                 "beta_schedule is 'linear', 'scaled_linear', 'squaredcos_cap_v2' or 'exp', not "
                 f"{self.schedule!r}; other betas go into trained_betas"
             )
+        if self.snr_shift != 1:
+            betas = _with_less_signal(betas, self.snr_shift)
         return _without_signal(betas) if self.zero_snr else betas
 
     def kept(self, betas: Tensor) -> Tensor:
@@ -75,6 +89,13 @@ def _from_kept(schedule: str, steps: int) -> Tensor:
     return torch.tensor(betas, dtype=torch.float32)
 
 
+def _with_less_signal(betas: Tensor, factor: float) -> Tensor:
+    """Betas of a schedule whose alpha^2/sigma^2 is divided by a factor (arXiv 2403.03206)."""
+    kept = torch.cumprod(1.0 - betas.double(), dim=0)
+    kept = kept / (factor + (1 - factor) * kept)
+    return (1 - torch.cat([kept[:1], kept[1:] / kept[:-1]])).to(betas.dtype)
+
+
 def _without_signal(betas: Tensor) -> Tensor:
     """The same betas, stretched so that nothing is left at its end (arXiv 2305.08891)."""
     alpha = torch.cumprod(1.0 - betas, dim=0).sqrt()
@@ -83,11 +104,27 @@ def _without_signal(betas: Tensor) -> Tensor:
     return 1 - torch.cat([kept[:1], kept[1:] / kept[:-1]])
 
 
-class TrainedSchedule:
-    """Levels sigma/alpha of the entries, and the way between times and levels."""
+def is_continuous(timestep_type: str, prediction_type: str) -> bool:
+    """Whether the model is told a quarter of log sigma, as `EulerDiscreteScheduler` understands it.
 
-    def __init__(self, kept: Tensor, lambda_min: float = -math.inf) -> None:
+    That is Stable Video Diffusion's way, which diffusers follows for predictions of v alone.
+    """
+    if timestep_type not in ("discrete", "continuous"):
+        raise InputError(f"timestep_type is 'discrete' or 'continuous', not {timestep_type!r}")
+    return timestep_type == "continuous" and prediction_type == "v_prediction"
+
+
+class TrainedSchedule:
+    """Levels sigma/alpha of the entries, and the way between times and levels.
+
+    A time is the number of an entry, or, if `continuous`, log(level)/4 (arXiv 2206.00364).
+    """
+
+    def __init__(
+        self, kept: Tensor, lambda_min: float = -math.inf, continuous: bool = False
+    ) -> None:
         self.levels: Array = (((1 - kept) / kept) ** 0.5).numpy().astype(np.float64)
+        self.continuous = continuous
         self._log = np.log(self.levels)
         # entries with too much noise for what a caller calls stable
         usable = int((-self._log >= lambda_min).sum())
@@ -95,14 +132,27 @@ class TrainedSchedule:
             raise InputError(f"lambda_min_clipped = {lambda_min} leaves no level of the schedule")
         self.usable = usable
 
+    def entry(self, numbers: Array) -> Array:
+        """The levels of entries; linear in the level between two of them."""
+        found: Array = np.interp(numbers, np.arange(len(self.levels)), self.levels)
+        return found
+
+    def told(self, numbers: Array) -> Array:
+        """The times that the model is told at entries."""
+        return self.time(self.entry(numbers)) if self.continuous else numbers
+
     def level(self, times: Array) -> Array:
-        """Linear in the level between two entries."""
-        found: Array = np.interp(times, np.arange(len(self.levels)), self.levels)
+        """The levels of times."""
+        if not self.continuous:
+            return self.entry(times)
+        found: Array = np.exp(4 * times)
         return found
 
     def time(self, levels: Array) -> Array:
-        """Linear in log level between two entries; the ends beyond."""
+        """The times of levels: linear in log level between two entries; the ends beyond."""
         at = np.log(np.maximum(levels, 1e-10))
+        if self.continuous:
+            return np.array(at / 4)
         found: Array = np.interp(at, self._log, np.arange(len(self.levels)))
         return found
 
@@ -120,9 +170,18 @@ def spaced_times(n: int, steps: int, spacing: str, offset: int, *, ended: bool) 
         # whole times, unless there are more nodes than entries
         return np.array((times.round() if nodes <= steps else times)[:-1])
     if spacing == "leading":
-        return np.array((np.arange(nodes) * (steps // nodes))[::-1][:n] + float(offset))
+        stride = steps // nodes
+        if stride < 1:
+            raise InputError(
+                f"timestep_spacing='leading' takes whole strides, and {steps} entries have none "
+                f"for {n} steps: take {steps - nodes + n} at most, or 'linspace'"
+            )
+        # an offset may lead beyond the table
+        numbers = np.arange(nodes) * stride + float(offset)
+        return np.array(np.minimum(numbers, steps - 1.0)[::-1][:n])
     if spacing == "trailing":
-        return np.array(np.arange(steps, 0, -steps / n).round()[:n] - 1.0)
+        ends = np.arange(steps, 0, -steps / n).round()[:n]
+        return np.array(np.maximum(ends - 1.0, 0.0))
     raise InputError(
         f"timestep_spacing is one of {', '.join(map(repr, SPACINGS))}, not {spacing!r}"
     )
