@@ -2,8 +2,9 @@
 
 Read `scheduler_base` (what `step` does) and `resumed_run` (a sampler that waits for a pipeline's
 next call), then `heun_scheduler`, `flow_heun_scheduler` and `multistep_scheduler` with its
-`multistep_grid`. What a configuration says: `configuration`, `pipeline_state`, `trained_schedule`,
-`flow_shift`. Only here may diffusers be imported; of the adapters, only `diffusion`.
+`multistep_grid`. What a configuration says: `source_keys`, `configuration`, `pipeline_state`,
+`trained_schedule`, `flow_shift`; what a step is told: `given_time`. Only here may diffusers be
+imported; of the adapters, only `diffusion`.
 """
 
 try:
