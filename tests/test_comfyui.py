@@ -649,6 +649,11 @@ def test_a_workflow_of_the_api(pack, path: Path) -> None:
         assert widgets_of(pack, node).items() <= nodes[str(node["id"])]["inputs"].items()
 
 
+def test_a_checkout_shows_its_workflows_where_comfyui_looks_for_them() -> None:
+    shown = sorted((FOLDER.parent / "example_workflows").glob("*.json"))
+    assert [path.resolve() for path in shown] == [path.resolve() for path in EXAMPLES]
+
+
 def test_there_are_workflows_of_both_forms() -> None:
     assert len(EXAMPLES) >= 2
     assert PROGRAMS
