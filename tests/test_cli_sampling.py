@@ -77,6 +77,24 @@ def test_other_settings_do_not_mix_with_what_is_there(tmp_path: Path) -> None:
     assert "other settings" in text
 
 
+def test_settings_that_came_to_nothing_are_not_in_the_way(tmp_path: Path) -> None:
+    Shards(tmp_path / "chunks", [0], 1, {"nfe": 4}).open()
+    other = Shards(tmp_path / "chunks", [0], 1, {"nfe": 5})
+    other.open()
+    other.keep(0, torch.ones(1, 2), torch.zeros(1, dtype=torch.int64), 5)
+    other.open()
+    with pytest.raises(InputError, match="other settings"):
+        Shards(tmp_path / "chunks", [0], 1, {"nfe": 4}).open()
+
+
+def test_chunks_of_several_shapes_are_not_one_sample(tmp_path: Path) -> None:
+    shards = Shards(tmp_path, [0, 1], 1, {})
+    for index in range(2):
+        shards.keep(index, torch.ones(1, 2 + index), torch.zeros(1, dtype=torch.int64), 5)
+    with pytest.raises(InputError, match="not of one shape"):
+        shards.gather()
+
+
 @pytest.mark.slow
 def test_any_number_of_processes_gives_the_same_bits(tmp_path: Path) -> None:
     args = ["-m", "stiffguide", "sample", "--seeds", "0-10", "--chunk", "3", "--nfe", "6"]

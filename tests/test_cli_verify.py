@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 from commands import good, refused
@@ -73,8 +74,8 @@ def test_verify_refuses_a_broken_tableau_in_one_sentence(changes, words, tmp_pat
     ("name", "text", "words"),
     [
         ("x.json", '{"a": ', "not readable as json"),
-        ("x.json", "[1]", "give the fields"),
-        ("x.json", '{"a": NaN}', "NaN is not a coefficient"),
+        ("x.json", "[1]", "give named fields, not a list"),
+        ("x.json", json.dumps(HEUN | {"b": [math.nan, 1]}), "b[0] is NaN: give a number"),
         ("x.toml", "a = ", "not readable as toml"),
         ("x.yaml", "a: 1", "ending in .json or .toml"),
     ],
@@ -85,7 +86,7 @@ def test_verify_refuses_a_file_that_is_no_tableau(name, text, words, tmp_path):
 
 
 def test_verify_refuses_a_file_that_is_not_there(tmp_path):
-    assert "No such file" in refused("verify", "--tableau", tmp_path / "none.json")
+    assert "there is no such file" in refused("verify", "--tableau", tmp_path / "none.json")
 
 
 def test_verify_reports_a_violation_with_code_1(monkeypatch):

@@ -4,10 +4,29 @@ from __future__ import annotations
 
 from enum import IntEnum
 from typing import Any
+from unicodedata import category
+
+
+def printable(text: str) -> str:
+    """The text with everything that could drive a terminal, or hide in one, written out.
+
+    Line ends stay; so do spaces of every width, which only take room.
+    """
+    if text.isprintable():
+        return text
+    kept = (c if c.isprintable() or c == "\n" or category(c) == "Zs" else _named(c) for c in text)
+    return "".join(kept)
+
+
+def _named(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 class StiffguideError(Exception):
-    """Base of every exception that this package raises on purpose."""
+    """Base of every exception that this package raises on purpose; its sentence is `printable`."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*(printable(x) if isinstance(x, str) else x for x in given))
 
 
 class TableauError(StiffguideError, ValueError):

@@ -11,20 +11,22 @@
 
 Numbers are read exactly: `0.1`, `"0.1"` and `"1/10"` are the same Fraction. Where the decimals of a
 source are rounded, `digits = 16` says how many of them can be trusted.
+
+Everything in a file is bounded before it is computed: see `documents`, and the limits below.
 """
 
 from __future__ import annotations
 
 import difflib
-import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from stiffguide.errors import TableauError
+from stiffguide import documents
+from stiffguide.documents import shown
+from stiffguide.errors import InputError, TableauError
 from stiffguide.tableaux.exact import EXACT_DIGITS, Matrix, Row
 from stiffguide.tableaux.order import prove
 from stiffguide.tableaux.tableau import Tableau
@@ -32,16 +34,20 @@ from stiffguide.tableaux.tableau import Tableau
 REQUIRED = ("name", "a", "b", "c", "order")
 OPTIONAL = ("b_error", "b_hat", "error_order", "source", "dense", "dense_order", "digits")
 FEWEST_DIGITS = 8  # a tableau that is rounded more than this proves nothing
+MOST_STAGES = 36  # one more than any that was published (Feagin's, of order 14)
+MOST_ORDER = 14
+MOST_NAME, MOST_SOURCE = 60, 500  # characters
+LARGEST = Fraction(10**9)  # a coefficient: its powers are still numbers
 
 
 def load(path: str | Path) -> Tableau:
     """The tableau in a file ending in .json or .toml.
 
-    Raises TableauError with one sentence: the entry that cannot be read, or the order condition
-    that does not hold.
+    Raises InputError where the file cannot be read as a tableau, and TableauError where the tableau
+    contradicts itself or an order condition; one sentence each, with the place.
     """
     path = Path(path)
-    fields = _read(path)
+    fields = documents.fields(path)
     try:
         return _proved(fields, path)
     except TableauError as error:
@@ -70,47 +76,24 @@ def _rounded_to(fields: Mapping[str, Any], path: Path) -> int | None:
     return None
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix == ".toml":
-            fields: Any = tomllib.loads(text, parse_float=_Decimal)
-        elif path.suffix == ".json":
-            fields = json.loads(text, parse_float=_Decimal, parse_constant=_refuse)
-        else:
-            raise TableauError(f"{path.name}: a tableau is a file ending in .json or .toml")
-    except OSError as error:
-        raise TableauError(f"{path}: {error.strerror}") from None
-    except ValueError as error:
-        if isinstance(error, TableauError):
-            raise
-        raise TableauError(f"{path.name}: not readable as {path.suffix[1:]}: {error}") from None
-    if not isinstance(fields, Mapping):
-        raise TableauError(f"{path.name}: give the fields {', '.join(REQUIRED)}, not a list")
-    return fields
-
-
-class _Decimal(str):
-    """A number as it stands in the file."""
-
-
-def _refuse(text: str) -> Any:
-    raise TableauError(f"{text} is not a coefficient")
-
-
 def _tableau(fields: Mapping[str, Any], path: Path) -> Tableau:
-    name = str(fields.get("name", path.stem))
-    _check_fields(fields, name)
+    _check_fields(fields, shown(Path(path.name)))
+    name = documents.words(fields["name"], f"{shown(Path(path.name))}: name", MOST_NAME)
+    orders = {
+        field: documents.whole(fields[field], f"{name}: {field}", 1, MOST_ORDER)
+        for field in ("order", "dense_order", "error_order")
+        if field in fields
+    }
     tableau = Tableau(
         name=name,
         a=_matrix(fields["a"], f"{name}: a"),
         b=_row(fields["b"], f"{name}: b"),
         c=_row(fields["c"], f"{name}: c"),
-        order=_integer(fields["order"], f"{name}: order"),
-        source=str(fields.get("source", path.name)),
+        order=orders["order"],
+        source=_source(fields, name, path),
         dense=_matrix(fields["dense"], f"{name}: dense") if "dense" in fields else None,
-        dense_order=_integer(fields["dense_order"], name) if "dense_order" in fields else None,
-        digits=_integer(fields.get("digits", EXACT_DIGITS), f"{name}: digits"),
+        dense_order=orders.get("dense_order"),
+        digits=_digits(fields, name),
     )
     if "b_hat" not in fields and "b_error" not in fields:
         return tableau
@@ -122,48 +105,47 @@ def _tableau(fields: Mapping[str, Any], path: Path) -> Tableau:
         )
     if label == "b_hat":
         weights = tuple(b - hat for b, hat in zip(tableau.b, weights, strict=True))
-    order = _integer(fields["error_order"], f"{name}: error_order")
-    return replace(tableau, b_error=weights, error_order=order)
+    return replace(tableau, b_error=weights, error_order=orders["error_order"])
 
 
 def _check_fields(fields: Mapping[str, Any], name: str) -> None:
     for field in fields:
         if field not in REQUIRED + OPTIONAL:
-            near = difflib.get_close_matches(field, REQUIRED + OPTIONAL, n=1)
+            near = difflib.get_close_matches(field[:MOST_NAME], REQUIRED + OPTIONAL, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(REQUIRED)}, ..."
-            raise TableauError(f"{name}: the field {field!r} is unknown; {hint}")
+            raise InputError(f"{name}: the field {shown(field)} is unknown; {hint}")
     missing = [field for field in REQUIRED if field not in fields]
     if missing:
-        raise TableauError(f"{name}: the field {missing[0]!r} is missing")
+        raise InputError(f"{name}: the field {missing[0]!r} is missing")
     if "b_hat" in fields and "b_error" in fields:
-        raise TableauError(f"{name}: give b_error or b_hat, not both; b_error is b - b_hat")
+        raise InputError(f"{name}: give b_error or b_hat, not both; b_error is b - b_hat")
     if ("b_hat" in fields or "b_error" in fields) != ("error_order" in fields):
-        raise TableauError(f"{name}: b_hat (or b_error) and error_order come together")
+        raise InputError(f"{name}: b_hat (or b_error) and error_order come together")
+
+
+def _source(fields: Mapping[str, Any], name: str, path: Path) -> str:
+    if "source" not in fields:
+        return shown(Path(path.name))
+    return documents.words(fields["source"], f"{name}: source", MOST_SOURCE)
+
+
+def _digits(fields: Mapping[str, Any], name: str) -> int:
+    given = fields.get("digits", EXACT_DIGITS)
+    return documents.whole(given, f"{name}: digits", FEWEST_DIGITS, documents.MOST_DIGITS)
 
 
 def _matrix(value: Any, what: str) -> Matrix:
-    if not isinstance(value, list):
-        raise TableauError(f"{what} must be a list of rows")
-    return tuple(_row(row, f"{what}[{i}]") for i, row in enumerate(value))
+    return tuple(_row(row, f"{what}[{i}]") for i, row in enumerate(_list(value, what, "rows")))
 
 
 def _row(value: Any, what: str) -> Row:
+    entries = enumerate(_list(value, what, "numbers"))
+    return tuple(documents.number(entry, f"{what}[{i}]", LARGEST) for i, entry in entries)
+
+
+def _list(value: Any, what: str, kind: str) -> list[Any]:
     if not isinstance(value, list):
-        raise TableauError(f"{what} must be a list of numbers")
-    return tuple(_number(entry, f"{what}[{i}]") for i, entry in enumerate(value))
-
-
-def _number(value: Any, what: str) -> Fraction:
-    if isinstance(value, (int, str)) and not isinstance(value, bool):
-        try:
-            return Fraction(value)
-        except (ValueError, ZeroDivisionError):
-            pass
-    raise TableauError(f'{what} is {value!r}: give a number, or a text such as "1/3" or "0.25"')
-
-
-def _integer(value: Any, what: str) -> int:
-    number = _number(value, what)
-    if number.denominator != 1:
-        raise TableauError(f"{what} must be a whole number, not {value}")
-    return int(number)
+        raise InputError(f"{what} must be a list of {kind}, not {shown(value)}")
+    if len(value) > MOST_STAGES:
+        raise InputError(f"{what} has {len(value):,} {kind}: no method has over {MOST_STAGES}")
+    return value

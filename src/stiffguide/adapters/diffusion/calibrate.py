@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stiffguide import documents
 from stiffguide.adapters.diffusion import grid
 from stiffguide.adapters.diffusion.evaluator import Evaluator
 from stiffguide.adapters.diffusion.exponential import DPMPP_2M, data_weights
@@ -74,13 +77,7 @@ class CalibratedGrid:
     @classmethod
     def from_json(cls, text: str) -> CalibratedGrid:
         """From text; raises InputError if it is none."""
-        try:
-            fields = json.loads(text)
-            if fields["format"] != FORMAT:
-                raise InputError(f"this is format {fields['format']!r}, not {FORMAT!r}")
-            return cls(*(tuple(map(float, fields[key])) for key in ("levels", "densities")))
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise InputError(f"not a calibrated grid: {error}") from error
+        return cls._from_fields(documents.parsed(text, "json", "not a calibrated grid"))
 
     def save(self, path: str | Path) -> None:
         """Write the JSON text to a file."""
@@ -88,8 +85,27 @@ class CalibratedGrid:
 
     @classmethod
     def load(cls, path: str | Path) -> CalibratedGrid:
-        """Read what `save` wrote."""
-        return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        """Read what `save` wrote; raises InputError if it is none."""
+        path = Path(path)
+        fields = documents.parsed(documents.text(path), "json", path)
+        try:
+            return cls._from_fields(fields)
+        except InputError as error:
+            raise InputError(f"{documents.shown(path)}: {error}") from None
+
+    @classmethod
+    def _from_fields(cls, fields: Mapping[str, Any]) -> CalibratedGrid:
+        if fields.get("format") != FORMAT:
+            given = documents.shown(fields.get("format"))
+            raise InputError(f"not a calibrated grid: this is format {given}, not {FORMAT!r}")
+        return cls(*(_row(fields.get(key), key) for key in ("levels", "densities")))
+
+
+def _row(value: Any, what: str) -> tuple[float, ...]:
+    """A field of a file: floats as `json` writes them, between the bounds of `documents`."""
+    if not isinstance(value, list):
+        raise InputError(f"{what} must be a list of numbers, not {documents.shown(value)}")
+    return tuple(float(documents.number(x, f"{what}[{i}]")) for i, x in enumerate(value))
 
 
 def calibrate_grid(

@@ -8,6 +8,7 @@ and k-diffusion count. In VE form log-SNR is -log sigma, so that `exponential` i
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -207,8 +208,8 @@ def rises(levels: Tensor) -> bool:
 def _line(sigmas: Any) -> Tensor:
     try:
         levels = torch.as_tensor(sigmas, dtype=torch.float64).detach().cpu()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"sigmas are not numbers: {sigmas!r}") from error
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise InputError(f"sigmas are not numbers: {reprlib.repr(sigmas)}") from error
     if levels.ndim != 1 or len(levels) < 2:
         raise InputError(
             f"sigmas must be (N + 1,) with N >= 1 intervals, not {tuple(levels.shape)}"

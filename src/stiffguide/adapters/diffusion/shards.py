@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from stiffguide import documents
 from stiffguide.errors import InputError
 
 MANIFEST = "settings.json"
@@ -53,15 +53,20 @@ class Shards:
 
     def open(self) -> None:
         """Make the folder, or refuse one that holds samples of other settings."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self._identity(), indent=1, sort_keys=True)
         known = self.folder / MANIFEST
-        if known.exists() and known.read_text(encoding="utf-8") != text:
-            raise InputError(
-                f"{self.folder} holds samples that were made with other settings: choose another "
-                "output, or remove that folder"
-            )
-        _write(known, lambda file: file.write(text.encode()))
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # without a chunk, the settings are those of a run that came to nothing
+            kept = known.exists() and any(self.folder.glob("chunk-*.npz"))
+            if kept and documents.text(known) != text:
+                raise InputError(
+                    f"{documents.shown(self.folder)} holds samples that were made with other "
+                    "settings: choose another output, or remove that folder"
+                )
+            _write(known, lambda file: file.write(text.encode()))
+        except OSError as error:
+            raise InputError(f"{documents.shown(self.folder)}: {error.strerror}") from error
 
     def mine(self, rank: int, world: int) -> Iterator[int]:
         """The chunks of this process that are not done yet."""
@@ -71,15 +76,19 @@ class Shards:
 
     def done(self, index: int) -> bool:
         """Whether a chunk is there, whole and of the right length."""
-        path = self._path(index)
-        if not path.exists():
-            return False
+        return self._read(index) is not None
+
+    def _read(self, index: int) -> dict[str, np.ndarray[Any, Any]] | None:
+        """A chunk; None where there is none, or what a full disk left: it is made again."""
         try:
-            with path.open("rb") as raw, np.load(raw) as file:
-                good: bool = file["x"].shape[0] == len(self.chunk(index))
-                return good
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-            return False  # written by a disk that was full: done again
+            found = documents.arrays(self._path(index), ("x", "status", "nfe"))
+        except InputError:
+            return None
+        rows = len(self.chunk(index))
+        whole = found["x"].shape[:1] == found["status"].shape == (rows,) and found["nfe"].ndim == 0
+        floats = found["x"].dtype.kind == "f"
+        counts = found["status"].dtype.kind == found["nfe"].dtype.kind == "i"
+        return found if whole and floats and counts else None
 
     def keep(self, index: int, x: Tensor, status: Tensor, nfe: int) -> None:
         """Write a finished chunk."""
@@ -91,13 +100,14 @@ class Shards:
 
     def gather(self) -> dict[str, np.ndarray[Any, Any]]:
         """All samples in the order of the seeds: x, status, nfe, seeds."""
-        missing = [i for i in range(self.count) if not self.done(i)]
-        if missing:
-            raise InputError(f"{len(missing)} of {self.count} chunks are missing in {self.folder}")
-        parts = []
-        for index in range(self.count):
-            with np.load(self._path(index)) as file:
-                parts.append({name: file[name] for name in ("x", "status", "nfe")})
+        read = [self._read(index) for index in range(self.count)]
+        parts = [part for part in read if part is not None]
+        name = documents.shown(self.folder)
+        if len(parts) < self.count:
+            missing = self.count - len(parts)
+            raise InputError(f"{missing} of {self.count} chunks are missing in {name}")
+        if len({(part["x"].shape[1:], part["x"].dtype) for part in parts}) > 1:
+            raise InputError(f"the chunks in {name} are not of one shape: remove that folder")
         return {
             "x": np.concatenate([p["x"] for p in parts]),
             "status": np.concatenate([p["status"] for p in parts]),
