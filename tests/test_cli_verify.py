@@ -50,6 +50,19 @@ def test_verify_reads_a_tableau(tmp_path):
         ({"error_order": 2}, "my_heun: b_hat is not of error_order 2"),
         ({"b": [0.5, 0.5, 0]}, "a has 2 rows, b has 3 entries"),
         ({"b_hat": [1]}, "b_hat has 1 entries"),
+        (
+            {"a": [[], [0.6666666667]], "b": ["1/4", "3/4"], "c": [0, "2/3"]},
+            "with digits = 12 every claim is proved",
+        ),
+    ],
+)
+def test_verify_refuses_a_broken_tableau_in_one_sentence(changes, words, tmp_path):
+    assert words in refused("verify", "--tableau", written(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
         ({"b": ["1/2", "half"]}, "b[1] is 'half'"),
         ({"a": [[], [True]]}, "a[1][0] is True"),
         ({"a": 3}, "a must be a list of rows"),
@@ -60,14 +73,10 @@ def test_verify_reads_a_tableau(tmp_path):
         ({"zzzzzz": 2}, "the field 'zzzzzz' is unknown"),
         ({"b_error": [1, -1]}, "give b_error or b_hat"),
         ({"error_order": None}, "error_order come together"),
-        (
-            {"a": [[], [0.6666666667]], "b": ["1/4", "3/4"], "c": [0, "2/3"]},
-            "with digits = 12 every claim is proved",
-        ),
     ],
 )
-def test_verify_refuses_a_broken_tableau_in_one_sentence(changes, words, tmp_path):
-    assert words in refused("verify", "--tableau", written(tmp_path, **changes))
+def test_verify_refuses_what_is_no_tableau_as_a_usage_error(changes, words, tmp_path):
+    assert words in refused("verify", "--tableau", written(tmp_path, **changes), code=2)
 
 
 @pytest.mark.parametrize(
@@ -82,11 +91,17 @@ def test_verify_refuses_a_broken_tableau_in_one_sentence(changes, words, tmp_pat
 )
 def test_verify_refuses_a_file_that_is_no_tableau(name, text, words, tmp_path):
     (tmp_path / name).write_text(text)
-    assert words in refused("verify", "--tableau", tmp_path / name)
+    assert words in refused("verify", "--tableau", tmp_path / name, code=2)
 
 
 def test_verify_refuses_a_file_that_is_not_there(tmp_path):
-    assert "there is no such file" in refused("verify", "--tableau", tmp_path / "none.json")
+    assert "does not exist" in refused("verify", "--tableau", tmp_path / "none.json", code=2)
+
+
+def test_verify_reports_what_cannot_be_measured(tmp_path):
+    wild = {"a": [[], ["1e8"]], "b": [0, 1], "c": [0, "1e8"], "order": 1}
+    path = written(tmp_path, **wild, b_hat=None, error_order=None)
+    assert "observed order: only 0 of the errors are finite" in refused("verify", "--tableau", path)
 
 
 def test_verify_reports_a_violation_with_code_1(monkeypatch):

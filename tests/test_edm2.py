@@ -123,7 +123,7 @@ def test_a_stopped_run_goes_on_and_other_settings_are_refused(tmp_path: Path) ->
     edm2(*words)
     assert kept.stat().st_mtime_ns == before
     assert all(np.array_equal(whole[name], part) for name, part in features(tmp_path).items())
-    assert "other settings" in edm2(*words, "--grid", "mix", code=1)
+    assert "other settings" in edm2(*words, "--grid", "mix", code=2)
 
 
 def test_metrics_of_the_written_images_are_those_of_the_run(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_tables_are_measured_once_and_written_as_asked(tmp_path: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "results").iterdir()}
     edm2(*words)
     assert {p: p.stat().st_mtime_ns for p in before} == before
-    assert "other settings" in edm2(*words, "--guidance", "3", code=1)
+    assert "other settings" in edm2(*words, "--guidance", "3", code=2)
 
 
 @pytest.mark.slow

@@ -51,13 +51,13 @@ def test_a_file_that_is_no_network_is_refused(
     path = tmp_path / "net.pkl"
     latents = {"ema": load("edm2.stand_ins").Net(0)}  # without what decodes them
     path.write_bytes(pickle.dumps(latents) if content is None else content)
-    assert sentence in edm2(*run_with(dry, tmp_path, net=path), code=1)
+    assert sentence in edm2(*run_with(dry, tmp_path, net=path), code=2)
 
 
 def test_statistics_cannot_run_code(dry: Any, tmp_path: Path) -> None:
     path = tmp_path / "ref.pkl"
     path.write_bytes(pickle.dumps({"fid": Code()}))
-    text = edm2(*run_with(dry, tmp_path, ref=path), code=1)
+    text = edm2(*run_with(dry, tmp_path, ref=path), code=2)
     assert "print is not an array" in text
     assert "code ran" not in text
 
@@ -77,7 +77,7 @@ def test_statistics_that_do_not_fit_are_refused(
 ) -> None:
     path = tmp_path / "ref.pkl"
     path.write_bytes(pickle.dumps(content))
-    assert sentence in edm2(*run_with(dry, tmp_path, ref=path), code=1)
+    assert sentence in edm2(*run_with(dry, tmp_path, ref=path), code=2)
 
 
 @pytest.mark.parametrize(
@@ -98,14 +98,14 @@ def test_statistics_that_do_not_fit_are_refused(
 def test_options_that_cannot_be_met_are_one_sentence(
     words: tuple[str, ...], sentence: str, dry: Any, tmp_path: Path
 ) -> None:
-    assert sentence in edm2(*run_with(dry, tmp_path), *words, code=1)
+    assert sentence in edm2(*run_with(dry, tmp_path), *words, code=2)
 
 
 def test_no_gpu_is_a_sentence(dry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     words = run_with(dry, tmp_path)
     words = [w for w in words if w not in ("--device", "cpu")]
-    assert "no CUDA device was found" in edm2(*words, code=1)
+    assert "no CUDA device was found" in edm2(*words, code=2)
 
 
 def test_images_that_are_not_finite_give_no_number(dry: Any, tmp_path: Path) -> None:
@@ -114,5 +114,5 @@ def test_images_that_are_not_finite_give_no_number(dry: Any, tmp_path: Path) -> 
     path = tmp_path / "net.pkl"
     path.write_bytes(pickle.dumps({"ema": net, "encoder": load("edm2.stand_ins").Decoder()}))
     words = run_with(dry, tmp_path, net=path)
-    text = edm2(*words, "--which", "samplers", "--only", "emg", code=1)
+    text = edm2(*words, "--which", "samplers", "--only", "emg", code=2)
     assert "12 of 12 images are not finite, the first one of seed 0" in text

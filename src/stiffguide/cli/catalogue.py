@@ -47,7 +47,7 @@ def _only(family: str, families: dict[str, str]) -> dict[str, str]:
     wanted = family.lower()
     # "dirk" would find three families: a name that is one of them means that one
     exact = [f for f in there if f.lower() == wanted]
-    found = exact or [f for f in there if f.lower().startswith(wanted)]
+    found = exact or [f for f in there if wanted and f.lower().startswith(wanted)]
     if not found:
         near = difflib.get_close_matches(wanted, [f.lower() for f in there], n=1)
         hint = f"did you mean {near[0]!r}? There" if near else "there"

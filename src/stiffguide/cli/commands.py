@@ -14,12 +14,18 @@ from stiffguide.cli.options import (
     ACTIONS,
     BELOW_ONE,
     COUNT,
-    FILE,
+    EVALUATIONS,
     FOLDER,
     GUIDANCE,
     METRICS,
     POSITIVE,
+    READ,
+    REAL,
+    ROWS,
     SAMPLERS,
+    SEED,
+    THREADS,
+    WRITTEN,
     seeds,
 )
 from stiffguide.kernels.names import BACKENDS
@@ -30,9 +36,9 @@ from stiffguide.kernels.names import BACKENDS
 @click.option("--method", "-m", default="auto", show_default=True, help="see `stiffguide methods`")
 @click.option("--rtol", type=BELOW_ONE, default=1e-6, show_default=True, help="relative tolerance")
 @click.option("--atol", type=POSITIVE, help="absolute tolerance  [default: the problem's own]")
-@click.option("--t1", type=float, help="end of the interval  [default: the problem's own]")
-@click.option("--batch", "rows", type=COUNT, help="solve this many perturbed rows")
-@click.option("--seed", type=int, default=0, show_default=True, help="of the perturbations")
+@click.option("--t1", type=REAL, help="end of the interval  [default: the problem's own]")
+@click.option("--batch", "rows", type=ROWS, help="solve this many perturbed rows")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="of the perturbations")
 @click.option("--max-attempts", type=COUNT, default=100_000, show_default=True)
 @click.option(
     "--backend",
@@ -41,8 +47,8 @@ from stiffguide.kernels.names import BACKENDS
     show_default=True,
     help="kernel: generated native code",
 )
-@click.option("--plot", type=FILE, help="picture to write")
-@click.option("--save", type=FILE, help="npz to write")
+@click.option("--plot", type=WRITTEN, help="picture to write")
+@click.option("--save", type=WRITTEN, help="npz to write")
 @click.option("--progress/--no-progress", default=None, help="show how far the solve is")
 def solve(**asked: Any) -> None:
     """Solve PROBLEM and say how it went; exit code 1 if a row failed, 130 after Ctrl-C."""
@@ -71,7 +77,7 @@ def problems() -> None:
 @click.command()
 @click.argument("names", metavar="[METHOD]...", nargs=-1)
 @click.option(
-    "--tableau", "files", multiple=True, type=FILE, help="a tableau in a JSON or TOML file"
+    "--tableau", "files", multiple=True, type=READ, help="a tableau in a JSON or TOML file"
 )
 @click.option("--progress/--no-progress", default=None, help="show how far the checks are")
 def verify(**asked: Any) -> None:
@@ -99,8 +105,8 @@ def verify(**asked: Any) -> None:
     "--rtols", default="1e-3:1e-9", show_default=True, help="a range of decades, or a list"
 )
 @click.option("--max-attempts", type=COUNT, default=20_000, show_default=True)
-@click.option("--plot", type=FILE, help="picture to write")
-@click.option("--save", type=FILE, help="JSON to write")
+@click.option("--plot", type=WRITTEN, help="picture to write")
+@click.option("--save", type=WRITTEN, help="JSON to write")
 @click.option("--progress/--no-progress", default=None, help="show how far the solves are")
 def work_precision(**asked: Any) -> None:
     """Solve PROBLEM with several methods at several tolerances; compare error, time and nfe."""
@@ -113,20 +119,20 @@ def work_precision(**asked: Any) -> None:
 @click.option("--model", default="digits", show_default=True, help="digits, or an analytic problem")
 @click.option("--method", "-m", type=click.Choice(SAMPLERS), default="emg", show_default=True)
 @click.option("--guidance", type=click.Choice(GUIDANCE), default="none", show_default=True)
-@click.option("--w-stiff", type=float, default=0.75, show_default=True, help="of erk-guid")
-@click.option("--w-con", type=float, default=0.3, show_default=True, help="of erk-guid")
-@click.option("--nfe", type=COUNT, default=16, show_default=True, help="evaluations")
+@click.option("--w-stiff", type=REAL, default=0.75, show_default=True, help="of erk-guid")
+@click.option("--w-con", type=REAL, default=0.3, show_default=True, help="of erk-guid")
+@click.option("--nfe", type=EVALUATIONS, default=16, show_default=True, help="evaluations")
 @click.option("--grid", default="karras", show_default=True, help="a name, or a calibrated .json")
-@click.option("--sigma-min", type=float, default=0.002, show_default=True)
-@click.option("--sigma-max", type=float, default=80.0, show_default=True)
+@click.option("--sigma-min", type=POSITIVE, default=0.002, show_default=True)
+@click.option("--sigma-max", type=POSITIVE, default=80.0, show_default=True)
 @click.option("--seeds", callback=seeds, default="0-63", show_default=True)
 @click.option("--classes", help="digits such as 3 or 0,1,2, dealt out in turn  [default: any]")
-@click.option("--cfg", type=float, default=1.0, show_default=True, help="classifier-free scale")
-@click.option("--auto", type=float, default=1.0, show_default=True, help="autoguidance scale")
+@click.option("--cfg", type=REAL, default=1.0, show_default=True, help="classifier-free scale")
+@click.option("--auto", type=REAL, default=1.0, show_default=True, help="autoguidance scale")
 @click.option("--chunk", type=COUNT, default=64, show_default=True, help="batch")
-@click.option("--threads", type=COUNT, default=1, show_default=True)
-@click.option("--out", type=FILE, default="samples.npz")
-@click.option("--png", type=FILE, help="picture to write")
+@click.option("--threads", type=THREADS, default=1, show_default=True)
+@click.option("--out", type=WRITTEN, default="samples.npz")
+@click.option("--png", type=WRITTEN, help="picture to write")
 @click.option("--progress/--no-progress", default=None, help="show how far the sampling is")
 def sample(**asked: Any) -> None:
     """Sample a model; finished chunks are kept beside OUT, so that a killed run goes on.
@@ -152,10 +158,10 @@ def sample(**asked: Any) -> None:
 @click.option("--metric", type=click.Choice(tuple(METRICS)), default="flow", show_default=True)
 @click.option("--grid", default="karras", show_default=True, help="a name, or a calibrated .json")
 @click.option("--seeds", callback=seeds, default="0-255", show_default=True)
-@click.option("--w-stiff", type=float, default=0.75, show_default=True, help="of erk-guid")
-@click.option("--w-con", type=float, default=0.3, show_default=True, help="of erk-guid")
-@click.option("--plot", type=FILE, help="picture to write")
-@click.option("--save", type=FILE, help="Markdown to write")
+@click.option("--w-stiff", type=REAL, default=0.75, show_default=True, help="of erk-guid")
+@click.option("--w-con", type=REAL, default=0.3, show_default=True, help="of erk-guid")
+@click.option("--plot", type=WRITTEN, help="picture to write")
+@click.option("--save", type=WRITTEN, help="Markdown to write")
 @click.option("--progress/--no-progress", default=None, help="show how far it is")
 def curves(**asked: Any) -> None:
     """Measure samplers from the same noise; table and picture."""
@@ -209,7 +215,7 @@ def info() -> None:
     show_default=True,
     help="where tables and pictures go",
 )
-@click.option("--rows", type=click.IntRange(min=2), default=1000, show_default=True)
+@click.option("--rows", type=click.IntRange(2, 1_000_000), default=1000, show_default=True)
 @click.option("--quick", is_flag=True, hidden=True, help="two problems, two tolerances")
 @click.option("--progress/--no-progress", default=None, help="show how far it is")
 def demo(**asked: Any) -> None:

@@ -18,8 +18,8 @@ from stiffguide.adapters.diffusion.noise import noise_like
 from stiffguide.adapters.diffusion.prediction import Denoiser
 from stiffguide.adapters.diffusion.problems import reference_end
 from stiffguide.adapters.diffusion.sample import SAMPLERS
-from stiffguide.cli import samplers
-from stiffguide.cli.options import GUIDANCE, METRICS
+from stiffguide.cli import figures, samplers
+from stiffguide.cli.options import GUIDANCE, METRICS, MOST_EVALUATIONS, wholes
 from stiffguide.cli.tables import console
 from stiffguide.errors import InputError
 
@@ -38,11 +38,15 @@ def curves(
     progress: bool | None,
 ) -> None:
     """Measure samplers from the same noise; table and picture."""
+    figures.check(plot)
     chosen = samplers.model(model, 1.0, 1.0, torch.device("cpu"))
     denoiser = chosen.denoiser(None)
     noise = noise_like((len(seeds), *chosen.shape), seeds, dtype=chosen.dtype)
     entries = [entry(name.strip(), grid, w_stiff, w_con) for name in names.split(",")]
-    budgets = _budgets(nfe)
+    budgets = wholes(nfe, "--nfe", MOST_EVALUATIONS, "8,16,32")
+    for one in entries:  # what cannot be used is refused before anything is measured
+        one.grid(1)
+        one.guidance(1)
     label = METRICS[metric]
     measures = {label: _metric(metric, model, denoiser, noise)}
     show = sys.stderr.isatty() if progress is None else progress
@@ -71,13 +75,6 @@ def entry(name: str, grid: str, w_stiff: float = 0.75, w_con: float = 0.3) -> En
         lambda n: samplers.levels(grid, n, 0.002, 80.0),
         lambda n: samplers.guidance(rule or "none", w_stiff, w_con),
     )
-
-
-def _budgets(text: str) -> list[int]:
-    try:
-        return [int(word) for word in text.split(",")]
-    except ValueError as error:
-        raise InputError(f"--nfe {text}: write numbers such as 8,16,32") from error
 
 
 def _metric(

@@ -19,7 +19,7 @@ from stiffguide.cli.demo_samples import BUDGETS
 from stiffguide.cli.figures import Panel
 from stiffguide.cli.runs import Run
 from stiffguide.cli.tables import Table
-from stiffguide.errors import UnsupportedError
+from stiffguide.errors import UnsupportedError, printable
 from stiffguide.problems import Problem
 from stiffguide.stepping.contracts import Output
 from stiffguide.stepping.output import EveryStep
@@ -51,14 +51,14 @@ RTOLS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 def demo(folder: Path, rows: int, quick: bool, progress: bool | None) -> None:
     """Solve the stiff test set and a batch, compare methods, sample digits; about a minute."""
     start = time.perf_counter()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     out = tables.console()
     show = sys.stderr.isatty() if progress is None else progress
     with one_thread():
         written = _run_all(out, folder, rows, quick, show)
     out.print(f"{time.perf_counter() - start:.0f} s on one core; wrote")
     for path in written:
-        out.print(f"  {path}", markup=False)
+        out.print(f"  {printable(str(path))}", markup=False)
 
 
 def _run_all(out: Console, folder: Path, rows: int, quick: bool, show: bool) -> list[Path]:

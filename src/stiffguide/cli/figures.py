@@ -101,10 +101,19 @@ def figure(rows: int, columns: int, size: tuple[float, float] = PANEL) -> tuple[
         return made, made.subplots(rows, columns, squeeze=False)
 
 
+def check(path: Path | None) -> None:
+    """Refuse a picture that could not be written, before anything is computed for it."""
+    if path is None:
+        return
+    made, _ = figure(1, 1)
+    known = made.canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in known:
+        raise InputError(f"{path}: give a picture one of the endings {', '.join(sorted(known))}")
+
+
 def save(made: Any, path: str | Path) -> Path:
     """Write the picture; the format follows from the ending."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         made.savefig(path, dpi=150)
     except ValueError as error:  # an ending that matplotlib does not know

@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from stiffguide.adapters.diffusion.digits import CLASSES
 from stiffguide.adapters.diffusion.noise import noise_like
 from stiffguide.adapters.diffusion.sample import sample as run
 from stiffguide.adapters.diffusion.shards import Ranks, Shards
 from stiffguide.cli import figures, pictures, samplers
-from stiffguide.cli.tables import console
+from stiffguide.cli.options import wholes
+from stiffguide.cli.tables import console, wrote
 from stiffguide.errors import InputError, Status
 
 
@@ -22,15 +24,17 @@ def sample(out: Path, png: Path | None, progress: bool | None, threads: int, **a
     """Sample a model; finished chunks are kept beside `out`, so that a killed run goes on."""
     # the order of a sum depends on the number of threads, and with it the last bit
     torch.set_num_threads(threads)
+    figures.check(png)
     page = console()
     with Ranks() as ranks:
+        job = Job(asked, ranks.device)
         shards = _shards(out, asked)
         shards.open()
         ranks.wait()
         show = sys.stderr.isatty() if progress is None else progress
         todo = list(shards.mine(ranks.rank, ranks.world))
         for index in tqdm(todo, unit="chunk", disable=not (show and ranks.rank == 0)):
-            _chunk(shards, index, asked, ranks.device)
+            job.run(shards, index)
         ranks.wait()
         if ranks.rank:
             return
@@ -42,11 +46,14 @@ def sample(out: Path, png: Path | None, progress: bool | None, threads: int, **a
         markup=False,
     )
     for path in filter(None, (out, png)):
-        page.print(f"wrote {path}", markup=False)
+        wrote(page, path)
     if bad:
-        raise InputError(
-            f"{bad} of {len(found['x'])} samples are not finite; see `status` in {out}"
+        page.print(
+            f"{bad} of {len(found['x'])} samples are not finite; see `status` in the file",
+            style="red",
+            markup=False,
         )
+        sys.exit(1)
 
 
 def _shards(out: Path, asked: dict[str, Any]) -> Shards:
@@ -55,30 +62,43 @@ def _shards(out: Path, asked: dict[str, Any]) -> Shards:
     return Shards(folder, asked["seeds"], asked["chunk"], settings)
 
 
-def _chunk(shards: Shards, index: int, asked: dict[str, Any], device: torch.device) -> None:
-    model = samplers.model(asked["model"], asked["cfg"], asked["auto"], device)
-    places = shards.chunk(index)
-    seeds = [shards.seeds[place] for place in places]
-    steps = samplers.intervals(asked["method"], asked["nfe"])
-    result = run(
-        model.denoiser(_classes(asked["classes"], places)),
-        noise_like((len(seeds), *model.shape), seeds, dtype=model.dtype, device=device),
-        samplers.levels(asked["grid"], steps, asked["sigma_min"], asked["sigma_max"]),
-        method=asked["method"],
-        guidance=samplers.guidance(asked["guidance"], asked["w_stiff"], asked["w_con"]),
-        seeds=seeds,
-    )
-    shards.keep(index, result.x, result.status, result.nfe)
+class Job:
+    """What is asked for, made before any folder is: what cannot be used is refused here."""
 
+    def __init__(self, asked: dict[str, Any], device: torch.device) -> None:
+        self.asked, self.device = asked, device
+        self.model = samplers.model(asked["model"], asked["cfg"], asked["auto"], device)
+        steps = samplers.intervals(asked["method"], asked["nfe"])
+        self.levels = samplers.levels(asked["grid"], steps, asked["sigma_min"], asked["sigma_max"])
+        self.guidance = samplers.guidance(asked["guidance"], asked["w_stiff"], asked["w_con"])
+        self.labels = self._labels(asked["classes"])
 
-def _classes(text: str | None, places: list[int]) -> torch.Tensor | None:
-    if text is None:
-        return None
-    try:
-        labels = [int(word) for word in text.split(",")]
-    except ValueError as error:
-        raise InputError(f"--classes {text}: write digits such as 3 or 0,1,2") from error
-    return torch.tensor([labels[place % len(labels)] for place in places])
+    def run(self, shards: Shards, index: int) -> None:
+        """Sample one chunk and keep it."""
+        places = shards.chunk(index)
+        seeds = [shards.seeds[place] for place in places]
+        shape, dtype = (len(seeds), *self.model.shape), self.model.dtype
+        result = run(
+            self.model.denoiser(self._classes(places)),
+            noise_like(shape, seeds, dtype=dtype, device=self.device),
+            self.levels,
+            method=self.asked["method"],
+            guidance=self.guidance,
+            seeds=seeds,
+        )
+        shards.keep(index, result.x, result.status, result.nfe)
+
+    def _labels(self, text: str | None) -> list[int] | None:
+        if text is None:
+            return None
+        if not self.model.image:
+            raise InputError(f"{self.model.name} has no classes: leave --classes out")
+        return wholes(text, "--classes", CLASSES - 1, "3 or 0,1,2")
+
+    def _classes(self, places: list[int]) -> torch.Tensor | None:
+        if self.labels is None:
+            return None
+        return torch.tensor([self.labels[place % len(self.labels)] for place in places])
 
 
 def _finish(

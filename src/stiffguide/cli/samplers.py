@@ -65,9 +65,7 @@ def guidance(name: str, w_stiff: float, w_con: float) -> Guidance | None:
 def levels(name: str, steps: int, low: float, high: float) -> Tensor:
     """A grid by name, or from a file that `calibrate_grid` saved."""
     if name.endswith(".json"):
-        if not Path(name).exists():
-            raise InputError(f"--grid {name}: there is no such file")
-        return CalibratedGrid.load(name)(steps)
+        return CalibratedGrid.load(Path(name))(steps)
     makers = {
         "karras": grid.karras,
         "mix": grid.mix,

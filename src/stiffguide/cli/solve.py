@@ -11,7 +11,7 @@ import numpy as np
 from stiffguide import problems
 from stiffguide.cli import figures, runs
 from stiffguide.cli.runs import Run
-from stiffguide.cli.tables import Table, console
+from stiffguide.cli.tables import Table, console, wrote
 from stiffguide.errors import Interrupted
 from stiffguide.kernels.names import Backend
 
@@ -35,6 +35,7 @@ def solve(
     progress: bool | None,
 ) -> None:
     """Solve a problem and say how it went; exit code 1 if a row failed, 130 after Ctrl-C."""
+    figures.check(plot)
     chosen = problems.get(problem)
     if t1 is not None:
         chosen = runs.until(chosen, t1)
@@ -61,7 +62,7 @@ def solve(
     for path, write in ((save, _save), (plot, _plot)):
         if path is not None:
             write(result, path)
-            out.print(f"wrote {path}", markup=False)
+            wrote(out, path)
     if not result.ok:
         sys.exit(status or 1)
 
@@ -95,7 +96,6 @@ def _table(result: Run) -> Table:
 def _save(result: Run, path: Path) -> None:
     solution = result.solution
     stats = {name: count.numpy() for name, count in solution.stats.as_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:  # savez would add an ending to the name
         np.savez(
             file,

@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from stiffguide.errors import printable
+
 PIPED_WIDTH = 140  # columns where nobody tells how wide the output is
 GAP = 2  # between columns
 PROSE = 24  # a wider column may wrap
@@ -24,6 +26,11 @@ def console() -> Console:
     """Where the commands print; wide enough for the tables when piped into a file."""
     known = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(width=None if known else PIPED_WIDTH, highlight=False)
+
+
+def wrote(page: Console, path: Path) -> None:
+    """Say which file there is now, whatever its name does to a terminal."""
+    page.print(f"wrote {printable(str(path))}", markup=False)
 
 
 @dataclass
@@ -37,7 +44,7 @@ class Table:
 
     def add(self, *cells: object) -> None:
         """Append a row."""
-        self.rows.append(tuple(map(str, cells)))
+        self.rows.append(tuple(printable(str(cell)) for cell in cells))
 
     def show(self, page: Console) -> None:
         """Print it; where a last column of prose does not fit, it follows line by line."""

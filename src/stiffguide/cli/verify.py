@@ -13,7 +13,7 @@ from stiffguide import methods
 from stiffguide.catalogue import TABLEAUX
 from stiffguide.cli.catalogue import stability_of
 from stiffguide.cli.tables import Table, console
-from stiffguide.errors import TableauError, UnsupportedError
+from stiffguide.errors import InputError, TableauError, UnsupportedError
 from stiffguide.stepping.contracts import Method
 from stiffguide.tableaux import file as tableau_file
 from stiffguide.tableaux import order, stability
@@ -106,6 +106,14 @@ def _proofs(tableau: AnyTableau, method: Method | None, report: Report) -> list[
 
 
 def _measurements(method: Method, report: Report) -> tuple[str, str]:
+    try:
+        return _observations(method, report)
+    except InputError as error:  # too few of the solves ended in numbers
+        report.violations.append(str(error))
+        return "-", "-"
+
+
+def _observations(method: Method, report: Report) -> tuple[str, str]:
     seen = observed_order(method)
     if not abs(seen - method.order) <= order_allowance(method.order):
         report.violations.append(

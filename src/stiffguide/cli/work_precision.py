@@ -14,7 +14,7 @@ from stiffguide import methods as steppers
 from stiffguide import problems
 from stiffguide.cli import figures, runs
 from stiffguide.cli.figures import Point
-from stiffguide.cli.tables import Table, console
+from stiffguide.cli.tables import Table, console, wrote
 from stiffguide.errors import InputError
 from stiffguide.problems import Problem
 from stiffguide.tensors import one_thread
@@ -33,10 +33,13 @@ def work_precision(
     progress: bool | None,
 ) -> None:
     """Solve a problem with several methods at several tolerances; compare error, time and nfe."""
+    figures.check(plot)
     chosen = problems.get(problem)
     names = [name.strip() for name in methods.split(",") if name.strip()]
     for name in names:
         steppers.get(name)  # an unknown name is refused before anything is solved
+    if not names:
+        raise InputError(f"methods: {methods!r} names none; see `stiffguide methods`")
     show = sys.stderr.isatty() if progress is None else progress
     points, failures = measure(chosen, names, tolerances(rtols), max_attempts, show)
     out = console()
@@ -44,13 +47,12 @@ def work_precision(
     for sentence in failures:
         out.print(sentence, style="red", markup=False)
     if save is not None:
-        save.parent.mkdir(parents=True, exist_ok=True)
         record = {"problem": chosen.name, "points": [point._asdict() for point in points]}
         save.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        out.print(f"wrote {save}", markup=False)
+        wrote(out, save)
     if plot is not None and points:
         made = figures.work_precision(points, chosen.title)
-        out.print(f"wrote {figures.save(made, plot)}", markup=False)
+        wrote(out, figures.save(made, plot))
     if not points:
         sys.exit(1)
 
@@ -62,9 +64,10 @@ def tolerances(text: str) -> list[float]:
             first, last = (math.log10(float(word)) for word in text.split(":"))
             count = round(abs(last - first)) + 1
             step = (last - first) / max(count - 1, 1)
-            return [float(f"{10 ** (first + k * step):.3g}") for k in range(count)]
-        values = [float(word) for word in text.split(",")]
-    except ValueError:
+            values = [float(f"{10 ** (first + k * step):.3g}") for k in range(count)]
+        else:
+            values = [float(word) for word in text.split(",")]
+    except (ValueError, OverflowError):  # of round(inf)
         raise InputError(f'rtols: {text!r} is neither "1e-3:1e-9" nor "1e-3,1e-5"') from None
     if not all(0 < value < 1 for value in values):
         raise InputError(f"rtols: every tolerance must lie between 0 and 1, not {text}")
