@@ -131,6 +131,7 @@ def hostile(kind: click.ParamType) -> list[str]:
         return [*never, "1.5", "nan", str(kind.min - 1), str(kind.max + 1), "1" + 400 * "0"]
     if isinstance(kind, options.Real):
         beyond = [str(kind.min)] if kind.min_open else []
+        beyond += ["-1e300", "1e300"] if kind.max is not None else []
         return [*never, *beyond, "nan", "inf", "-inf", "1e999", "-1e999"]
     if isinstance(kind, options.Output):
         wrong = "file" if kind.dir_okay else "folder"
@@ -202,6 +203,11 @@ def test_a_folder_that_must_not_be_written_to(name: str, monkeypatch: pytest.Mon
         ("sample --model aniso2d --classes 1", "aniso2d has no classes"),
         ("sample --grid none.json", "there is no such file"),
         ("sample --sigma-min 90", "must lie below"),
+        ("sample --method euler --guidance error-direction", "which euler does not have"),
+        ("sample --cfg 1e308", "not in the range"),
+        ("sample --out /proc/x", "/proc"),
+        ("solve brusselator --plot folder/x.pgf", "one of the endings"),
+        ("solve brusselator --t1=1 --save /proc/x", "/proc"),
         ("curves --nfe 8,-1", "--nfe 8,-1: write numbers"),
         ("curves --nfe 100000000000", "write numbers up to 100000"),
         ("curves --samplers heun,heun", "a name of its own"),
@@ -221,6 +227,8 @@ def test_what_cannot_be_used_is_a_usage_error(words: str, said: str) -> None:
         (StiffguideError(ESCAPE), 1, "Error: \\x1b]0;title\\x07"),
         (OSError(28, "No space left on device", "x\x1b.npz"), 2, "x\\x1b.npz: No space left"),
         (OSError("x" * 10_000), 2, "x ... x"),
+        (MemoryError(), 2, "the memory does not suffice"),
+        (RuntimeError("HIP out of memory. Tried to allocate"), 2, "the memory does not suffice"),
     ],
 )
 def test_errors_have_their_codes(

@@ -6,13 +6,10 @@ line is watched where numbers are made.
 
 from __future__ import annotations
 
-import io
 import os
 import re
-import struct
 import sys
 import tracemalloc
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -20,9 +17,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import pytest
 from floors import sources
+from hostile_files import CONTENTS, ESCAPE, FIELDS, NUMBERS
 
 from stiffguide import documents
 from stiffguide.adapters.diffusion import CalibratedGrid
@@ -33,10 +30,6 @@ from stiffguide.tableaux import file as tableau_file
 MOST_LINES = 400_000
 MOST_ROOM = 64 * 2**20  # bytes
 MOST_CHARACTERS = 400  # of a sentence
-
-ESCAPE = "\x1b]0;title\x07"
-DEEP = "[" * 100_000 + "]" * 100_000
-MILLION = "3" * 1_000_000
 
 
 # readers ------------------------------------------------------------------------------------------
@@ -127,42 +120,7 @@ def refused(reader: Reader, path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return sentence
 
 
-# hostile files ------------------------------------------------------------------------------------
-
-NUMBERS = {
-    "exponent of a billion": "1e999999999",
-    "exponent of minus a billion": "-1e-999999999",
-    "beyond a float": "1e400",
-    "below a float": "1e-400",
-    "integer of 400 digits": "7" * 400,
-    "integer of a hundred thousand digits": MILLION[:100_000],
-    "integer of a million digits": MILLION,
-    "decimal of a million digits": "0." + MILLION,
-    "exponent of a million digits": "1e" + MILLION,
-    "quoted exponent": '"1e999999999"',
-    "quoted exponent of many digits": f'"1e{MILLION[:100]}"',
-    "denominator of a million digits": f'"1/{MILLION}"',
-    "division by zero": '"1/0"',
-    "text": '"x"',
-    "empty text": '""',
-    "escapes": '"\\u001b]0;title\\u0007"',
-    "other digits": '"\u0661\u0662"',
-    "long text": '"' + "x" * 20_000 + '"',
-    "null": "null",
-    "true": "true",
-    "list": "[[]]",
-    "table": "{}",
-    "NaN": "NaN",
-    "Infinity": "Infinity",
-    "minus Infinity": "-Infinity",
-    "nan of TOML": "nan",
-    "inf of TOML": "-inf",
-    "hexadecimal": "0x" + "F" * 100_000,
-    "deep": DEEP,
-    "deep tables": '{"a":' * 100_000,
-    "unfinished text": '"' + '\\"' * 20_000,
-    "date": "2020-01-01",
-}
+# the laws ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("hostile", NUMBERS)
@@ -183,80 +141,6 @@ def test_a_sound_number_is_read(kind: str, tmp_path: Path) -> None:
     for written in ("1", "1.0", "100e-2", '"3/3"'):
         path.write_text("\ufeff" + reader.sound % written, encoding="utf-8")  # as Notepad saves it
         assert reader.read(path)
-
-
-def packed(shape: str, data: bytes = b"", *, method: int = zipfile.ZIP_STORED) -> bytes:
-    """A chunk whose x claims a shape, whatever data it has."""
-    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}"
-    lead = b"\x93NUMPY\x02\x00" + struct.pack("<I", len(header) + 1) + header.encode() + b"\n"
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", method) as archive:
-        archive.writestr("x.npy", lead + data)
-        for name, value in (("status", np.zeros(2, np.int64)), ("nfe", np.array(3))):
-            whole = io.BytesIO()
-            np.save(whole, value)
-            archive.writestr(f"{name}.npy", whole.getvalue())
-    return made.getvalue()
-
-
-def saved(**changes: Any) -> bytes:
-    """A chunk of two samples with something in it replaced."""
-    sound = {"x": np.zeros((2, 4)), "status": np.zeros(2, np.int64), "nfe": np.array(3)}
-    made = io.BytesIO()
-    np.savez(made, **(sound | changes))
-    return made.getvalue()
-
-
-def lying(size: int) -> bytes:
-    """A chunk whose directory claims another size of x."""
-    made = packed("(2, 4)", bytes(64))
-    at = made.index(b"PK\x01\x02")
-    return made[: at + 20] + struct.pack("<II", size, size) + made[at + 28 :]
-
-
-def locked() -> bytes:
-    """A chunk whose x says that it needs a password."""
-    made = packed("(2, 4)", bytes(64))
-    at = made.index(b"PK\x01\x02")
-    return made[: at + 8] + struct.pack("<H", 1) + made[at + 10 :]
-
-
-CONTENTS = {
-    "empty": b"",
-    "cut off": b'{"name": "heun", "a": [[], [1',
-    "a list": b"[1, 2]",
-    "a number": b"3",
-    "spaces": b" " * 3_000_000,
-    "quotes": b'"' * 200_000,
-    "latin letters": '{"name": "Kværnø"}'.encode("latin-1"),
-    "two bytes a letter": '{"name": "heun"}'.encode("utf-16"),
-    "zeros": bytes(1000),
-    "a long word": b"x" * 100_000,
-    "a dotted name": b"a" + b".a" * 100_000 + b" = 1",
-    "a dotted head": b"[a" + b' . "b"' * 40_000 + b"]",
-    "deep": DEEP.encode(),
-    "deep in tables": b'{"a": ' * 100_000,
-    "a picture": b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 100,
-    "a pickle": b"\x80\x04\x95\x10" + bytes(range(256)),
-    "an array": b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }",
-    "an empty archive": b"PK\x05\x06" + bytes(18),
-    "a vast array": packed("(2, 1000000000000)"),
-    "a vast product": packed("(2, 4611686018427387904, 4)"),
-    "negative lengths": packed("(-2, -4)", bytes(64)),
-    "a long header": packed("(" + "1," * 100_000 + ")"),
-    "a deep header": packed("(" * 5_000 + ")" * 5_000),
-    "packed zeros": packed("(2, 6000000)", bytes(96_000_000), method=zipfile.ZIP_DEFLATED),
-    "a vast part": lying(4_000_000_000),
-    "a short part": lying(40),
-    "a password": locked(),
-    "cut off archive": saved()[:-30],
-    "objects": saved(x=np.array([{}, {}], dtype=object)),
-    "texts": saved(x=np.array(["a", "b"])),
-    "other rows": saved(x=np.zeros((3, 4))),
-    "no axis": saved(x=np.array(1.0)),
-    "whole numbers": saved(x=np.zeros((2, 4), np.int64)),
-    "several counts": saved(nfe=np.zeros(2, np.int64)),
-}
 
 
 @pytest.mark.parametrize("hostile", CONTENTS)
@@ -304,28 +188,6 @@ def test_no_name_of_a_file_drives_a_terminal(
     refused(READERS[kind], path, monkeypatch)
 
 
-FIELDS = {
-    "name with escapes": '"name": "\\u001b]0;title\\u0007"',
-    "name turned round": '"name": "a\\u202eb"',
-    "long name": '"name": "' + "n" * 100_000 + '"',
-    "name that is a number": '"name": 3',
-    "source with escapes": '"source": "\\u001b[31m"',
-    "unknown field with escapes": '"\\u001b[31m": 1',
-    "unknown long field": '"' + "n" * 100_000 + '": 1',
-    "vast order": '"order": 1000000000',
-    "half an order": '"order": "5/2"',
-    "negative order": '"order": -2',
-    "no order": '"order": null',
-    "vast digits": '"digits": 1000000000',
-    "negative digits": '"digits": -1000000000',
-    "vast error_order": '"b_hat": [1, 0], "error_order": 1e9',
-    "many stages": '"b": [' + "1," * 100_000 + "1]",
-    "many rows": '"a": [' + "[]," * 60_000 + "[]]",
-    "many powers": '"dense_order": 1, "dense": [[' + "0," * 100_000 + "0], []]",
-    "large coefficients": '"a": [[], [1e60]], "c": [0, 1e60], "b": [1, 0]',
-}
-
-
 @pytest.mark.parametrize("hostile", FIELDS)
 def test_no_field_of_a_tableau_is_beyond_bounds(
     hostile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -347,7 +209,7 @@ def test_the_largest_coefficients_are_proved_without_overflow(tmp_path: Path) ->
         tableau_file.load(path)
 
 
-# the law of the readers ---------------------------------------------------------------------------
+# where files are read -----------------------------------------------------------------------------
 
 # what comes with the package, or is written by it where nobody else may write
 OWN = ("kernels/", "adapters/diffusion/digits.py", "documents.py")

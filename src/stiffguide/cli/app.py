@@ -14,6 +14,7 @@ from stiffguide.cli.commands import ALL
 from stiffguide.errors import InputError, StiffguideError, printable
 
 LONGEST = 600  # characters of a sentence
+FULL = ("allocate memory", "out of memory")  # how torch says it, in a RuntimeError
 WHOLE = 1000  # characters of a summary: none is cut off
 
 
@@ -63,6 +64,10 @@ def sentences() -> Iterator[None]:
             raise
         place = f"{error.filename}: " if error.filename else ""
         raise Unusable(_sentence(f"{place}{error.strerror or error}")) from error
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not any(says in str(error) for says in FULL):
+            raise
+        raise Unusable("the memory does not suffice: ask for fewer rows or seeds") from error
 
 
 def _sentence(text: str) -> str:

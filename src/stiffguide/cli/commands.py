@@ -17,6 +17,7 @@ from stiffguide.cli.options import (
     EVALUATIONS,
     FOLDER,
     GUIDANCE,
+    LEVEL,
     METRICS,
     POSITIVE,
     READ,
@@ -25,6 +26,7 @@ from stiffguide.cli.options import (
     SAMPLERS,
     SEED,
     THREADS,
+    WEIGHT,
     WRITTEN,
     seeds,
 )
@@ -119,16 +121,16 @@ def work_precision(**asked: Any) -> None:
 @click.option("--model", default="digits", show_default=True, help="digits, or an analytic problem")
 @click.option("--method", "-m", type=click.Choice(SAMPLERS), default="emg", show_default=True)
 @click.option("--guidance", type=click.Choice(GUIDANCE), default="none", show_default=True)
-@click.option("--w-stiff", type=REAL, default=0.75, show_default=True, help="of erk-guid")
-@click.option("--w-con", type=REAL, default=0.3, show_default=True, help="of erk-guid")
+@click.option("--w-stiff", type=WEIGHT, default=0.75, show_default=True, help="of erk-guid")
+@click.option("--w-con", type=WEIGHT, default=0.3, show_default=True, help="of erk-guid")
 @click.option("--nfe", type=EVALUATIONS, default=16, show_default=True, help="evaluations")
 @click.option("--grid", default="karras", show_default=True, help="a name, or a calibrated .json")
-@click.option("--sigma-min", type=POSITIVE, default=0.002, show_default=True)
-@click.option("--sigma-max", type=POSITIVE, default=80.0, show_default=True)
+@click.option("--sigma-min", type=LEVEL, default=0.002, show_default=True)
+@click.option("--sigma-max", type=LEVEL, default=80.0, show_default=True)
 @click.option("--seeds", callback=seeds, default="0-63", show_default=True)
 @click.option("--classes", help="digits such as 3 or 0,1,2, dealt out in turn  [default: any]")
-@click.option("--cfg", type=REAL, default=1.0, show_default=True, help="classifier-free scale")
-@click.option("--auto", type=REAL, default=1.0, show_default=True, help="autoguidance scale")
+@click.option("--cfg", type=WEIGHT, default=1.0, show_default=True, help="classifier-free scale")
+@click.option("--auto", type=WEIGHT, default=1.0, show_default=True, help="autoguidance scale")
 @click.option("--chunk", type=COUNT, default=64, show_default=True, help="batch")
 @click.option("--threads", type=THREADS, default=1, show_default=True)
 @click.option("--out", type=WRITTEN, default="samples.npz")
@@ -158,8 +160,8 @@ def sample(**asked: Any) -> None:
 @click.option("--metric", type=click.Choice(tuple(METRICS)), default="flow", show_default=True)
 @click.option("--grid", default="karras", show_default=True, help="a name, or a calibrated .json")
 @click.option("--seeds", callback=seeds, default="0-255", show_default=True)
-@click.option("--w-stiff", type=REAL, default=0.75, show_default=True, help="of erk-guid")
-@click.option("--w-con", type=REAL, default=0.3, show_default=True, help="of erk-guid")
+@click.option("--w-stiff", type=WEIGHT, default=0.75, show_default=True, help="of erk-guid")
+@click.option("--w-con", type=WEIGHT, default=0.3, show_default=True, help="of erk-guid")
 @click.option("--plot", type=WRITTEN, help="picture to write")
 @click.option("--save", type=WRITTEN, help="Markdown to write")
 @click.option("--progress/--no-progress", default=None, help="show how far it is")

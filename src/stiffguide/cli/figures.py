@@ -106,7 +106,7 @@ def check(path: Path | None) -> None:
     if path is None:
         return
     made, _ = figure(1, 1)
-    known = made.canvas.get_supported_filetypes()
+    known = set(made.canvas.get_supported_filetypes()) - {"pgf"}  # which runs LaTeX
     if path.suffix[1:].lower() not in known:
         raise InputError(f"{path}: give a picture one of the endings {', '.join(sorted(known))}")
 

@@ -65,6 +65,8 @@ THREADS = click.IntRange(1, 1024)
 SEED = click.IntRange(-(2**63), LAST_SEED)  # what torch takes
 REAL = Real()
 POSITIVE = Real(min=0, min_open=True)
+WEIGHT = Real(-1000, 1000)
+LEVEL = Real(1e-9, 1e9)  # of noise
 BELOW_ONE = Real(0, 1, min_open=True, max_open=True)
 
 

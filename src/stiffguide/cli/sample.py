@@ -33,8 +33,12 @@ def sample(out: Path, png: Path | None, progress: bool | None, threads: int, **a
         ranks.wait()
         show = sys.stderr.isatty() if progress is None else progress
         todo = list(shards.mine(ranks.rank, ranks.world))
-        for index in tqdm(todo, unit="chunk", disable=not (show and ranks.rank == 0)):
-            job.run(shards, index)
+        try:
+            for index in tqdm(todo, unit="chunk", disable=not (show and ranks.rank == 0)):
+                job.run(shards, index)
+        except InputError:  # what was asked for does not go together
+            shards.abandon()
+            raise
         ranks.wait()
         if ranks.rank:
             return

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,13 @@ class Shards:
             _write(known, lambda file: file.write(text.encode()))
         except OSError as error:
             raise InputError(f"{documents.shown(self.folder)}: {error.strerror}") from error
+
+    def abandon(self) -> None:
+        """Leave nothing behind where no chunk has been made."""
+        if not any(self.folder.glob("chunk-*")):
+            (self.folder / MANIFEST).unlink(missing_ok=True)
+            with suppress(OSError):  # what somebody else put there stays
+                self.folder.rmdir()
 
     def mine(self, rank: int, world: int) -> Iterator[int]:
         """The chunks of this process that are not done yet."""
