@@ -174,6 +174,13 @@ def test_some_options_write() -> None:
 
 
 @pytest.mark.parametrize("name", WRITING)
+def test_no_folder_is_made_on_the_way(name: str) -> None:
+    path, option = OPTIONS[name]
+    said = usage_error(*path, *needed(path), option.opts[-1], "none/x.png")
+    assert "the folder 'none' does not exist: make it first" in said
+
+
+@pytest.mark.parametrize("name", WRITING)
 def test_a_folder_that_must_not_be_written_to(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path, option = OPTIONS[name]
     monkeypatch.setattr(os, "access", lambda path, mode: False)
@@ -251,5 +258,5 @@ def test_a_file_is_said_to_be_there_in_harmless_words(at_home: Path) -> None:
     result = call("solve", "brusselator", "--t1=1", "--save", str(folder / "x.npz"))
     shutil.rmtree(folder)
     assert result.exit_code == 0
-    assert ESCAPE not in result.output
+    assert "\x1b" not in result.output
     assert "wrote " in result.output

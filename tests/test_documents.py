@@ -17,9 +17,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import pytest
 from floors import sources
-from hostile_files import CONTENTS, ESCAPE, FIELDS, NUMBERS
+from hostile_files import CONTENTS, ESCAPE, FIELDS, NUMBERS, packed, saved
 
 from stiffguide import documents
 from stiffguide.adapters.diffusion import CalibratedGrid
@@ -165,7 +166,12 @@ def waiting(path: Path) -> None:
     os.mkfifo(path)
 
 
-@pytest.mark.parametrize("make", [a_folder, endless, waiting])
+def vast(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 2**30)
+
+
+@pytest.mark.parametrize("make", [a_folder, endless, waiting, vast])
 @pytest.mark.parametrize("kind", READERS)
 def test_what_is_no_file_is_not_read(
     kind: str, make: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -207,6 +213,42 @@ def test_the_largest_coefficients_are_proved_without_overflow(tmp_path: Path) ->
     path.write_text(path.read_text().replace("2e9", "1e9").replace('"1e9", "1e9"]]', '"1e9"]]'))
     with pytest.raises(TableauError, match="x: b is not of order 14"):
         tableau_file.load(path)
+
+
+def test_bounds_are_met_before_a_parser_or_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"x is 1{30}.*: a number has at most 128 digits"):
+        documents.number("1" * 100 + "/" + "3" * 100, "x")
+    monkeypatch.setattr(documents, "json", None)
+    monkeypatch.setattr(documents, "tomllib", None)
+    for language in ("json", "toml"):
+        with pytest.raises(InputError, match="x: lists stand too deep"):
+            documents.parsed("[" * 100, language, "x")
+        with pytest.raises(InputError, match=r"x: line 2: a number has more than 128 digits"):
+            documents.parsed("\n" + "7" * 129, language, "x")
+        with pytest.raises(InputError, match="x: longer than 262,144 characters"):
+            documents.parsed(" " * 300_000, language, "x")
+
+
+@pytest.mark.parametrize("content", [saved(x=np.array(["a", "b"])), packed("(-1, 4)", bytes(64))])
+def test_arrays_are_numbers(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    path.write_bytes(saved(x=np.ones((2, 3), np.float32, order="F")))
+    found = documents.arrays(path, ("x", "nfe"))
+    assert found["x"].shape == (2, 3)
+    assert found["x"].dtype == np.float32
+    assert found["nfe"] == 3
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"x\.npz: x\.npy does not hold numbers"):
+        documents.arrays(path, ("x",))
+
+
+def test_a_file_is_not_cut_to_its_bound(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(b" " * documents.MOST_BYTES)
+    assert len(documents.text(path)) == documents.MOST_BYTES
+    path.write_bytes(b" " * (documents.MOST_BYTES + 1))
+    with pytest.raises(InputError, match="longer than 262,144 bytes"):
+        documents.text(path)
 
 
 # where files are read -----------------------------------------------------------------------------
