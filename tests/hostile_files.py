@@ -66,6 +66,8 @@ FIELDS = {
     "many stages": '"b": [' + "1," * 100_000 + "1]",
     "many rows": '"a": [' + "[]," * 60_000 + "[]]",
     "many powers": '"dense_order": 1, "dense": [[' + "0," * 100_000 + "0], []]",
+    "coupled stages": f'"a": {[[0] * 16 + [1]] * 17}, "c": {[1] * 17}, "order": 1, '
+    f'"b": {[1] + [0] * 16}',
     "large coefficients": '"a": [[], [1e60]], "c": [0, 1e60], "b": [1, 0]',
 }
 

@@ -35,6 +35,7 @@ REQUIRED = ("name", "a", "b", "c", "order")
 OPTIONAL = ("b_error", "b_hat", "error_order", "source", "dense", "dense_order", "digits")
 FEWEST_DIGITS = 8  # a tableau that is rounded more than this proves nothing
 MOST_STAGES = 36  # one more than any that was published (Feagin's, of order 14)
+MOST_COUPLED = 16  # where `a` is full, whose determinant costs the fourth power of the stages
 MOST_ORDER = 14
 MOST_NAME, MOST_SOURCE = 60, 500  # characters
 LARGEST = Fraction(10**9)  # a coefficient: its powers are still numbers
@@ -95,6 +96,12 @@ def _tableau(fields: Mapping[str, Any], path: Path) -> Tableau:
         dense_order=orders.get("dense_order"),
         digits=_digits(fields, name),
     )
+    coupled = not tableau.explicit and not tableau.diagonally_implicit
+    if coupled and tableau.stages > MOST_COUPLED:
+        raise InputError(
+            f"{name}: {tableau.stages} stages that all depend on each other, of which at most "
+            f"{MOST_COUPLED} are examined; give a lower triangular a"
+        )
     if "b_hat" not in fields and "b_error" not in fields:
         return tableau
     label = "b_error" if "b_error" in fields else "b_hat"
