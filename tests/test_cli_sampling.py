@@ -12,6 +12,7 @@ import torch
 from click.testing import CliRunner
 
 from stiffguide import InputError
+from stiffguide.adapters.diffusion import CalibratedGrid
 from stiffguide.adapters.diffusion.shards import Shards
 from stiffguide.cli.app import app
 from stiffguide.cli.pictures import sheet
@@ -143,6 +144,14 @@ def test_curves_prints_a_table_and_draws(tmp_path: Path) -> None:
     assert all(a > b for a, b in values.values())
     assert "median distance to the flow" in text
     assert png.exists()
+
+
+def test_the_name_of_a_grid_is_no_formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    CalibratedGrid((80.0, 1.0, 0.002), (1.0, 2.0)).save("$x^$.json")
+    words = ("--model", "aniso2d", "--samplers", "heun", "--nfe", "4", "--seeds", "0")
+    call("curves", *words, "--grid", "$x^$.json", "--plot", "a.png", "--no-progress")
+    assert (tmp_path / "a.png").exists()
 
 
 def test_curves_refuses_what_it_does_not_know() -> None:

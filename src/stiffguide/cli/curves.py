@@ -59,7 +59,8 @@ def curves(
     if save is not None:
         save.write_text(text + "\n", encoding="utf-8")
     if plot is not None:
-        picture(points, label, plot, f"{model}, {grid} grid")
+        title = f"{model}, {grid} grid".replace("$", r"\$")  # no formula
+        picture(points, label, plot, title)
 
 
 def entry(name: str, grid: str, w_stiff: float = 0.75, w_con: float = 0.3) -> Entry:
