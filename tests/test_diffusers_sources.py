@@ -214,6 +214,17 @@ def test_a_near_name_is_offered():
         StiffguideMultistepScheduler.from_config(diffusers.DDIMScheduler().config, sigma_gird="mix")
 
 
+def test_a_shift_has_one_name():
+    theirs = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0).config
+    made = StiffguideMultistepScheduler.from_config(theirs, flow_shift=5.0)
+    assert (made.config.flow_shift, made.config.prediction_type) == (5.0, "flow_prediction")
+    assert StiffguideFlowMatchHeunScheduler.from_config(made.config, shift=2.0).shift == 2.0
+    with pytest.raises(InputError, match="no option 'shift'"):
+        StiffguideMultistepScheduler.from_config(theirs, shift=5.0)
+    with pytest.raises(InputError, match="no option 'flow_shift'"):
+        StiffguideFlowMatchHeunScheduler.from_config(made.config, flow_shift=5.0)
+
+
 def test_two_grids_are_refused_and_one_takes_the_place_of_another():
     with pytest.raises(InputError, match="sigma_grid = 'mix' and use_karras_sigmas = True"):
         StiffguideMultistepScheduler(sigma_grid="mix", use_karras_sigmas=True)

@@ -153,18 +153,18 @@ def refuse_flow(words: Configuration, instead: str) -> None:
         raise InputError(f"{name_of(words)} is of a flow-matching model: use {instead}")
 
 
-def as_shift(words: dict[str, Any], instead: str) -> dict[str, Any]:
+def as_shift(words: dict[str, Any], given: Configuration, instead: str) -> dict[str, Any]:
     """A configuration for a flow-matching scheduler, from one of a multistep scheduler too."""
-    if not is_flow(words):
+    if not is_flow({**words, **given}):
         raise InputError(f"{name_of(words)} is not of a flow-matching model: use {instead}")
     if "flow_shift" not in words or "shift" in words:
         return words
     return chosen({**words, "shift": words["flow_shift"]}, "shift")
 
 
-def as_flow_prediction(words: dict[str, Any]) -> dict[str, Any]:
+def as_flow_prediction(words: dict[str, Any], given: Configuration) -> dict[str, Any]:
     """A configuration for a multistep scheduler, from one of a flow-matching scheduler too."""
-    if "shift" not in words or not is_flow(words) or "flow_shift" in words:
+    if "shift" not in words or not is_flow({**words, **given}) or "flow_shift" in words:
         return words
     if words.get("invert_sigmas"):
         raise InputError("invert_sigmas=True: use StiffguideFlowMatchHeunScheduler")

@@ -77,7 +77,7 @@ class StiffguideFlowMatchHeunScheduler(SchedulerBase):
 
     @classmethod
     def _understood(cls, words: dict[str, Any], given: Configuration) -> dict[str, Any]:
-        return as_shift({**words, **given}, "StiffguideHeunScheduler")
+        return as_shift(words, given, "StiffguideHeunScheduler")
 
     @property
     def shift(self) -> float:

@@ -124,7 +124,7 @@ class StiffguideMultistepScheduler(SchedulerBase):
 
     @classmethod
     def _understood(cls, words: dict[str, Any], given: Configuration) -> dict[str, Any]:
-        words = as_flow_prediction({**words, **given})
+        words = {**as_flow_prediction(words, given), **given}
         if given.get("sigma_grid") is not None:  # in the place of the grid that there was
             words.update({flag: False for flag in GRIDS if flag not in given})
         elif any(given.get(flag) for flag in GRIDS):

@@ -41,7 +41,7 @@ from stiffguide.adapters.diffusers.resumed_run import (
     euler,
     refuse_part_of_a_step,
 )
-from stiffguide.adapters.diffusers.source_keys import FLOW, MODEL
+from stiffguide.adapters.diffusers.source_keys import ASIDES
 from stiffguide.adapters.diffusion.heun import Heun
 from stiffguide.adapters.diffusion.sampler import Sampler
 from stiffguide.adapters.diffusion.stretches import stretches
@@ -81,8 +81,8 @@ class SchedulerBase(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # both 
             return super().from_config(config, return_unused_kwargs, **kwargs)
         own, ours = init_keys(cls), cls.__name__
         if not return_unused_kwargs:
-            refuse_options(ours, kwargs, own | FLOW | MODEL.keys())
-        asides = {key: kwargs.pop(key) for key in (FLOW | MODEL.keys()) - own if key in kwargs}
+            refuse_options(ours, kwargs, own | ASIDES)
+        asides = {key: kwargs.pop(key) for key in ASIDES - own if key in kwargs}
         words = chosen({**completed(config), **asides}, *asides)
         refuse_model({**words, **kwargs}, ours, own)
         given = {key: value for key, value in kwargs.items() if key in own}

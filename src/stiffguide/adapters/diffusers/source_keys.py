@@ -139,6 +139,9 @@ FLOW = frozenset(
     }
 )
 
+# what a caller may say of a model in words that are not the scheduler's own; a shift has one name
+ASIDES = (FLOW - {"shift", "flow_shift"}) | MODEL.keys()
+
 
 def is_neutral(value: Any, neutral: tuple[Any, ...] = (False,)) -> bool:
     """Whether a value says nothing: nothing at all, or one of the neutral ones."""
