@@ -54,6 +54,7 @@ def test_a_file_is_built_for_others_to_find(tmp_path: Path, monkeypatch) -> None
     finally:
         os.umask(before)
     assert "bosh3, 2 components: built in" in text
+    assert os.environ["STIFFGUIDE_CACHE"] == str(tmp_path / "cache")  # as it was
     site = tmp_path / "site" / "kernels"
     assert len(upkeep.kept(site)) == 2  # for one row, and for many
     for path in (site.parent, site, *site.rglob("*")):
