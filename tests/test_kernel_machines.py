@@ -57,8 +57,9 @@ def test_the_umask_changes_nothing(mask: int, cache: Path, monkeypatch, no_priva
 
 
 def test_whoever_may_read_the_cache_may_read_its_kernels(cache: Path, no_private_folder) -> None:
-    cache.mkdir(parents=True)
-    cache.chmod(0o755)
+    for folder in (cache.parent, cache):
+        folder.mkdir()
+        folder.chmod(0o755)
     assert_right(solve())
     assert modes(cache) == {0o755, 0o644}
 
