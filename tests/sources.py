@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Any
 
 import diffusers
@@ -31,7 +32,9 @@ NAMES = sorted(
 
 def configuration(name: str) -> dict[str, Any]:
     """What a pipeline that was loaded with this scheduler has for a configuration."""
-    made = getattr(diffusers, name)(**NEEDED.get(name, {}))
+    with warnings.catch_warnings():  # of what diffusers does with tensors in numpy
+        warnings.simplefilter("ignore", DeprecationWarning)
+        made = getattr(diffusers, name)(**NEEDED.get(name, {}))
     return {**made.config, "_class_name": name}
 
 
