@@ -10,13 +10,14 @@ import pytest
 import torch
 from schedulers import ALL, NOISE, drive, start, unit_noise
 from sources import NAMES, configuration, table, verdicts
+from test_diffusers_laws import PRECONDITIONED
 
 from stiffguide.adapters.diffusers import (
     StiffguideFlowMatchHeunScheduler,
     StiffguideHeunScheduler,
     StiffguideMultistepScheduler,
 )
-from stiffguide.adapters.diffusers.source_keys import CLASSES, MODEL
+from stiffguide.adapters.diffusers.source_keys import CLASSES
 from stiffguide.errors import InputError, StiffguideWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array")
@@ -31,7 +32,8 @@ SVD = {
     "timestep_spacing": "leading",
 }
 KEYS = {name: configuration(name) for name in NAMES}
-DISTILLED = {"LCMScheduler", "TCDScheduler"}
+DISTILLED = {"LCMScheduler", "TCDScheduler", "FlowMatchLCMScheduler"}
+STAGED = {"HeliosScheduler", "HeliosDMDScheduler"}
 WITH_BETAS = [n for n in NAMES if "beta_schedule" in KEYS[n] and n not in DISTILLED]
 WITHOUT_BETAS = {  # in memory, where a configuration does not say whose it is
     "KarrasVeScheduler",
@@ -49,17 +51,18 @@ WITHOUT_BETAS = {  # in memory, where a configuration does not say whose it is
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_scheduler_is_followed_or_refused(name):
-    said = verdicts(name)
-    words = configuration(name)
-    flow = "shift" in words or words.get("prediction_type") == "flow_prediction"
+    said, words = verdicts(name), KEYS[name]
     takers = {ours for ours, refusal in said.items() if not refusal}
-    if not takers:
-        strange = name in CLASSES or any(key in words for key in MODEL)
-        assert strange or "EDM's preconditioning" in said["StiffguideMultistepScheduler"]
-        assert all(name in why or "EDM" in why or "flow" in why for why in said.values())
+    if name in CLASSES:
+        assert all(CLASSES[name] in refusal for refusal in said.values())
+    elif name in PRECONDITIONED:
+        assert all("EDM's preconditioning" in refusal for refusal in said.values())
+    elif name in DISTILLED | STAGED:
+        assert not takers
+        assert any("does not follow" in refusal for refusal in said.values())
     else:
-        other = "StiffguideFlowMatchHeunScheduler" if flow else "StiffguideHeunScheduler"
-        assert takers == {"StiffguideMultistepScheduler", other}
+        kind = StiffguideFlowMatchHeunScheduler if "shift" in words else StiffguideHeunScheduler
+        assert takers == {"StiffguideMultistepScheduler", kind.__name__}
 
 
 @pytest.mark.parametrize("zero", [False, True])
