@@ -48,6 +48,8 @@ def solved(batch: bool = True) -> None:
 @pytest.mark.environments
 def test_a_file_is_built_for_others_to_find(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "model.py").write_text(MODEL)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site").chmod(0o755)
     before = os.umask(0o077)
     try:
         text = good("build", "model.py", "--out", "site/kernels")
@@ -92,28 +94,28 @@ def test_a_problem_is_built_into_the_cache(cache: Path) -> None:
 def test_a_file_that_is_no_model_is_refused(text: str | None, words: str, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "model.py").write_text(text)
-    said = refused("build", "model.py")
+    said = refused("build", "model.py", code=2)
     assert any(word in said for word in words.split("|"))
 
 
 def test_what_cannot_be_built_is_refused(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "model.py").write_text(MODEL)
     (tmp_path / "file").touch()
-    assert "batched = True" in refused("build", "model.py", "--batch", 3)
-    assert "no problem" in refused("build", "no_such_problem")
-    assert "cannot be used" in refused("build", "model.py", "--out", "file/below")
-    assert "has no" in refused("build", "model.py", "--out", f"a{os.pathsep}b")
+    assert "batched = True" in refused("build", "model.py", "--batch", 3, code=2)
+    assert "no problem" in refused("build", "no_such_problem", code=2)
+    assert "does not exist" in refused("build", "model.py", "--out", "file/below", code=2)
+    assert "has no" in refused("build", "model.py", "--out", f"a{os.pathsep}b", code=2)
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
-    assert "others may write" in refused("build", "model.py", "--out", "open/kernels")
+    assert "others may write" in refused("build", "model.py", "--out", "open/kernels", code=2)
     monkeypatch.setenv("STIFFGUIDE_CACHE", str(tmp_path / "file"))
-    assert "not kept" in refused("build", "model.py")
+    assert "not kept" in refused("build", "model.py", code=2)
 
     def read_only(folder: Path) -> Path:
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(store, "aside", read_only)
-    said = refused("build", "model.py", "--out", "site")
+    said = refused("build", "model.py", "--out", "site", code=2)
     assert "site cannot be used: [Errno 30] Read-only file system" in said
 
 
@@ -143,19 +145,19 @@ def test_every_folder_of_the_cache_is_listed(cache: Path, tmp_path: Path, monkey
 def test_a_cache_that_is_not_ours_is_not_cleared(cache: Path, monkeypatch) -> None:
     solved(batch=False)
     cache.chmod(0o777)
-    assert "others may write" in refused("cache", "clear")
+    assert "others may write" in refused("cache", "clear", code=2)
     cache.chmod(0o700)
     monkeypatch.setattr(upkeep, "drop", lambda home: None)  # as where it is only read
-    assert "1 kernel left" in refused("cache", "clear")
+    assert "1 kernel left" in refused("cache", "clear", code=2)
     assert len(upkeep.kept(cache)) == 1
 
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_where_there_is_no_cache_the_command_says_so(action: str, monkeypatch) -> None:
     monkeypatch.setattr(store, "folders", list)
-    assert "set STIFFGUIDE_CACHE" in refused("cache", action)
+    assert "set STIFFGUIDE_CACHE" in refused("cache", action, code=2)
 
 
 def test_a_size_that_is_none_is_named(monkeypatch) -> None:
     monkeypatch.setenv("STIFFGUIDE_CACHE_SIZE", "much")
-    assert "no number of MiB" in refused("cache")
+    assert "no number of MiB" in refused("cache", code=2)
