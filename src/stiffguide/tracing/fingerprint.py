@@ -11,6 +11,7 @@ A function that is defined anew, such as a lambda in a loop, has the mark of the
 
 from __future__ import annotations
 
+import builtins
 import collections
 import functools
 import sys
@@ -90,10 +91,9 @@ class _Walk:
         if place < met:
             return  # the same object as before
         self.alive.append(value)
-        if depth > DEEPEST or len(self.values) >= BUDGET:
-            self.unknown(value, depth)
-        else:
-            _visitor(kind)(self, value, depth + 1)
+        within = depth <= DEEPEST and len(self.values) < BUDGET
+        visitor = _visitor(kind) if within else _Walk.unknown
+        visitor(self, value, depth + 1)
 
     def identity(self, value: Any, depth: int = 0) -> None:
         """This object and no other."""
@@ -120,12 +120,11 @@ class _Walk:
             return
         if f.__dict__:
             self.mapping(f.__dict__, depth)
-        built_in = f.__builtins__  # type: ignore[attr-defined]  # since 3.10
         for name in names.globals:
             if name in space:
                 self._named(space[name], names.attributes, depth)
-            elif name in built_in and name not in OPAQUE:
-                self.visit(built_in[name], depth)
+            elif hasattr(builtins, name) and name not in OPAQUE:
+                self.visit(getattr(builtins, name), depth)
             else:
                 self.unknown(name)
         for name in names.imports:
@@ -247,9 +246,9 @@ class _Walk:
             self.complete &= ordinary(value)
             self.kind(value, depth)
             for base in value.__mro__:
-                if not settled(base.__module__):
-                    for name in BUILDING & set(vars(base)):
-                        self._member(vars(base)[name], depth)
+                inside = {} if settled(base.__module__) else vars(base)
+                for name in sorted(BUILDING & set(inside)):
+                    self._member(inside[name], depth)
 
     def kind(self, kind: type, depth: int) -> None:
         """A class of the user: its attributes, all but those that make objects or print them."""
@@ -268,10 +267,9 @@ class _Walk:
 
     def _member(self, item: Any, depth: int) -> None:
         """An attribute of a class."""
-        inner = getattr(item, "__func__", None) or getattr(item, "fget", None)
-        if isinstance(item, functools.cached_property):
-            inner = item.func
-        self.visit(item if inner is None else inner, depth)
+        kind = type(item)
+        inner = {property: "fget", functools.cached_property: "func"}.get(kind, "__func__")
+        self.visit(getattr(item, inner, item), depth)
 
 
 @functools.cache
