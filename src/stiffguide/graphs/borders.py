@@ -43,14 +43,15 @@ class Borders:
     """The traits of a graph that grows, and its guarded products."""
 
     def __init__(self, graph: Graph) -> None:
-        self._graph = graph
+        self.graph = graph
         self._never = graph.const(0.0)
         self._traits: dict[int, Trait] = {}
         self._stills: dict[int, int] = {}
+        self.guarded: set[int] = set()  # nodes with a product that is more than a product
 
     def products(self, number: int, place: int, outer: int, inner: Tangent) -> Tangent:
         """The derivative `outer` of a node by one of its arguments, times the argument's own."""
-        graph, node, never = self._graph, self._graph.nodes[number], self._never
+        graph, node, never = self.graph, self.graph.nodes[number], self._never
         trait, factor = self._trait(node.args[place]), self._trait(outer)
         steep = _steep_in(graph, node, place, trait)
         none, shared = never, 0
@@ -66,8 +67,10 @@ class Borders:
                 slope = steep and not self._trait(n).reach & _bit(j)
                 still = graph.add("eq", n, never) if slope else self._still(n)
                 void = graph.add("or", void, still)
-            term = graph.add("mul", outer, n)
-            tangent[j] = term if void == never else graph.add("where", void, never, term)
+            tangent[j] = graph.add("mul", outer, n)
+            if void != never:
+                tangent[j] = graph.add("where", void, never, tangent[j])
+                self.guarded.add(number)
         return tangent
 
     def _still(self, slope: int) -> int:
@@ -75,7 +78,7 @@ class Borders:
         stack = [slope]
         while stack:
             number = stack[-1]
-            parts = [a for a in _parts(self._graph.nodes[number]) if a not in self._stills]
+            parts = [a for a in _parts(self.graph.nodes[number]) if a not in self._stills]
             stack += parts
             if not parts:
                 self._stills[stack.pop()] = self._absent(number)
@@ -83,7 +86,7 @@ class Borders:
 
     def _absent(self, number: int) -> int:
         """`_still` of a node, given that of its parts."""
-        graph, node = self._graph, self._graph.nodes[number]
+        graph, node = self.graph, self.graph.nodes[number]
         stills = [self._stills[a] for a in _parts(node)]
         if node.op == "const":
             return graph.const(float(node.value == 0))
@@ -100,14 +103,14 @@ class Borders:
         return stills[0]
 
     def _trait(self, number: int) -> Trait:
-        nodes, traits = self._graph.nodes, self._traits
+        nodes, traits = self.graph.nodes, self._traits
         stack = [] if number in traits else [number]
         while stack:
             node = nodes[stack[-1]]
             parts = [a for a in node.args if a not in traits]
             stack += parts
             if not parts:
-                traits[stack.pop()] = _trait(self._graph, node, [traits[a] for a in node.args])
+                traits[stack.pop()] = _trait(self.graph, node, [traits[a] for a in node.args])
         return traits[number]
 
 

@@ -1,15 +1,17 @@
-"""Derivatives of a scalar graph by the forward mode, with the zeros left out.
+"""Derivatives of a scalar graph, with the zeros left out: the shorter of two ways to the same.
 
-Every node carries the derivatives by t and by those components of y that it depends on; the
-factors of the chain rule are nodes of the same graph, so that f, J and df/dt share what they have
-in common. At a kink the derivative is the one that torch takes; a branch that is not taken has no
-part in it; and what 0 times infinity is, `borders` knows.
+In forward mode every node carries its tangent, the derivatives by t and by those components of y
+that it depends on; vertex elimination multiplies the same factors in another order. The factors
+are nodes of the same graph, so that f, J and df/dt share what they have in common. At a kink the
+derivative is the one that torch takes; a branch that is not taken has no part in it; and what 0
+times infinity is, `borders` knows.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from stiffguide.graphs.borders import FLAT, Borders, Tangent
@@ -17,9 +19,11 @@ from stiffguide.graphs.graph import Graph
 from stiffguide.graphs.node import Node
 from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.graphs.scalars import Scalar
+from stiffguide.graphs.vertex_elimination import Edges, Linearised
 
 TIME = -1  # the place of t among the directions 0, 1, ... of y
 LARGEST_DERIVED = 50_000  # nodes; a compiler takes half a minute for so many
+LARGEST_TRIED = 4 * LARGEST_DERIVED  # nodes by forward mode, of which elimination may save most
 
 Factor = Callable[..., Scalar]  # (value, arguments...) -> derivative by one argument
 
@@ -54,46 +58,115 @@ def derivatives(
     graph: Graph, outputs: Sequence[int]
 ) -> tuple[dict[tuple[int, int], int], dict[int, int]]:
     """Nodes for d f_i / d y_j by (i, j) and d f_i / d t by i, added to the graph."""
-    tangents: dict[int, Tangent] = {}
     borders = Borders(graph)
+    tangents = by_forward_mode(borders, outputs)
+    eliminated = by_elimination(borders, outputs, tangents)
+    forward = {n: tangents[n] for n in outputs}
+    found = min(forward, eliminated, key=partial(size, graph))  # forward mode where both are equal
+    _limit(size(graph, found), LARGEST_DERIVED)
+    entries = sorted((i, j, node) for i, n in enumerate(outputs) for j, node in found[n].items())
+    jac = {(i, j): node for i, j, node in entries if j != TIME}
+    return jac, {i: node for i, j, node in entries if j == TIME}
+
+
+def size(graph: Graph, found: Mapping[int, Tangent]) -> int:
+    """How many nodes some nodes and their tangents are made of."""
+    slopes = [slope for tangent in found.values() for slope in tangent.values()]
+    return len(graph.needed([*found, *slopes]))
+
+
+def _limit(nodes: int, largest: int) -> None:
+    if nodes > largest:
+        raise UntraceableError(
+            f"kernel: the Jacobian of f takes more than {LARGEST_DERIVED} scalar operations, "
+            "too many to compile: use backend='eager', or a method that needs no Jacobian"
+        )
+
+
+def by_forward_mode(borders: Borders, outputs: Sequence[int]) -> dict[int, Tangent]:
+    """The tangents of all nodes that outputs are made of."""
+    graph, tangents = borders.graph, dict[int, Tangent]()
     for number in graph.needed(outputs):
-        tangents[number] = _tangent(borders, graph, number, tangents)
-        if len(graph.nodes) > LARGEST_DERIVED:
-            raise UntraceableError(
-                f"kernel: the Jacobian of f takes more than {LARGEST_DERIVED} scalar operations, "
-                "too many to compile: use backend='eager', or a method that needs no Jacobian"
-            )
-    found = [(i, j, node) for i, n in enumerate(outputs) for j, node in tangents[n].items()]
-    kept = sorted((i, j, node) for i, j, node in found if graph.constant(node) != 0)
-    jac = {(i, j): node for i, j, node in kept if j != TIME}
-    return jac, {i: node for i, j, node in kept if j == TIME}
+        tangents[number] = _tangent(borders, number, tangents)
+        _limit(len(graph.nodes), LARGEST_TRIED)
+    return tangents
 
 
-def _tangent(borders: Borders, graph: Graph, number: int, tangents: dict[int, Tangent]) -> Tangent:
+def by_elimination(
+    borders: Borders, outputs: Sequence[int], tangents: Mapping[int, Tangent]
+) -> dict[int, Tangent]:
+    """The tangents of the outputs with the zeros that they have by forward mode.
+
+    Nodes that choose, are guarded or lose a direction keep the tangents of forward mode. Those of
+    all others are plain sums of products: where they are finite, every factor on the way is, and
+    an infinite one shows in any order. So orders differ by rounding alone, and by the overflow of
+    a product that a small tangent would have kept down.
+    """
+    graph = borders.graph
+    leaves = {n: _direction(graph.nodes[n]) for n in tangents if graph.nodes[n].op in ("t", "y")}
+    places = {j: n for n, j in leaves.items()}
+    edges: dict[int, Edges] = {~n: {n: graph.const(1.0)} for n in outputs}  # outputs may go on
+    for n, tangent in tangents.items():
+        if _is_plain(borders, n, tangents):
+            edges[n] = _slopes(graph, n, tangents)
+        elif n not in leaves:
+            edges[n] = {places[j]: slope for j, slope in tangent.items()}
+    found = Linearised(graph, edges, sinks=[~n for n in outputs]).eliminate()
+    by_leaf = {n: {leaves[u]: slope for u, slope in found[~n].items()} for n in outputs}
+    return {n: {j: by_leaf[n].get(j, slope) for j, slope in tangents[n].items()} for n in outputs}
+
+
+def _is_plain(borders: Borders, number: int, tangents: Mapping[int, Tangent]) -> bool:
+    """Whether a tangent is the sum over all arguments of factor times tangent, and nothing else."""
+    node = borders.graph.nodes[number]
+    if node.op in CHOICES or node.op in FLAT or number in borders.guarded:
+        return False
+    return {j for a in node.args for j in tangents[a]} == set(tangents[number])
+
+
+def _slopes(graph: Graph, number: int, tangents: Mapping[int, Tangent]) -> Edges:
+    """The derivatives of a node by those of its arguments that have tangents."""
+    slopes: Edges = {}
+    for place, a in enumerate(graph.nodes[number].args):
+        if tangents[a]:
+            slope = _slope(graph, number, place)
+            slopes[a] = graph.add("add", slopes[a], slope) if a in slopes else slope
+    return {a: slope for a, slope in slopes.items() if graph.constant(slope) != 0}
+
+
+def _slope(graph: Graph, number: int, place: int) -> int:
+    """The derivative of a node by an argument."""
     node = graph.nodes[number]
-    if node.op == "y":
-        return {node.index: graph.const(1.0)}
-    if node.op == "t":
-        return {TIME: graph.const(1.0)}
+    value, arguments = Scalar(graph, number), [Scalar(graph, a) for a in node.args]
+    return FACTORS[node.op][place](value, *arguments).number
+
+
+def _direction(node: Node) -> int:
+    return TIME if node.op == "t" else node.index
+
+
+def _tangent(borders: Borders, number: int, tangents: Mapping[int, Tangent]) -> Tangent:
+    graph, node = borders.graph, borders.graph.nodes[number]
+    if node.op in ("t", "y"):
+        return {_direction(node): graph.const(1.0)}
     given = [tangents[a] for a in node.args]
     if not any(given) or node.op in FLAT:
         return {}
     if node.op in CHOICES:
         tangent = CHOICES[node.op](graph, node, given)
     else:
-        tangent = _chain(borders, graph, number, given)
+        tangent = _chain(borders, number, given)
     return {j: n for j, n in tangent.items() if graph.constant(n) != 0}
 
 
-def _chain(borders: Borders, graph: Graph, number: int, given: list[Tangent]) -> Tangent:
+def _chain(borders: Borders, number: int, given: list[Tangent]) -> Tangent:
     """sum over arguments of (derivative by the argument) (its tangent)."""
-    node = graph.nodes[number]
-    value, arguments = Scalar(graph, number), [Scalar(graph, a) for a in node.args]
+    graph = borders.graph
     tangent: Tangent = {}
-    for place, (factor, inner) in enumerate(zip(FACTORS[node.op], given, strict=True)):
+    for place, inner in enumerate(given):
         if not inner:
             continue
-        outer = factor(value, *arguments).number
+        outer = _slope(graph, number, place)
         for j, term in borders.products(number, place, outer, inner).items():
             tangent[j] = graph.add("add", tangent[j], term) if j in tangent else term
     return tangent
