@@ -21,3 +21,14 @@ def kernels_of_the_session(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STIFFGUIDE_CACHE", str(tmp_path_factory.mktemp("kernels")))
         yield
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache of kernels that is not there yet, and nothing loaded."""
+    from stiffguide.kernels import backend
+
+    monkeypatch.setenv("STIFFGUIDE_CACHE", str(tmp_path / "cache"))
+    backend.forget()
+    yield tmp_path / "cache"
+    backend.forget()

@@ -28,13 +28,8 @@ method = "bosh3"
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A cache folder that is not there yet, and nothing loaded."""
-    monkeypatch.setenv("STIFFGUIDE_CACHE", str(tmp_path / "cache"))
+def _there(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    backend.forget()
-    yield tmp_path / "cache"
-    backend.forget()
 
 
 def solved(batch: bool = True) -> None:

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import environments
 import pytest
-
-TOOLS = Path(__file__).parents[1] / "tools"
-if not (TOOLS / "environments.py").exists():
-    pytest.skip("the tools are not in this copy", allow_module_level=True)
-sys.path.insert(0, str(TOOLS))
-try:
-    environments = importlib.import_module("environments")
-finally:
-    sys.path.remove(str(TOOLS))
 
 # the files with tests that are marked `environments`
 SLICE = [

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
+import flags
 import pytest
 import torch
 
 import stiffguide
 from stiffguide.fields.layout import Layout
 from stiffguide.kernels import backend
-
-TOOLS = Path(__file__).parents[1] / "tools"
-if not (TOOLS / "flags.py").exists():
-    pytest.skip("the tools are not in this copy", allow_module_level=True)
-sys.path.insert(0, str(TOOLS))
-try:
-    flags = importlib.import_module("flags")
-finally:
-    sys.path.remove(str(TOOLS))
 
 D = torch.float64
 COMPILER = shutil.which("g++") or shutil.which("clang++")

@@ -15,19 +15,13 @@ from cached import STRANGER, assert_right, compilations, gives_away, kernels, li
 from torch import Tensor
 
 from stiffguide import UnsupportedError
-from stiffguide.kernels import backend
 from stiffguide.kernels.running import build, compiler, store
 
 COMPILER = shutil.which("g++") or shutil.which("clang++")
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """An empty cache folder."""
-    monkeypatch.setenv("STIFFGUIDE_CACHE", str(tmp_path / "cache"))
-    yield tmp_path / "cache"
-    backend.forget()
+pytestmark = [
+    pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler"),
+    pytest.mark.usefixtures("cache"),
+]
 
 
 @pytest.mark.environments

@@ -24,13 +24,10 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compil
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """An empty cache folder, and no variables that ask for a compiler."""
-    monkeypatch.setenv("STIFFGUIDE_CACHE", str(tmp_path / "cache"))
+def _no_wishes(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variables that ask for a compiler."""
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.delenv("STIFFGUIDE_CXXFLAGS", raising=False)
-    yield tmp_path / "cache"
-    backend.forget()
 
 
 def key() -> str:

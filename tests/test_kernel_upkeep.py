@@ -12,19 +12,13 @@ import pytest
 from cached import assert_right, compilations, kernels, solve
 
 from stiffguide import UnsupportedError
-from stiffguide.kernels import backend
 from stiffguide.kernels.running import loading, store, upkeep
 
 COMPILER = shutil.which("g++") or shutil.which("clang++")
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A cache folder that is not there yet."""
-    monkeypatch.setenv("STIFFGUIDE_CACHE", str(tmp_path / "cache"))
-    yield tmp_path / "cache"
-    backend.forget()
+pytestmark = [
+    pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler"),
+    pytest.mark.usefixtures("cache"),
+]
 
 
 def aged(path: Path, seconds: float) -> Path:

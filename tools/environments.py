@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import outcomes
+
 ROOT = Path(__file__).parents[1]
 LAWS = tuple(
     str(path)
@@ -108,15 +110,7 @@ def run(setting: Setting, laws: Sequence[str], arguments: Sequence[str]) -> bool
 
 
 def main() -> int:
-    outcomes = {}
-    for setting in SETTINGS:
-        why = setting.lacking()
-        held = not why and run(setting, LAWS, sys.argv[1:])
-        outcomes[setting.name] = f"left out: {why}" if why else "ok" if held else "FAILED"
-    print()
-    for name, outcome in outcomes.items():
-        print(f"{name}: {outcome}")
-    return int("FAILED" in outcomes.values())
+    return outcomes.judge(SETTINGS, lambda setting: run(setting, LAWS, sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import outcomes
+
 ROOT = Path(__file__).parents[1]
 # lanes of a vector: the flags that leave so many, and what a processor must have for them
 LANES = {
@@ -89,15 +91,7 @@ def run(setting: Setting, arguments: list[str]) -> bool:
 
 
 def main() -> int:
-    outcomes = {}
-    for setting in SETTINGS:
-        why = setting.lacking()
-        held = not why and run(setting, sys.argv[1:])
-        outcomes[setting.name] = f"left out: {why}" if why else "ok" if held else "FAILED"
-    print()
-    for name, outcome in outcomes.items():
-        print(f"{name}: {outcome}")
-    return int("FAILED" in outcomes.values())
+    return outcomes.judge(SETTINGS, lambda setting: run(setting, sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -177,7 +177,7 @@ def curves(**asked: Any) -> None:
 @click.option(
     "--method", "-m", help="see `stiffguide methods`  [default: the model's own, or auto]"
 )
-@click.option("--batch", "rows", type=COUNT, help="for this many perturbed rows of a problem")
+@click.option("--batch", "rows", type=ROWS, help="for this many perturbed rows of a problem")
 @click.option("--out", "folder", type=FOLDER, help="where it goes  [default: the user's cache]")
 def build(**asked: Any) -> None:
     """Build the kernel of MODEL ahead of its first solve.

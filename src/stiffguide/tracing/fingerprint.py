@@ -4,7 +4,7 @@ Numbers, strings, small arrays, containers and objects count by what is in them,
 by identity (tensors are read at each call, so what matters is which tensor it is). Followed are:
 closure cells, defaults, attributes of functions, the globals that the code names, helper functions,
 `functools.partial`, bound methods, callable objects, their classes, and modules with their
-attributes (see `trust` and `reads`). What is followed to its end makes a mark that is complete;
+attributes (see `followed` and `reads`). What is followed to its end makes a mark that is complete;
 anything else, and all that lies too deep, is compared by identity and may have changed unseen.
 A function that is defined anew, such as a lambda in a loop, has the mark of the one before.
 """
@@ -23,9 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stiffguide.tracing.frozen import FROZEN, constant, remember
-from stiffguide.tracing.reads import OPAQUE, reads
-from stiffguide.tracing.trust import (
+from stiffguide.tracing.followed import (
     BUILDING,
     CONSTANTS,
     CONTENTS,
@@ -36,6 +34,8 @@ from stiffguide.tracing.trust import (
     pure,
     settled,
 )
+from stiffguide.tracing.frozen import FROZEN, constant, remember
+from stiffguide.tracing.reads import OPAQUE, reads
 
 DEEPEST = 8
 LONGEST = 1024  # entries of a container, numbers of an array
@@ -143,14 +143,13 @@ class _Walk:
         if id(value) in self._seen:
             return
         self._seen[id(value)] = len(self._seen)
-        settled_ = settled(value.__name__)
-        if settled_ and not pure(value):
-            self.complete = False
+        library = settled(value.__name__)
+        self.complete &= pure(value) or not library
         for name in attributes:
-            if name in inside and (not settled_ or type(inside[name]) in VALUES):
+            if name in inside and (not library or type(inside[name]) in VALUES):
                 self._named(inside[name], attributes, depth + 1)
 
-    def library(self, value: types.ModuleType, depth: int) -> None:
+    def held(self, value: types.ModuleType, depth: int) -> None:
         """A module that an object holds, and code may take anything from."""
         self.complete &= pure(value)
         self.identity(value)
@@ -280,7 +279,7 @@ def _visitor(kind: type) -> Callable[[_Walk, Any, int], None]:
         **dict.fromkeys(MAPPINGS, _Walk.mapping),
         **dict.fromkeys((Tensor, nn.Parameter, nn.Buffer), _Walk.tensor),
         types.FunctionType: _Walk.function,
-        types.ModuleType: _Walk.library,
+        types.ModuleType: _Walk.held,
         functools.partial: _Walk.partial,
         types.MethodType: _Walk.method,
         **dict.fromkeys((types.BuiltinFunctionType, types.MethodWrapperType), _Walk.built_in),

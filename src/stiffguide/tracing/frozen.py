@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from stiffguide.tracing.trust import VALUES
+from stiffguide.tracing.followed import VALUES
 
 FROZEN: dict[int, tuple[weakref.ref[Any], tuple[Any, ...]]] = {}  # by id
 

@@ -83,10 +83,9 @@ def _make(path: Path) -> None:
 
 def share(path: Path) -> None:
     """Make a folder, if it is not there, that others may read; raises OSError if it is no use."""
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    _make(path)
-    for folder in missing:
-        folder.chmod(0o755)
+    if not path.is_dir():
+        path.mkdir()
+        path.chmod(0o755)  # whatever the umask is
     os.close(_enter(path))
     aside(path).rmdir()  # it can be written
 

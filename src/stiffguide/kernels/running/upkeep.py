@@ -54,9 +54,7 @@ def kept(folder: Path) -> list[Kept]:
 
 def tidy(folder: Path, new: Path) -> None:
     """Remove what killed builds left behind, and the kernels used least recently, but not `new`."""
-    for rest in _entries(folder):
-        if rest.name.startswith(ASIDE) and _age(rest) > OLD:
-            _remove(rest)
+    _sweep(folder)
     room = limit()
     for kernel in sorted(kept(folder), key=lambda kernel: kernel.home != new):
         room -= kernel.size
@@ -70,10 +68,15 @@ def clear(folder: Path) -> int:
     kernels = kept(folder)
     for kernel in kernels:
         drop(kernel.home)
+    _sweep(folder)
+    return len(kernels)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed builds left behind."""
     for rest in _entries(folder):
         if rest.name.startswith(ASIDE) and _age(rest) > OLD:
             _remove(rest)
-    return len(kernels)
 
 
 def drop(home: Path) -> None:
