@@ -6,6 +6,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import changes_of_containers  # noqa: F401 - fills the tables
+import changes_of_names  # noqa: F401 - fills the tables
+import changes_of_objects  # noqa: F401 - fills the tables
+import changes_of_torch  # noqa: F401 - fills the tables
+import changes_unseen  # noqa: F401 - fills the tables
 import pytest
 import torch
 from changes import FOLLOWED, UNSEEN, Way
