@@ -34,6 +34,7 @@ FLOORS = (
     ("kernels/emitting",),
     ("kernels/running",),
     ("gradients", "kernels"),
+    ("eager",),
     ("solve",),
     (PUBLIC,),
     ("adapters", "fronts", "verification"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,14 +23,31 @@ else:
     Y = TypeVar("Y")
 
 
+class Result(NamedTuple):
+    """What a backend found for flat states."""
+
+    t: Tensor  # (B, T)
+    y: Tensor  # (B, T, F)
+    counts: Tensor  # (6, B) int64: status, accepted, attempts, nfe, njac, nlu
+    messages: dict[int, str]
+    warnings: dict[int, tuple[str, ...]]
+    trajectory: Trajectory | None
+    backend: str
+    why: str  # it was this one
+
+
 class Stats:
-    """Counts per row, (B,) int64, or scalars when not batched."""
+    """Counts per row, (B,) int64, or scalars when not batched; and what did the work."""
 
     NAMES = ("accepted", "rejected", "nfe", "njac", "nlu")
 
-    def __init__(self, table: Tensor) -> None:
+    def __init__(self, table: Tensor, backend: str, why: str) -> None:
         # taken apart when somebody asks: tensors cost a small solve dearly
         self._table = table  # (6, B) or (6,): status, accepted, attempts, nfe, njac, nlu
+        self.backend = backend
+        """"kernel" or "eager", whichever solved."""
+        self.why = why
+        """Why it was that one, in a sentence."""
 
     @property
     def accepted(self) -> Tensor:
@@ -63,7 +80,7 @@ class Stats:
 
     def __repr__(self) -> str:
         counts = (f"{name}={_brief(count)}" for name, count in self.as_dict().items())
-        return f"Stats({', '.join(counts)})"
+        return f"Stats({', '.join(counts)}, backend={self.backend!r})"
 
 
 @dataclass(frozen=True)
@@ -84,6 +101,8 @@ class Solution(Generic[Y]):
     layout: Layout
     trajectory: Trajectory | None = None
     warnings: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    backend: str = "eager"
+    why: str = ""
 
     @property
     def status(self) -> Tensor:
@@ -93,7 +112,7 @@ class Solution(Generic[Y]):
     @property
     def stats(self) -> Stats:
         """What each row took."""
-        return Stats(self.counts)
+        return Stats(self.counts, self.backend, self.why)
 
     @property
     def success(self) -> Tensor:

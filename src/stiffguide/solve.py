@@ -6,20 +6,14 @@ import math
 from collections.abc import Callable
 from typing import Any, overload
 
-import torch
 from torch import Tensor
 
-from stiffguide import arguments, choices, diagnosis, kernels
-from stiffguide.caveats import Caveats, Witness
+from stiffguide import arguments, choices, eager, kernels
+from stiffguide.caveats import Witness
 from stiffguide.errors import Interrupted, Status
 from stiffguide.fields import jacobian, parts
-from stiffguide.fields.checks import evaluations
-from stiffguide.fields.flat import Flat, field, first_value
-from stiffguide.fields.flat import jacobian as flat_jacobian
-from stiffguide.fields.independence import Start
+from stiffguide.fields.flat import field
 from stiffguide.fields.layout import Layout
-from stiffguide.gradients import direct as gradient
-from stiffguide.gradients.unreached import without_gradient
 from stiffguide.inputs import (
     Jacobian,
     Monitor,
@@ -32,12 +26,10 @@ from stiffguide.inputs import (
 )
 from stiffguide.kernels import Backend
 from stiffguide.progress import Progress
-from stiffguide.solution import Solution
-from stiffguide.stepping import loop
+from stiffguide.solution import Result, Solution
 from stiffguide.stepping.contracts import Controller, Guidance, Method, Output
-from stiffguide.stepping.initial_dt import initial_dt
-from stiffguide.stepping.live import Live, Problem, begin
-from stiffguide.stepping.output import Dense, Trajectory
+from stiffguide.stepping.live import Problem
+from stiffguide.stepping.output import Trajectory
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 from stiffguide.tableaux.tableau import Tableau
 
@@ -53,7 +45,7 @@ def solve(
     tstops: Number | Times | None = None, first_step: Number | None = None,
     max_step: Number | None = None, max_attempts: int = 100_000,
     controller: Controller | None = None, guidance: Guidance | None = None, events: None = None,
-    backend: Backend = "eager", progress: bool = False, monitor: Monitor | None = None,
+    backend: Backend = "auto", progress: bool = False, monitor: Monitor | None = None,
     checks: bool = True,
 ) -> Solution[Tensor]: ...
 @overload
@@ -65,7 +57,7 @@ def solve(
     tstops: Number | Times | None = None, first_step: Number | None = None,
     max_step: Number | None = None, max_attempts: int = 100_000,
     controller: Controller | None = None, guidance: Guidance | None = None, events: None = None,
-    backend: Backend = "eager", progress: bool = False, monitor: Monitor | None = None,
+    backend: Backend = "auto", progress: bool = False, monitor: Monitor | None = None,
     checks: bool = True,
 ) -> Solution[Any]: ...
 # fmt: on
@@ -90,7 +82,7 @@ def solve(
     controller: Controller | None = None,
     guidance: Guidance | None = None,
     events: None = None,
-    backend: Backend = "eager",
+    backend: Backend = "auto",
     progress: bool = False,
     monitor: Monitor | None = None,
     checks: bool = True,
@@ -113,8 +105,9 @@ def solve(
     first_step, max_step: lengths of dt, in units of t. max_attempts: per row.
     controller: `PID`, `Fixed` or `Grid` of `stiffguide.controllers`.
     backend: "kernel" solves by generated native code (`stiffguide.kernels`), with a Jacobian of its
-        own; "auto" does so where a kernel is loaded or cached, or where rows times components
-        exceed 4095, which takes longer than a build, and else falls back to "eager" (see the log).
+        own, "eager" by the loop in torch. "auto" takes a kernel that is loaded or cached; else it
+        begins eagerly, and builds the kernel once that has taken as long as the build will
+        (`stats.backend` and `stats.why` tell). So f may be called by either.
     monitor: monitor(t, y), called after every attempt; a true value stops (all, or the rows of).
     checks: at the first solve with f, spend a few evaluations on whether its rows are independent,
         its values repeat, and its Jacobian is that of its values (`fields.checks`).
@@ -122,7 +115,7 @@ def solve(
     Raises InputError (a ValueError) for arguments that cannot be used.
     """
     choices.refuse_events(events)
-    kernels.check(backend)
+    way = kernels.way(backend)
     layout = Layout(y0, batched=batched)
     stepper = choices.method(method, layout)
     layout = choices.flat_layout(layout, stepper, guidance)
@@ -145,112 +138,38 @@ def solve(
         choices.check_that_it_ends(end, problem.outputs, monitor)
     first = arguments.length(first_step, "first_step")
     watched = progress or monitor is not None
-    r = kernels.Request(f, args, layout, problem, start, end, flat0, first, watched)
-    if backend != "eager" and (solved := kernels.solve(r, backend)) is not None:
-        why = {} if solved.live is None else diagnosis.messages(problem, solved.live, layout)
-        return _solution(
-            stepper, layout, *solved[:2], why, solved.trajectory, warnings=solved.warnings
-        )
-    witness = Witness(problem, flat0, layout)
-    watch = Progress(progress, monitor, layout, start, end, witness=witness)
-    return _eager(r, flat, jac, watch, checks)
+    r = kernels.Request(f, args, layout, problem, start, end, flat0, first, watched, jac)
+    patience, why = None, "backend='eager' was asked for" if way == backend else kernels.SWITCHED
+    if way != "eager":
+        found = kernels.solve(r, way)
+        if isinstance(found, Result):
+            return _solution(r, found)
+        why, patience = found
+    watch = Progress(progress, monitor, layout, start, end, witness=Witness(problem, flat0, layout))
+    try:
+        return _solution(r, eager.solve(r, flat, watch, why, patience, checks=checks))
+    except kernels.Overtaken as overtaken:
+        return _solution(r, kernels.run(overtaken.kernel, r, str(overtaken)))
 
 
-def _eager(r: kernels.Request, flat: Flat, jac: Any, watch: Progress, checks: bool) -> Solution:
-    """The solve by the loop in torch."""
-    f0 = first_value(flat, r.t0, r.y0, r.layout)
-    if not r.problem.method.implicit and jac is None:
-        jac = "differences"  # nobody will ask for it: no need to try what autograd can do
-    given = flat_jacobian(jac, r.args, r.layout)
-    wrapped = jacobian.wrap(flat, given, r.t0, r.y0)
-    problem = r.problem._replace(f=wrapped)
-    recorded = gradient.wanted(r.f, r.args, r.y0, f0)
-    spent = _check(r, flat, f0, wrapped, given, jac, recorded) if checks else 0
-    ended, problem = _run(r, problem, f0, watch, recorded)
-    t, y = problem.outputs[0].result(ended.t, ended.y)
-    kept = t, without_gradient(y, ended.status, batched=r.layout.batched)
-    counts = torch.stack((ended.status, ended.accepted, ended.attempts, *ended.work))
-    counts[3] += spent
-    pieces = next((o.trajectory() for o in problem.outputs if isinstance(o, Dense)), None)
-    why = diagnosis.messages(problem, ended, r.layout)
-    warnings = watch.witness.caveats(problem, ended, r.layout)
-    return _solution(problem.method, r.layout, kept, counts, why, pieces, warnings=warnings)
-
-
-def _check(
-    r: kernels.Request,
-    flat: Flat,
-    f0: Tensor,
-    wrapped: Any,
-    given: Flat | str | None,
-    jac: Any,
-    recorded: bool,
-) -> int:
-    """Check f, if it is new, and say how many evaluations that took; raises InputError."""
-    implicit = r.problem.method.implicit
-    recorded = recorded or (implicit and isinstance(wrapped, jacobian.AutogradJacobian))
-    by_hand = given if implicit and callable(given) else None
-    y, layout = r.y0, r.layout
-    shape = (layout.batched, layout.rows, layout.features, y.dtype, y.device, recorded)
-    key = (r.f, r.args, jac if by_hand else None, shape)
-    # steps of given lengths keep the rows at one time, and f may take the first for all
-    start = Start(r.t0, r.t1 if r.problem.controller.adaptive else r.t0, y, f0)
-    return evaluations(key, flat, start, by_hand, recorded=recorded)
-
-
-def _run(
-    r: kernels.Request, p: Problem, f0: Tensor, watch: Progress, recorded: bool
-) -> tuple[Live, Problem]:
-    t0, y0 = r.t0, r.y0
-    if recorded:
-        y, slope = y0.detach(), f0.detach()
-        return gradient.direct(
-            p, t0, y0, f0, lambda q: _start(q, t0, y, slope, r.first_step), watch
-        )
-    with torch.no_grad():
-        s = _start(p, t0, y0, f0, r.first_step)
-        for output in p.outputs:
-            output.start(t0, p.stops[:, -1], y0)
-        with watch:
-            return loop.solve(p, s, watch.look), p
-
-
-def _start(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor, first: float | None) -> Live:
-    t1 = p.stops[:, -1]
-    nfe = 1
-    if first is not None or not p.controller.adaptive:
-        dt = torch.sign(t1 - t0) * torch.clamp((t1 - t0).abs(), max=first or float("inf"))
-    else:
-        dt = initial_dt(p.f, t0, t1, y0, f0, p.tolerance, p.method.error_order or p.method.order)
-        nfe = 2
-    return begin(p, t0, y0, f0, dt, nfe)
-
-
-def _solution(
-    stepper: Method,
-    layout: Layout,
-    kept: tuple[Tensor, Tensor],  # (B, T), (B, T, F)
-    counts: Tensor,  # (6, B): status, accepted, attempts, nfe, njac, nlu
-    messages: dict[int, str],
-    trajectory: Trajectory | None,
-    *,
-    warnings: Caveats,
-) -> Solution:
-    t, y = kept
+def _solution(r: kernels.Request, x: Result) -> Solution:
+    layout, y, trajectory = r.layout, x.y, x.trajectory
     if layout.split:
         layout, y, trajectory = layout.whole(), parts.join(y), _joined(trajectory)
-    states = layout.unflatten(y, *t.shape) if layout.batched else layout.unflatten(y, t.shape[1])
+    shape = x.t.shape if layout.batched else x.t.shape[1:]
     found = Solution(
-        t=t if layout.batched else t.squeeze(0),
-        y=states,
-        counts=counts if layout.batched else counts.squeeze(1),
-        method=stepper.name,
-        messages=messages,
+        t=x.t if layout.batched else x.t.squeeze(0),
+        y=layout.unflatten(y, *shape),
+        counts=x.counts if layout.batched else x.counts.squeeze(1),
+        method=r.problem.method.name,
+        messages=x.messages,
         layout=layout,
         trajectory=trajectory,
-        warnings=warnings,
+        warnings=x.warnings,
+        backend=x.backend,
+        why=x.why,
     )
-    if messages and bool((counts[0] == int(Status.INTERRUPTED)).any()):
+    if x.messages and bool((x.counts[0] == int(Status.INTERRUPTED)).any()):
         raise Interrupted(found.message, found)
     return found
 

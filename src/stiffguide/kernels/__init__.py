@@ -9,21 +9,34 @@ only `names` and `request` are loaded before a kernel is asked for.
 from typing import TYPE_CHECKING
 
 from stiffguide.exports import lazily
-from stiffguide.kernels.names import Backend, check
+from stiffguide.kernels.names import SWITCHED, Backend, way
 
 if TYPE_CHECKING:
-    from stiffguide.kernels.backend import Solved, solve
+    from stiffguide.kernels.backend import run, solve
     from stiffguide.kernels.compiled import Compiled, compile
+    from stiffguide.kernels.patience import Overtaken, Patience
     from stiffguide.kernels.request import Request
 
-__all__ = ["Backend", "Compiled", "Request", "Solved", "check", "compile", "solve"]
+__all__ = [
+    "SWITCHED",
+    "Backend",
+    "Compiled",
+    "Overtaken",
+    "Patience",
+    "Request",
+    "compile",
+    "run",
+    "solve",
+    "way",
+]
 
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazily(
         __name__,
         {
-            "stiffguide.kernels.backend": ("Solved", "solve"),
+            "stiffguide.kernels.backend": ("run", "solve"),
             "stiffguide.kernels.compiled": ("Compiled", "compile"),
+            "stiffguide.kernels.patience": ("Overtaken", "Patience"),
             "stiffguide.kernels.request": ("Request",),
         },
     )

@@ -11,16 +11,21 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from stiffguide import caveats
+from stiffguide import caveats, diagnosis
 from stiffguide.errors import UnsupportedError
 from stiffguide.fields.flat import refuse_mixed_dtypes
 from stiffguide.fields.layout import Layout
+from stiffguide.graphs.refusal import UntraceableError
+from stiffguide.kernels import refusals
 from stiffguide.kernels.emitting import coefficients
-from stiffguide.kernels.names import Backend
+from stiffguide.kernels.jacobians import compare
+from stiffguide.kernels.names import SWITCHED, Way
+from stiffguide.kernels.patience import Patience
 from stiffguide.kernels.request import Request
 from stiffguide.kernels.running import device
 from stiffguide.kernels.running.run import FEW, Kernel
 from stiffguide.kernels.running.task import Ended, Pieces, Task
+from stiffguide.solution import Result
 from stiffguide.stepping.contracts import Method
 from stiffguide.stepping.controllers import PID
 from stiffguide.stepping.live import Live, Problem
@@ -30,49 +35,79 @@ from stiffguide.tracing import tracer
 
 LOG = logging.getLogger("stiffguide")
 LARGEST = 64  # components
-WORTH_BUILDING = 4096  # rows times components: an eager solve of so many takes longer than a build
 NO_GRADIENT = "it records no gradient: use torch.no_grad() or detach"
 
 
-class Solved(NamedTuple):
-    """A solve that a kernel did."""
+class Eager(NamedTuple):
+    """A solve that the eager loop is to do."""
 
-    kept: tuple[Tensor, Tensor]  # (B, T), (B, T, F)
-    counts: Tensor  # (6, B) int64: status, accepted, attempts, nfe, njac, nlu
-    live: Live | None  # the end as the loop would leave it, if a row failed
-    trajectory: Trajectory | None
-    warnings: caveats.Caveats
+    why: str
+    patience: Patience | None = None  # until a kernel is built, if there can be one
 
 
-def solve(r: Request, backend: Backend) -> Solved | None:
-    """Solve by a kernel; None where "auto" prefers the eager loop (a log line says why).
+def solve(r: Request, way: Way) -> Result | Eager:
+    """Solve by a kernel, or say why the eager loop has to.
 
-    And None for a batch without rows.
-
-    "auto" takes the kernel where it is loaded or cached already, or where rows times components
-    are at least `WORTH_BUILDING`: below that, building takes longer than solving.
+    "auto" takes a kernel that is loaded or cached; for another one it is patient (see `patience`).
+    "kernel if possible" builds at once, "kernel" raises UnsupportedError where there is none.
     """
-    if not r.layout.rows:  # nothing to trace with, and nothing to do
-        return None
-    try:
-        _refuse(r)
-        kernel = prepare(r.f, r.args, r.layout, r.problem.method, r.t0, r.y0)
-        if tangles(*(captured.tensor for captured in kernel.traced.captured)):
-            raise _unusable(NO_GRADIENT)
-        wide = r.layout.rows > FEW
-        small = r.layout.rows * r.layout.features < WORTH_BUILDING
-        if backend == "auto" and small and not kernel.ready(wide=wide):
-            LOG.info("eager, because a kernel is not built yet and costs more than this solve")
-            return None
+    if not r.layout.rows:  # nothing to trace with
+        return Eager("there is no row")
+    wide = r.layout.rows > FEW
+    if way == "kernel":
+        kernel = _kernel(r)
         kernel.prepare(r.y0.device, wide=wide)
-        return _run(kernel, r)
+        return run(kernel, r, "backend='kernel' was asked for")
+    try:
+        kernel = _found(r)
     except UnsupportedError as error:
-        if backend == "kernel":
-            raise
-        LOG.info("eager, because %s", error)
-        return None
+        return _eager(str(error).removesuffix("; use backend='eager'"))
+    except Exception as error:  # of the user's f, where the solve itself need not take it
+        reason = str(error).strip().split("\n")[0]
+        return _eager(f"f fails near the start ({type(error).__name__}: {reason})")
+    if r.y0.device.type != "cpu" or kernel.ready(wide=wide):
+        kernel.prepare(r.y0.device, wide=wide)
+        return run(kernel, r, "the kernel was there")
+    if way == "kernel if possible" and kernel.tried(wide=wide):
+        return run(kernel, r, SWITCHED)
+    if failure := kernel.failure(wide=wide):
+        return _eager(failure)
+    LOG.info("eager, until a kernel is worth building")
+    return Eager(
+        "the kernel was not built, and this solve was shorter than its build",
+        Patience(kernel, rows=r.layout.rows, wide=wide),
+    )
+
+
+def _eager(why: str) -> Eager:
+    LOG.info("eager, because %s", why)
+    return Eager(why)
+
+
+def _kernel(r: Request) -> Kernel:
+    """The kernel of a solve; raises UnsupportedError where it has none."""
+    _refuse(r)
+    try:
+        kernel = prepare(r.f, r.args, r.layout, r.problem.method, r.t0, r.y0)
     except RuntimeError as error:
         refuse_mixed_dtypes(error, r.y0.dtype)
+        raise
+    if tangles(*(captured.tensor for captured in kernel.traced.captured)):
+        raise _unusable(NO_GRADIENT)
+    if callable(r.jac):
+        compare(r, kernel.traced)
+    return kernel
+
+
+def _found(r: Request) -> Kernel:
+    """The same, without a second try of code that could not be traced."""
+    key = (tracer.shape(r.layout, r.y0), r.problem.method.name)
+    if (known := refusals.known(r.f, key)) is not None:
+        raise UnsupportedError(known)
+    try:
+        return _kernel(r)
+    except UntraceableError as error:
+        refusals.remember(r.f, key, str(error))
         raise
 
 
@@ -105,8 +140,9 @@ _KERNELS: dict[tuple[str, str], Kernel] = {}
 
 
 def forget() -> None:
-    """Drop the kernels that are loaded; those in the cache stay."""
+    """Drop the kernels that are loaded, and what could not be; those in the cache stay."""
     _KERNELS.clear()
+    refusals.forget()
 
 
 def _refuse(r: Request) -> None:
@@ -138,7 +174,8 @@ def _unusable(reason: str) -> UnsupportedError:
     return UnsupportedError(f"kernel: cannot be used here, {reason}; use backend='eager'")
 
 
-def _run(kernel: Kernel, r: Request) -> Solved:
+def run(kernel: Kernel, r: Request, why: str) -> Result:
+    """The solve by a kernel that is there."""
     p, task = r.problem, _task(kernel, r)
     keeps = {kept(o) for o in p.outputs}
     dense = "pieces" in keeps
@@ -148,15 +185,15 @@ def _run(kernel: Kernel, r: Request) -> Solved:
     ended = (
         kernel.trace_steps(task, dense=dense) if dense or "steps" in keeps else kernel.solve(task)
     )
-    live = _live(p, r, ended) if _failed(ended) else None
+    messages = diagnosis.messages(p, _live(p, r, ended), r.layout) if _failed(ended) else {}
     trajectory = None
     if dense and ended.pieces is not None and ended.pieces.coefficients is not None:
         x, sign = ended.pieces, torch.where(task.t1 < task.t0, -1.0, 1.0)
         y0, y1, c = x.y0.to(r.y0.dtype), x.y1.to(r.y0.dtype), ended.pieces.coefficients
         trajectory = Trajectory(x.before, x.after, y0, y1, c.to(r.y0.dtype), sign)
-    said = caveats.at_ends(p, task.y0, ended.y, ended.counts)
-    found = _kept(p.outputs[0], task, ended, r.y0.dtype)
-    return Solved(found, ended.counts, live, trajectory, said)
+    warnings = caveats.at_ends(p, task.y0, ended.y, ended.counts)
+    t, y = _kept(p.outputs[0], task, ended, r.y0.dtype)
+    return Result(t, y, ended.counts, messages, warnings, trajectory, "kernel", why)
 
 
 def _task(kernel: Kernel, r: Request) -> Task:

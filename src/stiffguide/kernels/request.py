@@ -23,3 +23,4 @@ class Request(NamedTuple):
     y0: Tensor  # (B, F)
     first_step: float | None
     watched: bool  # somebody wants to see, or stop, the solve on its way
+    jac: Any = None  # of the user

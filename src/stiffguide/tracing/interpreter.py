@@ -44,6 +44,7 @@ class Interpreter(TorchDispatchMode):
         self._foreign: set[int] = set()  # storages that f must not write to
         self.rounded = ""  # an operation in less precision than the state's
         self.compiled = False  # f called torch's compiler
+        self.operations = 0  # that torch dispatched
         self.refused: UntraceableError | None = None
         self._whole: Any = None  # the operation that is being taken apart
 
@@ -72,6 +73,7 @@ class Interpreter(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Carry out one operation, twice."""
+        self.operations += 1
         try:
             return self._carried_out(func, args, kwargs or {})
         except UntraceableError as error:

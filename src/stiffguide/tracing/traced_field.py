@@ -91,6 +91,7 @@ class Traced:
     shape: Hashable = ()  # of the state
     rows: int = 1  # that it was checked with
     telling: int = 0  # checks at points where f is finite
+    operations: int = 20  # that torch dispatches in one evaluation of f
 
     def __post_init__(self) -> None:
         groups = groupby(self.parameters, key=lambda p: (p.source, p.per_row))

@@ -52,17 +52,17 @@ def trace(f: Function, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: Te
     args with as many rows as y0 have parameters of their own for every row; so have captured
     tensors, where f makes no sense otherwise.
     """
-    shape, anchor = _shape(layout, y0), _anchor(f)
+    form, code = shape(layout, y0), anchor(f)
     wrong: list[Traced] = []
-    for traced in _memory.get(anchor, ()):
-        if traced.shape == shape and traced.fits(f, args, layout.rows):
+    for traced in _memory.get(code, ()):
+        if traced.shape == form and traced.fits(f, args, layout.rows):
             if traced.sure or _holds(traced, f, args, layout, t0, y0):
-                return _remember(anchor, traced, wrong)
+                return _remember(code, traced, wrong)
             wrong.append(traced)
     with torch.no_grad():
         made = _trace(f, args, layout, t0, y0)
-    made.shape = shape
-    return _remember(anchor, made, wrong)
+    made.shape = form
+    return _remember(code, made, wrong)
 
 
 def _holds(
@@ -89,28 +89,29 @@ def _holds(
     return True
 
 
-def _remember(anchor: Hashable, traced: Traced, wrong: Sequence[Traced]) -> Traced:
+def _remember(code: Hashable, traced: Traced, wrong: Sequence[Traced]) -> Traced:
     """Put a trace first among those of its code, and its code last to be forgotten."""
-    if not wrong and next(reversed(_memory), None) == anchor and _memory[anchor][0] is traced:
+    if not wrong and next(reversed(_memory), None) == code and _memory[code][0] is traced:
         return traced
     gone = {id(t) for t in (traced, *wrong)}
     with _lock:
-        others = tuple(t for t in _memory.get(anchor, ()) if id(t) not in gone)
-        _memory[anchor] = (traced, *others[: ALIKE - 1])
-        _memory.move_to_end(anchor)
+        others = tuple(t for t in _memory.get(code, ()) if id(t) not in gone)
+        _memory[code] = (traced, *others[: ALIKE - 1])
+        _memory.move_to_end(code)
         if len(_memory) > REMEMBERED:
             _memory.popitem(last=False)
     return traced
 
 
-def _anchor(f: Function) -> Hashable:
+def anchor(f: Function) -> Hashable:
     """The code behind a function, however it is wrapped."""
     while isinstance(f, (partial, MethodType)):
         f = f.func if isinstance(f, partial) else f.__func__
     return id(f.__code__) if isinstance(f, FunctionType) else id(type(f))
 
 
-def _shape(layout: Layout, y0: Tensor) -> Hashable:
+def shape(layout: Layout, y0: Tensor) -> Hashable:
+    """What a trace takes for granted about the state."""
     base = (layout.batched, layout.dtype, layout.device)
     if layout.single:
         return (*base, layout.feature_shape)
@@ -286,4 +287,5 @@ def _assemble(s: Setting, layout: Layout, look: Observation) -> Traced:
         mark=fingerprint(s.f, *fixed(s.leaves, s.values)),
         device=s.layout.device,
         rows=layout.rows,
+        operations=look.watch.operations,
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from stiffguide.errors import Status
+from stiffguide.errors import Status, UnsupportedError
 from stiffguide.graphs.graph import digest
 from stiffguide.kernels.emitting import cpp, cuda
 from stiffguide.kernels.emitting.coefficients import Coefficients
@@ -33,6 +33,8 @@ class Kernel:
     traced: Traced
     method: Coefficients
     _libraries: dict[bool, ctypes.CDLL] = field(default_factory=dict)
+    _waited: dict[bool, float] = field(default_factory=dict)  # operations of eager solves so far
+    _failed: dict[bool, str] = field(default_factory=dict)  # why a build did not succeed
     _programs: dict[torch.device, device.Program] = field(default_factory=dict)
 
     def key(self, *, wide: bool) -> str:
@@ -56,6 +58,24 @@ class Kernel:
                 self.key(wide=wide), lambda: cpp.source(self.traced, self.method), (option,)
             )
         return self._libraries[wide]
+
+    def tried(self, *, wide: bool) -> bool:
+        """Build the library unless that has failed before: whether it is there."""
+        if wide not in self._failed:
+            try:
+                self.built(wide=wide)
+            except UnsupportedError as error:
+                self._failed[wide] = str(error)
+        return wide in self._libraries
+
+    def failure(self, *, wide: bool) -> str:
+        """Why there is no library, if building it has failed."""
+        return self._failed.get(wide, "")
+
+    def waited(self, *, wide: bool, more: float) -> float:
+        """What eager solves have taken in place of this kernel, `more` included."""
+        self._waited[wide] = self._waited.get(wide, 0.0) + more
+        return self._waited[wide]
 
     def prepare(self, place: torch.device, *, wide: bool) -> None:
         """Build what a solve on that device needs; raises UnsupportedError."""

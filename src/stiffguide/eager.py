@@ -1,0 +1,121 @@
+"""The solve by the loop in torch: what kernels cannot do, and what is too short for one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stiffguide import diagnosis, kernels
+from stiffguide.fields import jacobian
+from stiffguide.fields.checks import evaluations
+from stiffguide.fields.flat import Flat, first_value
+from stiffguide.fields.flat import jacobian as flat_jacobian
+from stiffguide.fields.independence import Start
+from stiffguide.gradients import direct as gradient
+from stiffguide.gradients.unreached import without_gradient
+from stiffguide.progress import Progress
+from stiffguide.solution import Result
+from stiffguide.stepping import loop
+from stiffguide.stepping.initial_dt import initial_dt
+from stiffguide.stepping.live import Live, Problem, begin
+from stiffguide.stepping.output import Dense
+
+
+def solve(
+    r: kernels.Request,
+    flat: Flat,
+    watch: Progress,
+    why: str,
+    patience: kernels.Patience | None,
+    *,
+    checks: bool,
+) -> Result:
+    """Solve by the loop; raises `kernels.Overtaken` when the patience is at its end."""
+    f0, jac = first_value(flat, r.t0, r.y0, r.layout), r.jac
+    if not r.problem.method.implicit and jac is None:
+        jac = "differences"  # nobody will ask for it: no need to try what autograd can do
+    given = flat_jacobian(jac, r.args, r.layout)
+    wrapped = jacobian.wrap(flat, given, r.t0, r.y0)
+    problem = r.problem._replace(f=wrapped)
+    recorded = gradient.wanted(r.f, r.args, r.y0, f0)
+    spent = _check(r, flat, f0, wrapped, given, jac, recorded) if checks else 0
+    if recorded:
+        ended, problem = _recorded(r, problem, f0, watch)
+    else:
+        ended = _run(r, problem, f0, watch, patience)
+    t, y = problem.outputs[0].result(ended.t, ended.y)
+    counts = torch.stack((ended.status, ended.accepted, ended.attempts, *ended.work))
+    counts[3] += spent
+    pieces = next((o.trajectory() for o in problem.outputs if isinstance(o, Dense)), None)
+    return Result(
+        t=t,
+        y=without_gradient(y, ended.status, batched=r.layout.batched),
+        counts=counts,
+        messages=diagnosis.messages(problem, ended, r.layout),
+        warnings=watch.witness.caveats(problem, ended, r.layout),
+        trajectory=pieces,
+        backend="eager",
+        why=why,
+    )
+
+
+def _check(
+    r: kernels.Request,
+    flat: Flat,
+    f0: Tensor,
+    wrapped: Any,
+    given: Flat | str | None,
+    jac: Any,
+    recorded: bool,
+) -> int:
+    """Check f, if it is new, and say how many evaluations that took; raises InputError."""
+    implicit = r.problem.method.implicit
+    recorded = recorded or (implicit and isinstance(wrapped, jacobian.AutogradJacobian))
+    by_hand = given if implicit and callable(given) else None
+    y, layout = r.y0, r.layout
+    shape = (layout.batched, layout.rows, layout.features, y.dtype, y.device, recorded)
+    key = (r.f, r.args, jac if by_hand else None, shape)
+    # steps of given lengths keep the rows at one time, and f may take the first for all
+    start = Start(r.t0, r.t1 if r.problem.controller.adaptive else r.t0, y, f0)
+    return evaluations(key, flat, start, by_hand, recorded=recorded)
+
+
+def _recorded(r: kernels.Request, p: Problem, f0: Tensor, watch: Progress) -> tuple[Live, Problem]:
+    """The end of the loop with a history, and the problem that was solved at last."""
+    y, slope = r.y0.detach(), f0.detach()
+    return gradient.direct(
+        p, r.t0, r.y0, f0, lambda q: _start(q, r.t0, y, slope, r.first_step), watch
+    )
+
+
+def _run(
+    r: kernels.Request,
+    p: Problem,
+    f0: Tensor,
+    watch: Progress,
+    patience: kernels.Patience | None,
+) -> Live:
+    def look(s: Live) -> Tensor | None:
+        if patience is not None:
+            patience.look()
+        return watch.look(s)
+
+    with torch.no_grad():
+        s = _start(p, r.t0, r.y0, f0, r.first_step)
+        for output in p.outputs:
+            output.start(r.t0, p.stops[:, -1], r.y0)
+        with watch:
+            return loop.solve(p, s, look)
+
+
+def _start(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor, first: float | None) -> Live:
+    t1 = p.stops[:, -1]
+    nfe = 1
+    if first is not None or not p.controller.adaptive:
+        dt = torch.sign(t1 - t0) * torch.clamp((t1 - t0).abs(), max=first or float("inf"))
+    else:
+        dt = initial_dt(p.f, t0, t1, y0, f0, p.tolerance, p.method.error_order or p.method.order)
+        nfe = 2
+    return begin(p, t0, y0, f0, dt, nfe)

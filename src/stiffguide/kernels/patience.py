@@ -1,0 +1,73 @@
+"""How long a solve goes on in the eager loop before its kernel is built: until both cost the same.
+
+Whoever waits as long as the dearer way takes never pays more than twice the cheaper one. Both are
+counted in operations that torch dispatches, some four microseconds each: a rule that looked at the
+clock would give a script other digits on every machine, and on a busy one other digits every time.
+What solves of one kernel waited adds up, so that many short ones are worth a build, too.
+"""
+
+from __future__ import annotations
+
+from stiffguide.kernels.emitting.coefficients import Coefficients
+from stiffguide.kernels.running.run import Kernel
+
+# Counted by a dispatch mode for eleven methods on fields of 3 and of 20 components, within a tenth
+# for those with stages alone, a third for those with Newton iterations.
+AN_ATTEMPT = {"explicit": 130, "rosenbrock": 200, "esdirk": 250}
+A_STAGE = {"explicit": 11, "rosenbrock": 11, "esdirk": 50}
+EVALUATIONS = {"explicit": 1, "rosenbrock": 1, "esdirk": 2}  # of f, by stage
+A_SWEEP = 2  # operations of autograd for each of f's
+SMALL = 4096  # numbers, from which an operation takes as long as its call
+A_BUILD = 100_000  # 0.4 s, what a compiler takes for the code around a field, and
+A_NODE = 150  # for each node of a field, with
+DERIVATIVES = 8  # nodes in f, J and df/dt for each in f: as measured on chemistry with 3 to 54
+# components; sparse fields have fewer
+
+
+class Overtaken(Exception):
+    """The kernel of a solve that runs in the eager loop was built: to be solved again by it."""
+
+    def __init__(self, kernel: Kernel, attempts: int) -> None:
+        super().__init__(
+            f"the eager loop had taken as long as the build of a kernel, here {attempts} attempts"
+        )
+        self.kernel = kernel
+
+
+class Patience:
+    """Counts the attempts of an eager solve, and builds its kernel when it is due."""
+
+    def __init__(self, kernel: Kernel, *, rows: int, wide: bool) -> None:
+        self._kernel = kernel
+        self._wide = wide
+        self._attempt = operations(kernel, rows)
+        self._limit = build(kernel)
+        self.attempts = 0
+
+    def look(self) -> None:
+        """Take note of an attempt; raises Overtaken when the kernel has been built."""
+        self.attempts += 1
+        if self._kernel.waited(wide=self._wide, more=self._attempt) < self._limit:
+            return
+        if self._kernel.tried(wide=self._wide):
+            raise Overtaken(self._kernel, self.attempts)
+        self._limit = float("inf")
+
+
+def operations(kernel: Kernel, rows: int) -> float:
+    """What torch dispatches in one attempt of the eager loop, large ones for several."""
+    method: Coefficients = kernel.method
+    family, n, f = method.family, kernel.traced.features, kernel.traced.operations
+    count = AN_ATTEMPT[family] + method.stages * A_STAGE[family]
+    count += method.stages * EVALUATIONS[family] * f
+    size = rows * n
+    if family == "explicit":
+        return count * (1 + size / SMALL)
+    count += n * A_SWEEP * f
+    return count * (1 + size / SMALL) + size  # the rows' matrices are factorised one by one
+
+
+def build(kernel: Kernel) -> float:
+    """What a build takes, in the same."""
+    nodes = len(kernel.traced.plain.nodes)
+    return A_BUILD + A_NODE * nodes * (1 if kernel.method.family == "explicit" else DERIVATIVES)
