@@ -37,7 +37,7 @@ FLOORS = (
     ("eager",),
     ("solve",),
     (PUBLIC,),
-    ("adapters", "fronts", "verification"),
+    ("adapters", "fronts", "prepared", "verification"),
     ("cli",),
     ("__main__",),
 )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from stiffguide.kernels import Compiled, compile
+    from stiffguide.prepared import Prepared, prepare
     from stiffguide.solution import Solution, Stats
     from stiffguide.solve import solve
     from stiffguide.stepping import controllers, output
@@ -47,6 +48,7 @@ __all__ = [
     "Integral",
     "Interrupted",
     "Method",
+    "Prepared",
     "RosenbrockTableau",
     "Solution",
     "SolveFailed",
@@ -62,6 +64,7 @@ __all__ = [
     "compile",
     "controllers",
     "output",
+    "prepare",
     "problems",
     "solve",
 ]
@@ -76,6 +79,7 @@ if not TYPE_CHECKING:
                 *("StiffguideError", "StiffguideWarning", "TableauError", "UnsupportedError"),
             ),
             "stiffguide.kernels": ("Compiled", "compile"),
+            "stiffguide.prepared": ("Prepared", "prepare"),
             "stiffguide.solution": ("Solution", "Stats"),
             "stiffguide.solve": ("solve",),
             "stiffguide.stepping": ("controllers", "output"),

@@ -114,6 +114,16 @@ class Witness:
             )
 
 
+def quiet(tolerance: Tolerance, y0: Tensor) -> bool:
+    """Whether `at_ends` has nothing to say of a solve from y0, (B, F) or (F,), that went well."""
+    rtol, atol = tolerance.rtol, tolerance.atol
+    if not (isinstance(rtol, float) and rtol >= COMMON):
+        return False
+    if y0.ndim == 1:
+        return _above(y0.tolist(), [atol] if isinstance(atol, float) else atol[0].tolist())
+    return _small(y0, atol) is None
+
+
 def at_ends(p: Problem, y0: Tensor, y1: Tensor, counts: Tensor) -> Caveats:
     """What can be said of a solve in float64 whose steps nobody saw.
 

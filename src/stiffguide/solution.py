@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 import torch
 from torch import Tensor
 
-from stiffguide.errors import InputError, SolveFailed, Status
+from stiffguide.errors import InputError, Interrupted, SolveFailed, Status
+from stiffguide.fields import parts
 from stiffguide.fields.layout import Layout
 from stiffguide.inputs import Number, Times
 from stiffguide.stepping.output import Trajectory
@@ -196,3 +197,34 @@ def _brief(values: Tensor) -> str:
     if known.numel() == 0:
         return "nothing"
     return f"{known.min().item():g} to {known.max().item():g}"
+
+
+def presented(x: Result, layout: Layout, method: str) -> Solution:
+    """A result in the user's layout; raises Interrupted, with it, where a row was interrupted."""
+    y, trajectory = x.y, x.trajectory
+    if layout.split:
+        layout, y, trajectory = layout.whole(), parts.join(y), _joined(trajectory)
+    shape = x.t.shape if layout.batched else x.t.shape[1:]
+    found: Solution = Solution(
+        t=x.t if layout.batched else x.t.squeeze(0),
+        y=layout.unflatten(y, *shape),
+        counts=x.counts if layout.batched else x.counts.squeeze(1),
+        method=method,
+        messages=x.messages,
+        layout=layout,
+        trajectory=trajectory,
+        warnings=x.warnings,
+        backend=x.backend,
+        why=x.why,
+    )
+    if x.messages and bool((x.counts[0] == int(Status.INTERRUPTED)).any()):
+        raise Interrupted(found.message, found)
+    return found
+
+
+def _joined(x: Trajectory | None) -> Trajectory | None:
+    """The trajectory of complex numbers from that of their parts."""
+    if x is None:
+        return None
+    y0, y1, coefficients = map(parts.join, (x.y0, x.y1, x.coefficients))
+    return x._replace(y0=y0, y1=y1, coefficients=coefficients)

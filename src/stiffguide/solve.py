@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, overload
 
 from torch import Tensor
 
 from stiffguide import arguments, choices, eager, kernels
 from stiffguide.caveats import Witness
-from stiffguide.errors import Interrupted, Status
-from stiffguide.fields import jacobian, parts
+from stiffguide.fields import jacobian
 from stiffguide.fields.flat import field
 from stiffguide.fields.layout import Layout
 from stiffguide.inputs import (
@@ -26,10 +25,9 @@ from stiffguide.inputs import (
 )
 from stiffguide.kernels import Backend
 from stiffguide.progress import Progress
-from stiffguide.solution import Result, Solution
+from stiffguide.solution import Result, Solution, presented
 from stiffguide.stepping.contracts import Controller, Guidance, Method, Output
 from stiffguide.stepping.live import Problem
-from stiffguide.stepping.output import Trajectory
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 from stiffguide.tableaux.tableau import Tableau
 
@@ -116,6 +114,13 @@ def solve(
     """
     choices.refuse_events(events)
     way = kernels.way(backend)
+    name, special = None, (method, controller, guidance, monitor, jac)
+    if way != "eager" and not (dense or progress or tstops is not None):
+        numbers = rtol, atol, save_at, first_step, max_step, max_attempts, batched, backend
+        name = kernels.asked(f, y0, numbers, special)
+        known = kernels.known(name)
+        if known is not None and (found := known(f, y0, t0, t1, args)) is not None:
+            return found
     layout = Layout(y0, batched=batched)
     stepper = choices.method(method, layout)
     layout = choices.flat_layout(layout, stepper, guidance)
@@ -138,45 +143,38 @@ def solve(
         choices.check_that_it_ends(end, problem.outputs, monitor)
     first = arguments.length(first_step, "first_step")
     watched = progress or monitor is not None
-    r = kernels.Request(f, args, layout, problem, start, end, flat0, first, watched, jac)
-    patience, why = None, "backend='eager' was asked for" if way == backend else kernels.SWITCHED
+    r = kernels.Request(
+        f, args, layout, problem, start, end, flat0, first, watched, jac, name, special
+    )
+    patience, why = None, kernels.ASKED["eager"] if way == backend else kernels.SWITCHED
     if way != "eager":
-        found = kernels.solve(r, way)
-        if isinstance(found, Result):
-            return _solution(r, found)
-        why, patience = found
+        result = kernels.solve(r, way)
+        if isinstance(result, Result):
+            return presented(result, layout, stepper.name)
+        why, patience = result
     watch = Progress(progress, monitor, layout, start, end, witness=Witness(problem, flat0, layout))
     try:
-        return _solution(r, eager.solve(r, flat, watch, why, patience, checks=checks))
+        result = eager.solve(r, flat, watch, why, patience, checks=checks)
     except kernels.Overtaken as overtaken:
-        return _solution(r, kernels.run(overtaken.kernel, r, str(overtaken)))
+        result = kernels.run(overtaken.kernel, r, str(overtaken))
+    return presented(result, layout, stepper.name)
 
 
-def _solution(r: kernels.Request, x: Result) -> Solution:
-    layout, y, trajectory = r.layout, x.y, x.trajectory
-    if layout.split:
-        layout, y, trajectory = layout.whole(), parts.join(y), _joined(trajectory)
-    shape = x.t.shape if layout.batched else x.t.shape[1:]
-    found = Solution(
-        t=x.t if layout.batched else x.t.squeeze(0),
-        y=layout.unflatten(y, *shape),
-        counts=x.counts if layout.batched else x.counts.squeeze(1),
-        method=r.problem.method.name,
-        messages=x.messages,
-        layout=layout,
-        trajectory=trajectory,
-        warnings=x.warnings,
-        backend=x.backend,
-        why=x.why,
-    )
-    if x.messages and bool((x.counts[0] == int(Status.INTERRUPTED)).any()):
-        raise Interrupted(found.message, found)
-    return found
-
-
-def _joined(x: Trajectory | None) -> Trajectory | None:
-    """The trajectory of complex numbers from that of their parts."""
-    if x is None:
-        return None
-    y0, y1, coefficients = map(parts.join, (x.y0, x.y1, x.coefficients))
-    return x._replace(y0=y0, y1=y1, coefficients=coefficients)
+def named(
+    f: Callable[..., Any],
+    y0: State,
+    *,
+    method: Any,
+    rtol: PerEntry,
+    atol: PerEntry,
+    save_at: Any,
+    first_step: Number | None,
+    max_step: Number | None,
+    max_attempts: int,
+    controller: Controller | None,
+    batched: bool,
+    backend: Backend,
+) -> Hashable | None:
+    """The name under which a solve with these settings and no others may be known."""
+    numbers = rtol, atol, save_at, first_step, max_step, max_attempts, batched, backend
+    return kernels.asked(f, y0, numbers, (method, controller, None, None, None))

@@ -9,22 +9,28 @@ only `names` and `request` are loaded before a kernel is asked for.
 from typing import TYPE_CHECKING
 
 from stiffguide.exports import lazily
-from stiffguide.kernels.names import SWITCHED, Backend, way
+from stiffguide.kernels.names import ASKED, SWITCHED, Backend, way
 
 if TYPE_CHECKING:
     from stiffguide.kernels.backend import run, solve
+    from stiffguide.kernels.calls import Call
     from stiffguide.kernels.compiled import Compiled, compile
+    from stiffguide.kernels.memory import asked, known
     from stiffguide.kernels.patience import Overtaken, Patience
     from stiffguide.kernels.request import Request
 
 __all__ = [
+    "ASKED",
     "SWITCHED",
     "Backend",
+    "Call",
     "Compiled",
     "Overtaken",
     "Patience",
     "Request",
+    "asked",
     "compile",
+    "known",
     "run",
     "solve",
     "way",
@@ -35,7 +41,9 @@ if not TYPE_CHECKING:
         __name__,
         {
             "stiffguide.kernels.backend": ("run", "solve"),
+            "stiffguide.kernels.calls": ("Call",),
             "stiffguide.kernels.compiled": ("Compiled", "compile"),
+            "stiffguide.kernels.memory": ("asked", "known"),
             "stiffguide.kernels.patience": ("Overtaken", "Patience"),
             "stiffguide.kernels.request": ("Request",),
         },

@@ -16,10 +16,10 @@ from stiffguide.errors import UnsupportedError
 from stiffguide.fields.flat import refuse_mixed_dtypes
 from stiffguide.fields.layout import Layout
 from stiffguide.graphs.refusal import UntraceableError
-from stiffguide.kernels import refusals
+from stiffguide.kernels import calls, memory, refusals
 from stiffguide.kernels.emitting import coefficients
 from stiffguide.kernels.jacobians import compare
-from stiffguide.kernels.names import SWITCHED, Way
+from stiffguide.kernels.names import ASKED, SWITCHED, Way
 from stiffguide.kernels.patience import Patience
 from stiffguide.kernels.request import Request
 from stiffguide.kernels.running import device
@@ -35,6 +35,7 @@ from stiffguide.tracing import tracer
 
 LOG = logging.getLogger("stiffguide")
 LARGEST = 64  # components
+REPEATED = "the kernel was there"
 NO_GRADIENT = "it records no gradient: use torch.no_grad() or detach"
 
 
@@ -57,7 +58,7 @@ def solve(r: Request, way: Way) -> Result | Eager:
     if way == "kernel":
         kernel = _kernel(r)
         kernel.prepare(r.y0.device, wide=wide)
-        return run(kernel, r, "backend='kernel' was asked for")
+        return run(kernel, r, ASKED["kernel"])
     try:
         kernel = _found(r)
     except UnsupportedError as error:
@@ -67,7 +68,7 @@ def solve(r: Request, way: Way) -> Result | Eager:
         return _eager(f"f fails near the start ({type(error).__name__}: {reason})")
     if r.y0.device.type != "cpu" or kernel.ready(wide=wide):
         kernel.prepare(r.y0.device, wide=wide)
-        return run(kernel, r, "the kernel was there")
+        return run(kernel, r, REPEATED)
     if way == "kernel if possible" and kernel.tried(wide=wide):
         return run(kernel, r, SWITCHED)
     if failure := kernel.failure(wide=wide):
@@ -142,6 +143,7 @@ _KERNELS: dict[tuple[str, str], Kernel] = {}
 def forget() -> None:
     """Drop the kernels that are loaded, and what could not be; those in the cache stay."""
     _KERNELS.clear()
+    memory.forget()
     refusals.forget()
 
 
@@ -185,8 +187,19 @@ def run(kernel: Kernel, r: Request, why: str) -> Result:
     ended = (
         kernel.trace_steps(task, dense=dense) if dense or "steps" in keeps else kernel.solve(task)
     )
+    if r.name is not None and calls.possible(r, task):
+        kept_why = why if why in ASKED.values() else REPEATED
+        call = calls.Call(r, kernel, task, kept_why, result)
+        memory.remember(r.name, call, r.objects)
+    return result(kernel, r, task, ended, why)
+
+
+def result(kernel: Kernel, r: Request, task: Task, ended: Ended, why: str) -> Result:
+    """What a kernel left, as what was asked for."""
+    p = r.problem
     messages = diagnosis.messages(p, _live(p, r, ended), r.layout) if _failed(ended) else {}
     trajectory = None
+    dense = any(kept(output) == "pieces" for output in p.outputs)
     if dense and ended.pieces is not None and ended.pieces.coefficients is not None:
         x, sign = ended.pieces, torch.where(task.t1 < task.t0, -1.0, 1.0)
         y0, y1, c = x.y0.to(r.y0.dtype), x.y1.to(r.y0.dtype), ended.pieces.coefficients

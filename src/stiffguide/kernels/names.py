@@ -12,6 +12,7 @@ Way = Literal["eager", "kernel", "auto", "kernel if possible"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 # what $STIFFGUIDE_BACKEND makes of "auto"
 INSTEAD: dict[str, Way] = {"auto": "auto", "eager": "eager", "kernel": "kernel if possible"}
+ASKED = {name: f"backend={name!r} was asked for" for name in BACKENDS}
 SWITCHED = "STIFFGUIDE_BACKEND says so"
 
 

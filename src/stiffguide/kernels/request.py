@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -24,3 +24,5 @@ class Request(NamedTuple):
     first_step: float | None
     watched: bool  # somebody wants to see, or stop, the solve on its way
     jac: Any = None  # of the user
+    name: Hashable | None = None  # under which the same may be asked for again
+    objects: tuple[Any, ...] = ()  # that it is made of

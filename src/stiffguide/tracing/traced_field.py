@@ -135,15 +135,16 @@ class Traced:
 
     def fits(self, f: Callable[..., Any], args: tuple[Any, ...], rows: int) -> bool:
         """Whether this is still f, for these arguments: no number that f was built of changed."""
-        values = tree_leaves(args) if args else []
+        values = leaves_of(args)
         if len(values) != len(self.leaves) or (self.rows == 1) != (rows == 1):
             return False  # one row alone cannot tell what is by row, and what rows do together
-        pairs = list(zip(self.leaves, values, strict=True))
-        return (
-            all(leaf.accepts(value, rows) for leaf, value in pairs)
-            and all(captured.unchanged(rows) for captured in self.captured)
-            and fingerprint(f, *fixed(self.leaves, values)) == self.mark
-        )
+        for leaf, value in zip(self.leaves, values, strict=True):
+            if not leaf.accepts(value, rows):
+                return False
+        for captured in self.captured:
+            if not captured.unchanged(rows):
+                return False
+        return fingerprint(f, *fixed(self.leaves, values)) == self.mark
 
     @property
     def sure(self) -> bool:
@@ -154,8 +155,12 @@ class Traced:
         """(B, P) where an entry differs by row, else (P,): float64, read now."""
         if not self._columns:
             return constant((), torch.float64, self.device)
-        values = tree_leaves(args) if args else []
-        values += [c.tensor for c in self.captured]
+        values = [*leaves_of(args), *(c.tensor for c in self.captured)]
+        if len(self._columns) == 1:  # as they are, where that is possible
+            source, per_row, elements = self._columns[0]
+            whole = values[source]
+            if elements is None and not per_row and _plain(whole, self.device):
+                return readable(whole).reshape(-1)
         columns = []
         for source, per_row, elements in self._columns:
             value = values[source]
@@ -170,6 +175,25 @@ class Traced:
         if not any(per_row for _, per_row, _ in self._columns):
             return torch.cat(columns)
         return torch.cat([c if c.ndim == 2 else c.expand(rows, -1) for c in columns], -1)
+
+
+def _plain(value: Any, place: torch.device) -> bool:
+    """Whether a kernel can read a tensor where it lies."""
+    return (
+        isinstance(value, Tensor)
+        and value.dtype == torch.float64
+        and value.layout is torch.strided
+        and value.device == place
+        and value.is_contiguous()
+    )
+
+
+def leaves_of(args: tuple[Any, ...]) -> list[Any]:
+    """The leaves of nested arguments, fast where nothing is nested."""
+    for value in args:
+        if type(value) is not Tensor and type(value) is not float:
+            return tree_leaves(args)
+    return list(args)
 
 
 def fixed(leaves: list[Leaf], values: list[Any]) -> list[Any]:

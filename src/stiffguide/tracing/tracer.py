@@ -32,7 +32,17 @@ from stiffguide.tracing.observation import Observation, Setting, observe
 from stiffguide.tracing.sources import Parameter, structure
 from stiffguide.tracing.traced_field import ENOUGH, Captured, Leaf, Traced, fixed
 
-__all__ = ["Captured", "Leaf", "Parameter", "Traced", "UntraceableError", "trace"]
+__all__ = [
+    "Captured",
+    "Leaf",
+    "Parameter",
+    "Traced",
+    "UntraceableError",
+    "anchor",
+    "holds",
+    "shape",
+    "trace",
+]
 
 Function = Callable[..., Any]
 REMEMBERED = 64  # pieces of code,
@@ -56,7 +66,7 @@ def trace(f: Function, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: Te
     wrong: list[Traced] = []
     for traced in _memory.get(code, ()):
         if traced.shape == form and traced.fits(f, args, layout.rows):
-            if traced.sure or _holds(traced, f, args, layout, t0, y0):
+            if traced.sure or holds(traced, f, args, layout, t0, y0):
                 return _remember(code, traced, wrong)
             wrong.append(traced)
     with torch.no_grad():
@@ -65,7 +75,7 @@ def trace(f: Function, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: Te
     return _remember(code, made, wrong)
 
 
-def _holds(
+def holds(
     traced: Traced, f: Function, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: Tensor
 ) -> bool:
     """Whether a trace has the value of f where neither was compared before.

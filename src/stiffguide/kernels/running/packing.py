@@ -9,7 +9,10 @@ from torch import Tensor
 from stiffguide.kernels.running.task import Ended, Task
 
 # in the order of state.h: integers and addresses (q), numbers (d)
-_LAYOUT = struct.Struct("3q 6q 5q 4d 5d 3d 3q 6q 4q 6q")
+_INPUTS = struct.Struct("3q 6q q")
+_SETTINGS = struct.Struct("4q 4d 5d 3d")
+_OUTPUTS = struct.Struct("3q 6q 4q 6q")
+NONE = (0, 0, 0, 0, 0, 0)  # no pieces
 
 
 def pack(task: Task, ended: Ended, k: int, flags: int) -> bytes:
@@ -17,26 +20,52 @@ def pack(task: Task, ended: Ended, k: int, flags: int) -> bytes:
 
     `flags` is the address of two integers: the next row, and whether to stop.
     """
-    c, count, stride = task.controller, ended.counts.data_ptr(), 8 * task.rows
-    p, i, d = c.pcoeff, c.icoeff, c.dcoeff
-    parameters, rtol, atol, times = task.parameters, task.rtol, task.atol, task.times
-    return _LAYOUT.pack(
-        task.rows, flags, flags + 8,
-        task.t0.data_ptr(), task.t1.data_ptr(), task.y0.data_ptr(), parameters.data_ptr(),
-        rtol.data_ptr(), atol.data_ptr(),
+    parameters, times, pieces = task.parameters, task.times, ended.pieces
+    inputs = (task.t0, task.t1, task.y0, parameters, task.rtol, task.atol)
+    return joined(
+        (task.rows, flags),
+        tuple([x.data_ptr() for x in inputs]),
         _stride(parameters, 0) if parameters.ndim == 2 else 0,
-        _stride(rtol, 0), _stride(rtol, 1), _stride(atol, 0), _stride(atol, 1),
-        -(p + i + d) / k, (p + 2 * d) / k, -d / k, -1 / k,
-        c.safety, c.min_factor, c.max_factor, *c.hold,
-        task.max_step, task.first_step or 0.0, task.max_attempts,
-        ended.t.data_ptr(), ended.y.data_ptr(), ended.dt.data_ptr(),
-        count, count + stride, count + 2 * stride,
-        count + 3 * stride, count + 4 * stride, count + 5 * stride,
-        0 if times is None else times.shape[1],
-        _address(times), 0 if times is None else _stride(times, 0), _address(ended.saved),
-        *((0,) * 6 if ended.pieces is None
-          else (ended.pieces.before.shape[0], *map(_address, ended.pieces))),
-    )  # fmt: skip
+        settings(task, k),
+        (ended.t.data_ptr(), ended.y.data_ptr(), ended.dt.data_ptr(), ended.counts.data_ptr()),
+        (0, 0, 0, 0)
+        if times is None
+        else (times.shape[1], times.data_ptr(), _stride(times, 0), _address(ended.saved)),
+        NONE if pieces is None else (pieces.before.shape[0], *map(_address, pieces)),
+    )
+
+
+def settings(task: Task, k: int) -> bytes:
+    """The part of it that stays while only states, times and parameters change."""
+    c, rtol, atol = task.controller, task.rtol, task.atol
+    p, i, d = c.pcoeff, c.icoeff, c.dcoeff
+    return _SETTINGS.pack(
+        *(_stride(rtol, 0), _stride(rtol, 1), _stride(atol, 0), _stride(atol, 1)),
+        *(-(p + i + d) / k, (p + 2 * d) / k, -d / k, -1 / k),
+        *(c.safety, c.min_factor, c.max_factor, *c.hold),
+        *(task.max_step, task.first_step or 0.0, task.max_attempts),
+    )
+
+
+def joined(
+    rows: tuple[int, int],
+    inputs: tuple[int, ...],
+    stride: int,
+    fixed: bytes,
+    outputs: tuple[int, int, int, int],
+    times: tuple[int, ...],
+    pieces: tuple[int, ...] = NONE,
+) -> bytes:
+    """The whole from its addresses: see `pack`; `stride` is that of the parameters' rows."""
+    count, flags = rows
+    t, y, dt, first = outputs
+    column = 8 * count
+    counts = range(first, first + 6 * column, column)
+    return (
+        _INPUTS.pack(count, flags, flags + 8, *inputs, stride)
+        + fixed
+        + _OUTPUTS.pack(t, y, dt, *counts, *times, *pieces)
+    )
 
 
 def _address(x: Tensor | None) -> int:

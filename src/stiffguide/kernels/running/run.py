@@ -23,6 +23,8 @@ SHARE = 64  # rows that make another thread worth starting
 ALONE = 256  # rows, up to which one thread is the calling one, if the solve is short:
 SHORT = 10**9  # products at most, which take seconds
 
+NO_MEMORY = "kernel: no memory for the lanes"
+
 Flags = ctypes.c_int64 * 2  # the next row, and whether to stop
 
 
@@ -128,12 +130,19 @@ class Kernel:
         flags = Flags()
         packed = packing.pack(task, ended, k, ctypes.addressof(flags))
         function = self.built(wide=b > FEW).stiffguide_solve
-        _work(lambda: function(packed), _workers(task), flags)
-        if flags[1]:
-            _leave(task, ended, flags[0])
-            if not bool((counts[0] == int(Status.INTERRUPTED)).any()):
-                raise KeyboardInterrupt  # it came when all was done
+        carry_out(lambda: function(packed), task, ended, flags)
         return ended
+
+
+def carry_out(
+    run: Callable[[], int], task: Task, ended: Ended, flags: ctypes.Array[ctypes.c_int64]
+) -> None:
+    """Run a call in as many threads as it is worth; rows that an interrupt leaves are marked."""
+    _work(run, workers(task.rows, task.y0.shape[1], task.max_attempts), flags)
+    if flags[1]:
+        _leave(task, ended, flags[0])
+        if not bool((ended.counts[0] == int(Status.INTERRUPTED)).any()):
+            raise KeyboardInterrupt  # it came when all was done
 
 
 def _leave(task: Task, ended: Ended, first: int) -> None:
@@ -144,18 +153,17 @@ def _leave(task: Task, ended: Ended, first: int) -> None:
     ended.counts[0, rest] = int(Status.INTERRUPTED)
 
 
-def _workers(task: Task) -> int:
+def workers(rows: int, features: int, max_attempts: int) -> int:
     """How many threads, at most as many as torch would use; 0 is the calling one.
 
     That one cannot be interrupted, which a short solve need not be.
     """
-    rows, features = task.y0.shape
-    workers = max(min(torch.get_num_threads(), rows // SHARE), 1)
-    short = rows * features**2 * task.max_attempts <= SHORT
-    return 0 if workers == 1 and rows <= ALONE and short else workers
+    threads = max(min(torch.get_num_threads(), rows // SHARE), 1)
+    short = rows * features**2 * max_attempts <= SHORT
+    return 0 if threads == 1 and rows <= ALONE and short else threads
 
 
-def _work(run: Callable[[], int], workers: int, flags: ctypes.Array[ctypes.c_int64]) -> None:
+def _work(run: Callable[[], int], threads: int, flags: ctypes.Array[ctypes.c_int64]) -> None:
     """Run in so many threads; an interrupt stops them all."""
     begun: list[bool] = []
     results: list[int] = []
@@ -168,22 +176,22 @@ def _work(run: Callable[[], int], workers: int, flags: ctypes.Array[ctypes.c_int
             code = 0 if flags[1] else run()
         finally:
             results.append(code)
-            if len(results) == workers:
+            if len(results) == threads:
                 ready.set()
 
-    if not workers:
+    if not threads:
         results.append(run())
     try:
-        for thread in [threading.Thread(target=share) for _ in range(workers)]:
+        for thread in [threading.Thread(target=share) for _ in range(threads)]:
             thread.start()
     except KeyboardInterrupt:
         flags[1] = 1
     # not by `join`, which takes a thread for ended when an interrupt meets it: what the threads
     # write to must outlive them, also if there is a second one
-    while len(results) < (len(begun) if flags[1] else workers):
+    while len(results) < (len(begun) if flags[1] else threads):
         try:
             ready.wait(PATIENCE)  # a signal may wake another thread than this one
         except KeyboardInterrupt:
             flags[1] = 1
     if any(results):
-        raise MemoryError("kernel: no memory for the lanes")
+        raise MemoryError(NO_MEMORY)

@@ -1,0 +1,244 @@
+"""Solves that a kernel has done, to be done again with other numbers and nothing else made.
+
+A small system is solved in the time of some ten torch operations: whatever `solve` does for
+everybody costs more than the solve. A `Call` keeps what stays the same from one to the next: how
+the state is laid out, method, controller, tolerances, what is saved. The numbers that f is built of
+are looked at in each call, as ever.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from stiffguide import caveats
+from stiffguide.fields.flat import field
+from stiffguide.fields.jacobian import AutogradJacobian
+from stiffguide.kernels.request import Request
+from stiffguide.kernels.running import packing
+from stiffguide.kernels.running.run import FEW, NO_MEMORY, Flags, Kernel, carry_out, workers
+from stiffguide.kernels.running.task import Ended, Task
+from stiffguide.solution import Result, Solution, presented
+from stiffguide.stepping.output import AtTimes, End
+from stiffguide.tensors import tangles
+from stiffguide.tracing import tracer
+from stiffguide.tracing.traced_field import leaves_of
+
+F64 = torch.float64
+LARGEST = sys.float_info.max
+COUNTS = torch.empty(0, dtype=torch.int64, device="cpu")
+Ends = ctypes.c_double * 3
+
+Finish = Callable[[Kernel, Request, Task, Ended, str], Result]
+
+
+class Times(NamedTuple):
+    """Times (T,) to save at."""
+
+    line: Tensor
+    first: float
+    last: float
+
+    def between(self, t0: float, t1: float) -> bool:
+        """Whether they lie between t0 and t1, given that they are in the order of some solve."""
+        if t1 < t0:
+            return t0 >= self.first >= self.last >= t1
+        return t0 <= self.first <= self.last <= t1
+
+
+class Call:
+    """The solve with a kernel for other states, times and arguments than it was made from.
+
+    It returns None for what it is not made for, which the whole way of `solve` then decides.
+    """
+
+    def __init__(self, r: Request, kernel: Kernel, task: Task, why: str, finish: Finish) -> None:
+        layout = r.layout
+        self._kernel, self._finish, self._why = kernel, finish, why
+        self._layout, self._problem, self._first_step = layout, r.problem, r.first_step
+        self._task = task._replace(parameters=task.rtol, y0=task.rtol)  # nothing of the user's
+        self._settings = packing.settings(task, kernel.method.error_order + 1)
+        self._tolerances = task.rtol.data_ptr(), task.atol.data_ptr()
+        self._rows, self._features = task.y0.shape
+        self._axis = (self._rows,) if layout.batched else ()
+        self._entry = layout.feature_shape
+        self._shape = torch.Size((*self._axis, *self._entry))
+        self._times = None
+        if task.times is not None:
+            line = task.times[0].clone()
+            self._times = Times(line, float(line[0]), float(line[-1]))
+        self._function = kernel.built(wide=self._rows > FEW).stiffguide_solve
+
+    def __call__(
+        self, f: Callable[..., Any], y0: Any, t0: Any, t1: Any, args: tuple[Any, ...]
+    ) -> Solution[Any] | None:
+        """Solve from t0 to t1."""
+        begin, end = _number(t0), _number(t1)
+        if begin is None or end is None or not self._takes(y0):
+            return None
+        if self._times is not None and not self._times.between(begin, end):
+            return None
+        traced, rows = self._kernel.traced, self._rows
+        if args and tangles(*leaves_of(args)):
+            return None
+        for captured in traced.captured:
+            if tangles(captured.tensor):
+                return None
+        if not traced.fits(f, args, rows):
+            return None
+        if not traced.sure:
+            start, state = torch.full((rows,), begin, dtype=F64), y0.reshape(rows, self._features)
+            if not tracer.holds(traced, f, args, self._layout, start, state):
+                return None
+        return self._solved(f, y0 if y0.is_contiguous() else y0.contiguous(), begin, end, args)
+
+    def _takes(self, y0: Any) -> bool:
+        return (
+            type(y0) is Tensor
+            and y0.shape == self._shape
+            and y0.dtype is F64
+            and y0.is_cpu
+            and y0.layout is torch.strided
+            and not (y0.requires_grad and torch.is_grad_enabled())
+        )
+
+    def _solved(
+        self, f: Callable[..., Any], y0: Tensor, t0: float, t1: float, args: tuple[Any, ...]
+    ) -> Solution[Any]:
+        rows, axis, kernel = self._rows, self._axis, self._kernel
+        ends, here = _ends(t0, t1, rows)
+        parameters = kernel.traced.parameter_table(args, rows)
+        # `new_empty` of single sizes takes half of the time of `torch.empty`
+        t, y = y0.new_empty(*axis, 1), y0.new_empty(*axis, 1, *self._entry)
+        counts, saved = COUNTS.new_empty(6, *axis), None
+        places: tuple[int, ...] = (0, 0, 0, 0)
+        if self._times is not None:
+            line = self._times.line
+            saved = y0.new_empty(*axis, len(line), *self._entry)
+            places = (len(line), line.data_ptr(), 0, saved.data_ptr())
+        flags = Flags()
+        packed = packing.joined(
+            (rows, ctypes.addressof(flags)),
+            (here, here + 8 * rows, y0.data_ptr(), parameters.data_ptr(), *self._tolerances),
+            parameters.shape[1] if parameters.ndim == 2 and rows > 1 else 0,
+            self._settings,
+            (t.data_ptr(), y.data_ptr(), here + 16 * rows, counts.data_ptr()),
+            places,
+        )
+        ended = Ended(t, y, t, counts, saved)
+        if not workers(rows, self._features, self._problem.max_attempts):
+            if self._function(packed):
+                raise MemoryError(NO_MEMORY)
+        else:
+            ended = self._flat(ended, ends)
+            task = self._task._replace(y0=y0.reshape(rows, self._features))
+            carry_out(lambda: self._function(packed), task, ended, flags)
+        return self._presented(f, y0, args, parameters, ended, ends)
+
+    def _presented(
+        self,
+        f: Callable[..., Any],
+        y0: Tensor,
+        args: tuple[Any, ...],
+        parameters: Tensor,
+        x: Ended,
+        ends: Any,
+    ) -> Solution[Any]:
+        rows, layout, problem = self._rows, self._layout, self._problem
+        start = y0 if y0.ndim == 1 == rows else y0.reshape(rows, -1)
+        if _failed(x.counts, rows) or not caveats.quiet(problem.tolerance, start):
+            return self._explained(f, y0, args, parameters, self._flat(x, ends), ends)
+        t, y = x.t, x.y
+        if self._times is not None:
+            assert x.saved is not None
+            line, y = self._times.line, x.saved
+            t = line.repeat(rows, 1) if self._axis else line.clone()
+        return Solution(
+            t, y, x.counts, problem.method.name, {}, layout, None, {}, "kernel", self._why
+        )
+
+    def _explained(
+        self,
+        f: Callable[..., Any],
+        y0: Tensor,
+        args: tuple[Any, ...],
+        parameters: Tensor,
+        x: Ended,
+        ends: Any,
+    ) -> Solution[Any]:
+        """The same for a solve of which something is to be said."""
+        layout = self._layout
+        t0, t1, _ = _table(ends, self._rows)
+        p = self._problem._replace(
+            f=AutogradJacobian(field(f, args, layout)), stops=t1.unsqueeze(1)
+        )
+        flat = y0.reshape(self._rows, self._features)
+        r = Request(f, args, layout, p, t0, t1, flat, self._first_step, False)
+        task = self._task._replace(t0=t0, t1=t1, y0=flat, parameters=parameters)
+        if x.saved is not None:  # the kernel leaves alone what it did not come to
+            assert task.times is not None
+            sign = torch.where(t1 < t0, -1.0, 1.0).unsqueeze(1)
+            missed = task.times * sign > x.t * sign
+            x = x._replace(saved=x.saved.masked_fill(missed.unsqueeze(-1), float("nan")))
+        return presented(self._finish(self._kernel, r, task, x, self._why), layout, p.method.name)
+
+    def _flat(self, x: Ended, ends: Any) -> Ended:
+        """What a kernel leaves, row by row."""
+        rows, features = self._rows, self._features
+        return Ended(
+            x.t.view(rows, 1),
+            x.y.view(rows, 1, features),
+            _table(ends, rows)[2],
+            x.counts.view(6, rows),
+            None if x.saved is None else x.saved.view(rows, -1, features),
+        )
+
+
+def possible(r: Request, task: Task) -> bool:
+    """Whether a solve is one that a `Call` can repeat."""
+    p, layout = r.problem, r.layout
+    return (
+        layout.single
+        and layout.dtype == F64
+        and r.y0.device.type == "cpu"
+        and len(p.outputs) == 1
+        and type(p.outputs[0]) in (End, AtTimes)
+        and (task.times is None or task.times.shape[0] == 1)
+    )
+
+
+def _number(value: Any) -> float | None:
+    """A time that is a finite number, or a tensor of one."""
+    if type(value) is Tensor and not value.ndim and not value.requires_grad:
+        value = value.item()
+    if isinstance(value, (float, int)) and abs(value) <= LARGEST:
+        return float(value)
+    return None
+
+
+def _ends(t0: float, t1: float, rows: int) -> tuple[Any, int]:
+    """t0, t1 and room for dt, for every row, and the address of it all."""
+    if rows == 1:
+        few = Ends(t0, t1)
+        return few, ctypes.addressof(few)
+    table = torch.empty((3, rows), dtype=F64)
+    table[0], table[1] = t0, t1
+    return table, table.data_ptr()
+
+
+def _table(ends: Any, rows: int) -> Tensor:
+    """The same as a tensor (3, B)."""
+    return ends if isinstance(ends, Tensor) else torch.tensor(list(ends)).reshape(3, rows)
+
+
+def _failed(counts: Tensor, rows: int) -> bool:
+    """Whether any row did not succeed: SUCCESS is 0."""
+    if rows > FEW:  # of few rows, python asks faster than torch
+        return bool(counts[0].any())
+    status = counts.tolist()[0]
+    return any(status) if isinstance(status, list) else status != 0

@@ -1,0 +1,74 @@
+"""The calls that were made before, by all that was asked of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stiffguide.kernels.calls import Call
+from stiffguide.tracing.tracer import anchor
+
+MOST = 256  # calls, after which all are forgotten
+SMALL = 512  # numbers of a tolerance or of times that are compared in every call
+PLAIN = (torch.float64, torch.float32)
+
+# with the objects that count by identity, for what is gone may have its address taken
+_CALLS: dict[Hashable, tuple[Call, tuple[Any, ...]]] = {}
+
+
+def asked(
+    f: Callable[..., Any], y0: Any, numbers: tuple[Any, ...], objects: tuple[Any, ...]
+) -> Hashable | None:
+    """The name of a call, or None for one that is not worth a name.
+
+    `numbers` count by what they are, `objects` by identity, and f by its code.
+    """
+    if type(y0) is not Tensor:
+        return None
+    values = []
+    for value in numbers:
+        if not isinstance(value, (float, int, str, type(None))):
+            value = _content(value)
+            if value is None:
+                return None
+        values.append(value)
+    return anchor(f), y0.shape, *values, *[x if type(x) is str else id(x) for x in objects]
+
+
+def _content(value: Any) -> Hashable | None:
+    """A few numbers as a value; None for anything else."""
+    if type(value) is Tensor and value.is_cpu and not value.requires_grad:
+        if value.numel() <= SMALL and value.dtype in PLAIN:
+            return value.dtype, value.shape, value.numpy().tobytes()
+    elif type(value) is np.ndarray:
+        if value.size <= SMALL and value.dtype != object:
+            return value.dtype.str, value.shape, value.tobytes()
+    elif (
+        type(value) in (list, tuple)
+        and len(value) <= SMALL
+        and all(isinstance(x, (float, int)) for x in value)
+    ):
+        return tuple(value)
+    return None
+
+
+def known(name: Hashable | None) -> Call | None:
+    """The call of that name, if there is one."""
+    found = _CALLS.get(name)
+    return None if found is None else found[0]
+
+
+def remember(name: Hashable, call: Call, objects: tuple[Any, ...]) -> None:
+    """Keep a call, and the objects that its name is made of."""
+    if len(_CALLS) >= MOST:
+        _CALLS.clear()
+    _CALLS[name] = (call, objects)
+
+
+def forget() -> None:
+    """Drop them all."""
+    _CALLS.clear()

@@ -1,0 +1,94 @@
+"""A solve made ready: the same question for many states, spans and parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from stiffguide import arguments, choices, kernels
+from stiffguide.errors import UnsupportedError
+from stiffguide.fields.layout import Layout
+from stiffguide.inputs import Number, Numbers, PerEntry, State, Times
+from stiffguide.kernels import Backend
+from stiffguide.solution import Solution
+from stiffguide.solve import named, solve
+from stiffguide.stepping.contracts import Controller, Method, Output
+
+
+class Prepared:
+    """What `prepare` made; called with a state, two times, and the arguments of f.
+
+    `why` says why the kernel is not there, where it is not.
+    """
+
+    def __init__(self, f: Callable[..., Any], settings: dict[str, Any], why: str) -> None:
+        self.why = why
+        self._f = f
+        self._settings = settings
+        self._call: kernels.Call | None = None
+
+    def __call__(self, y0: State, t0: Numbers, t1: Numbers, *args: Any) -> Solution[Any]:
+        """Solve dy/dt = f(t, y, *args) from t0 to t1; raises as `solve` does."""
+        if self._call is not None:
+            found = self._call(self._f, y0, t0, t1, args)
+            if found is not None:
+                return found
+        solution: Solution[Any] = solve(self._f, y0, t0, t1, args=args, **self._settings)
+        self._call = kernels.known(named(self._f, y0, **self._settings))
+        return solution
+
+
+def prepare(
+    f: Callable[..., Any],
+    *,
+    like: State,
+    method: str | Method = "auto",
+    rtol: PerEntry = 1e-6,
+    atol: PerEntry = 1e-9,
+    args: tuple[Any, ...] = (),
+    batched: bool = False,
+    save_at: Times | Output | None = None,
+    first_step: Number | None = None,
+    max_step: Number | None = None,
+    max_attempts: int = 100_000,
+    controller: Controller | None = None,
+    backend: Backend = "auto",
+    t0: Number = 0.0,
+) -> Prepared:
+    """Make ready what `solve` would: `prepared(y0, t0, t1, *args)` gives the same Solution.
+
+    The kernel of f is built now, where there can be one: no call waits for it, and a call does
+    little but solve. `like` is a state as the calls will get it, `args` are arguments as they will
+    come (other values build nothing), `t0` is a time at which f can be evaluated; what else is
+    given means what it does in `solve`. Raises InputError for what cannot be used, and
+    UnsupportedError where backend="kernel" and there is no kernel.
+    """
+    layout = Layout(like, batched=batched)
+    stepper = choices.method(method, layout)
+    tolerance = arguments.tolerance(rtol, atol, layout)
+    choices.outputs(save_at, False, layout, tolerance)
+    choices.controller(controller, stepper)
+    for name, value in (("first_step", first_step), ("max_step", max_step)):
+        arguments.length(value, name)
+    arguments.attempts(max_attempts)
+    why, way = "", kernels.way(backend)
+    if way != "eager":
+        try:
+            kernels.compile(f, like=like, method=stepper, batched=batched, args=args, t0=t0)
+        except UnsupportedError as error:
+            if way == "kernel":
+                raise
+            why = str(error)
+    settings = {
+        "method": stepper,
+        "rtol": rtol,
+        "atol": atol,
+        "save_at": save_at,
+        "first_step": first_step,
+        "max_step": max_step,
+        "max_attempts": max_attempts,
+        "controller": controller,
+        "batched": batched,
+        "backend": backend,
+    }
+    return Prepared(f, settings, why or kernels.ASKED["eager"] * (way == "eager"))
