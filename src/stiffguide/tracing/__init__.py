@@ -3,6 +3,6 @@
 Read `tracer`, then `observation` and `interpreter` (one look at f); what comes out is a
 `traced_field`. How operations become scalars: `op_kinds`, `op_schema`, and by name `op_rules` and
 its neighbours `pointwise`, `movement`, `reductions`, `matrices`, `windows`, `lookup`, `parts`.
-`fingerprint` and `agreement` tell whether a trace still is f. May import graphs and fields; never
-a method, a step or a kernel.
+`fingerprint` and `agreement` tell whether a trace still is f; `copies` of f read other things in
+its place. May import graphs and fields; never a method, a step or a kernel.
 """
