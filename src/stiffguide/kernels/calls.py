@@ -86,16 +86,19 @@ class Call:
         traced, rows = self._kernel.traced, self._rows
         if args and tangles(*leaves_of(args)):
             return None
-        for captured in traced.captured:
+        found = traced.fitted(f, args, rows)
+        if found is None:
+            return None
+        for captured in found.captured:
             if tangles(captured.tensor):
                 return None
-        if not traced.fits(f, args, rows):
-            return None
-        if not traced.sure:
+        if not found.sure:
             start, state = torch.full((rows,), begin, dtype=F64), y0.reshape(rows, self._features)
-            if not tracer.holds(traced, f, args, self._layout, start, state):
+            if not tracer.holds(found, f, args, self._layout, start, state):
                 return None
-        return self._solved(f, y0 if y0.is_contiguous() else y0.contiguous(), begin, end, args)
+        parameters = found.parameter_table(args, rows)
+        y0 = y0 if y0.is_contiguous() else y0.contiguous()
+        return self._solved(f, y0, begin, end, args, parameters)
 
     def _takes(self, y0: Any) -> bool:
         return (
@@ -108,11 +111,16 @@ class Call:
         )
 
     def _solved(
-        self, f: Callable[..., Any], y0: Tensor, t0: float, t1: float, args: tuple[Any, ...]
+        self,
+        f: Callable[..., Any],
+        y0: Tensor,
+        t0: float,
+        t1: float,
+        args: tuple[Any, ...],
+        parameters: Tensor,
     ) -> Solution[Any]:
-        rows, axis, kernel = self._rows, self._axis, self._kernel
+        rows, axis = self._rows, self._axis
         ends, here = _ends(t0, t1, rows)
-        parameters = kernel.traced.parameter_table(args, rows)
         # `new_empty` of single sizes takes half of the time of `torch.empty`
         t, y = y0.new_empty(*axis, 1), y0.new_empty(*axis, 1, *self._entry)
         counts, saved = COUNTS.new_empty(6, *axis), None

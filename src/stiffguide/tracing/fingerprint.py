@@ -14,6 +14,7 @@ from __future__ import annotations
 import builtins
 import collections
 import functools
+import struct
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -47,18 +48,31 @@ MAPPINGS = (dict, collections.OrderedDict, collections.Counter, types.MappingPro
 class Mark(NamedTuple):
     """Equal marks: nothing has changed, if it is complete: if all was followed to its end.
 
-    `alive` keeps the objects, so that no id is used twice.
+    `alive` keeps the objects, so that no id is used twice. Floats and tensors stand apart from the
+    rest, each in the order in which they are met, so that one can see whether they alone differ.
     """
 
     values: tuple[Any, ...]
+    floats: tuple[float, ...]
+    tensors: tuple[Tensor, ...]
     alive: tuple[Any, ...]
     complete: bool
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Mark) and self.values == other.values
+        return (
+            isinstance(other, Mark)
+            and self.values == other.values
+            and self.bits == other.bits
+            and all([a is b for a, b in zip(self.tensors, other.tensors, strict=True)])  # noqa: C419 - faster than a generator
+        )
 
     def __hash__(self) -> int:
-        return hash(self.values)
+        return hash((self.values, self.bits))
+
+    @property
+    def bits(self) -> bytes:
+        """The floats, to be compared: nan is itself, and 0.0 is not -0.0."""
+        return struct.pack(f"{len(self.floats)}d", *self.floats)
 
 
 def fingerprint(f: Callable[..., Any], *more: Any) -> Mark:
@@ -68,12 +82,20 @@ def fingerprint(f: Callable[..., Any], *more: Any) -> Mark:
     walk.visit(f, 0)
     for value in more:
         walk.visit(value, 0)
-    return Mark(tuple(walk.values), tuple(walk.alive), walk.complete)
+    return Mark(
+        tuple(walk.values),
+        tuple(walk.floats),
+        tuple(walk.tensors),
+        tuple(walk.alive),
+        walk.complete,
+    )
 
 
 class _Walk:
     def __init__(self) -> None:
         self.values: list[Any] = []
+        self.floats: list[float] = []
+        self.tensors: list[Tensor] = []
         self.alive: list[Any] = []
         self.complete = True
         self._seen: dict[Any, int] = {}  # objects by their ids, and classes whose insides are in
@@ -81,9 +103,11 @@ class _Walk:
     def visit(self, value: Any, depth: int) -> None:
         kind: type = type(value)
         if kind in VALUES:
-            # 1, 1.0 and True are equal, nan is not equal to itself, 0.0 and -0.0 may differ
-            self.values.append(kind)
-            self.values.append(repr(value) if kind in (float, complex) else value)
+            self.values.append(kind)  # 1, 1.0 and True are equal
+            if kind is float:
+                self.floats.append(value)
+            else:
+                self.values.append(repr(value) if kind is complex else value)
             return
         met = len(self._seen)
         place = self._seen.setdefault(id(value), met)
@@ -201,7 +225,8 @@ class _Walk:
             self.unknown(value)
 
     def tensor(self, value: Tensor, depth: int) -> None:
-        self.identity(value)
+        self.tensors.append(value)
+        self.values.append((type(value), value.shape, value.dtype, value.device, value.layout))
         if value.__dict__:
             self.mapping(value.__dict__, depth)
 
@@ -221,15 +246,16 @@ class _Walk:
     def instance(self, value: Any, depth: int) -> None:
         """Any other object: its attributes, and what its class says."""
         kind = type(value)
-        if id(value) in FROZEN:
-            self.values.append(FROZEN[id(value)][1])
-            return self.kind(kind, depth)
-        if constant(value):
+        known = FROZEN.get(id(value))
+        if known is None and constant(value):
             walk = _Walk()
             walk.mapping(value.__dict__, depth)
             if walk.complete:
-                self.values.append(remember(value, tuple(walk.values)))
-                return self.kind(kind, depth)
+                known = remember(value, tuple(walk.values), tuple(walk.floats))
+        if known is not None:
+            self.values.append(known.values)
+            self.floats += known.floats
+            return self.kind(kind, depth)
         if hasattr(value, "__dict__"):
             self.mapping(value.__dict__, depth)
         for base in kind.__mro__:

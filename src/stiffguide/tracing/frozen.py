@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import Any, NamedTuple
 
 from stiffguide.tracing.followed import VALUES
 
-FROZEN: dict[int, tuple[weakref.ref[Any], tuple[Any, ...]]] = {}  # by id
+
+class Content(NamedTuple):
+    """What is in an object, floats apart from the rest."""
+
+    values: tuple[Any, ...]
+    floats: tuple[float, ...]
+    object: weakref.ref[Any]
 
 
-def remember(value: Any, content: tuple[Any, ...]) -> tuple[Any, ...]:
+FROZEN: dict[int, Content] = {}  # by id
+
+
+def remember(value: Any, values: tuple[Any, ...], floats: tuple[float, ...]) -> Content:
     """Keep what is in an object that cannot change, for as long as the object lives."""
     key = id(value)
-    FROZEN[key] = (weakref.ref(value, lambda _: FROZEN.pop(key, None)), content)
-    return content
+    content = Content(values, floats, weakref.ref(value, lambda _: FROZEN.pop(key, None)))
+    return FROZEN.setdefault(key, content)
 
 
 def constant(value: Any) -> bool:

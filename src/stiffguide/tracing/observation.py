@@ -19,6 +19,7 @@ from stiffguide.graphs.graph import Graph
 from stiffguide.graphs.scalars import array
 from stiffguide.tensors import real_dtype
 from stiffguide.tracing.interpreter import Interpreter
+from stiffguide.tracing.lifting import Lifted
 from stiffguide.tracing.op_schema import tensors
 from stiffguide.tracing.sources import Sources
 from stiffguide.tracing.traced_field import Leaf
@@ -34,6 +35,7 @@ class Setting:
     tree: TreeSpec  # of args
     leaves: list[Leaf]
     captured_rows: int | None  # captured tensors of that length have the axis of rows
+    symbols: Lifted | None = None  # a copy of f, in which these stand for floats
 
 
 class Observation(NamedTuple):
@@ -61,7 +63,7 @@ def observe(s: Setting, t: Tensor, y: Tensor) -> Observation:
 def _observe(s: Setting, t: Tensor, y: Tensor) -> Observation:
     graph = Graph()
     graph.const(0.0)  # node 0: movements fill with it
-    sources = Sources(graph, len(s.leaves))
+    sources = Sources(graph, len(s.leaves) + (s.symbols is not None))
     watch = Interpreter(graph, sources, s.layout.dtype)
     t = t.to(real_dtype(s.layout.dtype)).clone()
     t, y = t if s.layout.batched else t[0], y.clone()
@@ -70,10 +72,16 @@ def _observe(s: Setting, t: Tensor, y: Tensor) -> Observation:
     watch.give(y, array(components, y.shape), foreign=True)
     values = [_argument(k, s, sources, watch) for k in range(len(s.values))]
     args = tree_unflatten(values, s.tree)
+    f = s.f
+    if s.symbols is not None:
+        f = s.symbols.f
+        for k, symbol in enumerate(s.symbols.symbols):
+            number = sources.entry(len(s.leaves), k)
+            watch.give(symbol, array(number, symbol.shape), foreign=True)
     try:
         with torch.no_grad(), _uncompiled(), watch, OneRow(s.captured_rows, sources, watch):
             state = s.layout.unflatten(y, *((1,) if s.layout.batched else ()))
-            value = s.layout.flatten(s.f(t, state, *args), "the value of f")
+            value = s.layout.flatten(f(t, state, *args), "the value of f")
     except Exception as error:
         expected = isinstance(error, InputError) and not watch.compiled
         if not expected and "torch._dynamo" in sys.modules:

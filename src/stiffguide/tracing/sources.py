@@ -20,6 +20,7 @@ from stiffguide.graphs.scalars import array
 
 LARGEST_CAPTURED = 65_536  # entries
 STRUCTURAL = (0.0, 1.0, -1.0)
+FEW = 64  # entries
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,11 @@ class Sources:
 
     def lift(self, tensor: Tensor, source: int, *, per_row: bool) -> Tensor:
         """Node numbers in the shape of `tensor`, an entry of the table each."""
-        numbers = [self._entry(source, k, per_row) for k in range(tensor.numel())]
+        numbers = [self.entry(source, k, per_row) for k in range(tensor.numel())]
         return array(numbers, tensor.shape)
 
-    def _entry(self, source: int, element: int, per_row: bool) -> int:
+    def entry(self, source: int, element: int, per_row: bool = False) -> int:
+        """An entry of the table."""
         self.parameters.append(Parameter(source, element, per_row))
         return self.graph.add("p", index=len(self.parameters) - 1)
 
@@ -69,7 +71,7 @@ class Sources:
         if not has_structure(tensor):
             return self.lift(dense, source, per_row=False)
         numbers = [
-            self.graph.const(v) if v in STRUCTURAL else self._entry(source, k, False)
+            self.graph.const(v) if v in STRUCTURAL else self.entry(source, k, False)
             for k, v in enumerate(dense.flatten().tolist())
         ]
         return array(numbers, dense.shape)
@@ -101,12 +103,15 @@ def has_structure(tensor: Tensor) -> bool:
 def structure(tensor: Tensor) -> bytes:
     """What of a captured tensor's values is part of the graph."""
     values = readable(tensor)
-    if tensor.is_floating_point():
-        if not has_structure(tensor):
-            return b""
-        values = sum(((values == v) * (k + 1) for k, v in enumerate(STRUCTURAL)), 0 * values)
-        values = values.to(torch.int8)
-    return content(values)
+    if not tensor.is_floating_point():
+        return content(values)
+    if not has_structure(tensor):
+        return b""
+    if values.numel() <= FEW:  # of few numbers, python asks faster than torch
+        entries = values.reshape(-1).tolist()
+        return bytes([STRUCTURAL.index(v) + 1 if v in STRUCTURAL else 0 for v in entries])
+    found = sum(((values == v) * (k + 1) for k, v in enumerate(STRUCTURAL)), 0 * values)
+    return content(found.to(torch.int8))
 
 
 def content(tensor: Tensor) -> bytes:

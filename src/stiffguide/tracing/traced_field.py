@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from math import prod
@@ -22,7 +23,7 @@ from stiffguide.tracing.fingerprint import Mark, fingerprint
 from stiffguide.tracing.sources import Parameter, content, readable, structure
 
 ENOUGH = 2  # checks that can tell
-NOTHING = Mark((), (), complete=True)
+NOTHING = Mark((), (), (), (), complete=True)
 CPU = torch.device("cpu")
 
 
@@ -92,18 +93,26 @@ class Traced:
     rows: int = 1  # that it was checked with
     telling: int = 0  # checks at points where f is finite
     operations: int = 20  # that torch dispatches in one evaluation of f
+    rigid: bool = False  # no float of its code can be a parameter
+    # parameters between those of args and the captured tensors:
+    lifted: tuple[int, ...] = ()  # floats of the mark
+    varied: tuple[int, ...] = ()  # or nodes that were constants,
+    numbers: tuple[float, ...] = ()  # with these values
 
     def __post_init__(self) -> None:
         groups = groupby(self.parameters, key=lambda p: (p.source, p.per_row))
+        self._lifted = set(self.lifted)
         self._columns = [(*key, self._elements(key[0], list(group))) for key, group in groups]
 
     def _elements(self, source: int, group: list[Parameter]) -> Tensor | None:
         """Which entries of a source are in use; None: all, in their order."""
         places = [p.element for p in group]
+        size, own = len(self.lifted or self.numbers), len(self.leaves)
+        own += bool(size)
         if source < len(self.leaves):
             size = prod(self.leaves[source].shape)
-        else:
-            captured = self.captured[source - len(self.leaves)]
+        elif source >= own:
+            captured = self.captured[source - own]
             size = prod(captured.tensor.shape[int(captured.per_row) :])
         if places == list(range(size)):
             return None
@@ -133,18 +142,38 @@ class Traced:
         except UntraceableError as error:  # which takes as long to find out again
             return error
 
-    def fits(self, f: Callable[..., Any], args: tuple[Any, ...], rows: int) -> bool:
-        """Whether this is still f, for these arguments: no number that f was built of changed."""
+    def fitted(self, f: Callable[..., Any], args: tuple[Any, ...], rows: int) -> Traced | None:
+        """This trace with the numbers of today; None where it is not f with these arguments."""
         values = leaves_of(args)
         if len(values) != len(self.leaves) or (self.rows == 1) != (rows == 1):
-            return False  # one row alone cannot tell what is by row, and what rows do together
+            return None  # one row alone cannot tell what is by row, and what rows do together
         for leaf, value in zip(self.leaves, values, strict=True):
             if not leaf.accepts(value, rows):
-                return False
-        for captured in self.captured:
+                return None
+        mark = fingerprint(f, *fixed(self.leaves, values))
+        found = self if mark == self.mark else self._renewed(mark)
+        if found is None:
+            return None
+        for captured in found.captured:
             if not captured.unchanged(rows):
-                return False
-        return fingerprint(f, *fixed(self.leaves, values)) == self.mark
+                return None
+        return found
+
+    def _renewed(self, mark: Mark) -> Traced | None:
+        """The same with other floats where it has parameters for them, and other tensors."""
+        if mark.values != self.mark.values or not set(changed(self.mark, mark)) <= self._lifted:
+            return None
+        captured = list(self.captured)
+        for old, new in zip(self.mark.tensors, mark.tensors, strict=True):
+            if old is new:
+                continue
+            place = next((k for k, c in enumerate(self.captured) if c.tensor is old), None)
+            if place is None:  # it decides something else
+                return None
+            captured[place] = replace(captured[place], tensor=new, _seen=b"")
+        found = copy.copy(self)
+        found.mark, found.captured = mark, captured
+        return found
 
     @property
     def sure(self) -> bool:
@@ -155,7 +184,11 @@ class Traced:
         """(B, P) where an entry differs by row, else (P,): float64, read now."""
         if not self._columns:
             return constant((), torch.float64, self.device)
-        values = [*leaves_of(args), *(c.tensor for c in self.captured)]
+        values = leaves_of(args)
+        if self.lifted or self.numbers:
+            floats = self.numbers or [self.mark.floats[slot] for slot in self.lifted]
+            values.append(torch.tensor(floats, dtype=torch.float64, device=self.device))
+        values += [c.tensor for c in self.captured]
         if len(self._columns) == 1:  # as they are, where that is possible
             source, per_row, elements = self._columns[0]
             whole = values[source]
@@ -175,6 +208,14 @@ class Traced:
         if not any(per_row for _, per_row, _ in self._columns):
             return torch.cat(columns)
         return torch.cat([c if c.ndim == 2 else c.expand(rows, -1) for c in columns], -1)
+
+
+def changed(old: Mark, new: Mark) -> tuple[int, ...]:
+    """Which floats differ between marks that have as many."""
+    if old.bits == new.bits:
+        return ()
+    pairs = enumerate(zip(old.floats, new.floats, strict=True))
+    return tuple(k for k, (a, b) in pairs if a.hex() != b.hex())
 
 
 def _plain(value: Any, place: torch.device) -> bool:

@@ -8,6 +8,7 @@ does something with its rows that a single row cannot show. Both are refused, in
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 import traceback
 from collections import OrderedDict
@@ -26,11 +27,21 @@ from stiffguide.fields.layout import Layout
 from stiffguide.graphs.graph import digest
 from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.tensors import real_dtype
-from stiffguide.tracing import agreement
+from stiffguide.tracing import agreement, lifting
 from stiffguide.tracing.fingerprint import fingerprint
+from stiffguide.tracing.lifting import Lifted
 from stiffguide.tracing.observation import Observation, Setting, observe
 from stiffguide.tracing.sources import Parameter, structure
-from stiffguide.tracing.traced_field import ENOUGH, Captured, Leaf, Traced, fixed
+from stiffguide.tracing.traced_field import (
+    ENOUGH,
+    Captured,
+    Leaf,
+    Traced,
+    changed,
+    fixed,
+    leaves_of,
+)
+from stiffguide.tracing.varying import varied
 
 __all__ = [
     "Captured",
@@ -43,6 +54,8 @@ __all__ = [
     "shape",
     "trace",
 ]
+
+LOG = logging.getLogger("stiffguide")
 
 Function = Callable[..., Any]
 REMEMBERED = 64  # pieces of code,
@@ -63,16 +76,48 @@ def trace(f: Function, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: Te
     tensors, where f makes no sense otherwise.
     """
     form, code = shape(layout, y0), anchor(f)
+    known = [traced for traced in _memory.get(code, ()) if traced.shape == form]
     wrong: list[Traced] = []
-    for traced in _memory.get(code, ()):
-        if traced.shape == form and traced.fits(f, args, layout.rows):
-            if traced.sure or holds(traced, f, args, layout, t0, y0):
-                return _remember(code, traced, wrong)
-            wrong.append(traced)
+    for traced in known:
+        found = traced.fitted(f, args, layout.rows)
+        if found is None:
+            continue
+        if found.sure or holds(found, f, args, layout, t0, y0):
+            return _remember(code, found, wrong if found is traced else [*wrong, traced])
+        wrong.append(traced)
     with torch.no_grad():
-        made = _trace(f, args, layout, t0, y0)
+        made = _with_symbols(f, args, layout, t0, y0, known)
+        made = made or varied(_trace(f, args, layout, t0, y0), known)
     made.shape = form
+    made.rigid = any(traced.rigid for traced in known)
     return _remember(code, made, wrong)
+
+
+def _with_symbols(
+    f: Function,
+    args: tuple[Any, ...],
+    layout: Layout,
+    t0: Tensor,
+    y0: Tensor,
+    known: Sequence[Traced],
+) -> Traced | None:
+    """A trace of f in which floats that have changed since an earlier one are parameters."""
+    values = leaves_of(args)
+    for traced in known:
+        if traced.rigid or len(values) != len(traced.leaves):
+            continue
+        mark = fingerprint(f, *fixed(traced.leaves, values))
+        if mark.values != traced.mark.values or not changed(traced.mark, mark):
+            continue
+        slots = sorted({*changed(traced.mark, mark), *traced.lifted})
+        symbols = lifting.lifted(f, slots)
+        try:
+            if symbols is not None:
+                return _trace(f, args, layout, t0, y0, symbols)
+        except UntraceableError as error:
+            LOG.info("the numbers that f is built of stay part of its graph: %s", error)
+        traced.rigid = True
+    return None
 
 
 def holds(
@@ -131,7 +176,14 @@ def shape(layout: Layout, y0: Tensor) -> Hashable:
     return (*base, str(tree), tuple(tuple(x.shape) for x in leaves))
 
 
-def _trace(f: Function, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: Tensor) -> Traced:
+def _trace(
+    f: Function,
+    args: tuple[Any, ...],
+    layout: Layout,
+    t0: Tensor,
+    y0: Tensor,
+    symbols: Lifted | None = None,
+) -> Traced:
     """Try the ways to understand the arguments, the most useful first."""
     if layout.dtype.is_complex:
         raise UntraceableError(f"y0 is {layout.dtype}: a kernel computes in real numbers")
@@ -141,7 +193,7 @@ def _trace(f: Function, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: T
     values, tree = tree_flatten(args)
     errors = []
     for leaves, captured_rows in _readings(values, layout):
-        setting = Setting(f, row, values, tree, leaves, captured_rows)
+        setting = Setting(f, row, values, tree, leaves, captured_rows, symbols)
         try:
             return _attempt(setting, args, layout, t0, y0)
         except UntraceableError as error:
@@ -189,6 +241,10 @@ def _attempt(s: Setting, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: 
         if carried or not _same(looks[0][2], looks[1][2]):
             raise UntraceableError(CHANGES)
     first = looks[0][2]
+    if s.symbols is not None:
+        with s.symbols.moved():
+            if not _same(first, _observe(s, *(x[:1] for x in looks[0][:2]))):
+                raise UntraceableError("f turns a number that changes into a constant")
     traced = _assemble(s, layout, first)
     p = torch.atleast_2d(traced.parameter_table(args, layout.rows))
     for t, y, look in looks:
@@ -298,4 +354,5 @@ def _assemble(s: Setting, layout: Layout, look: Observation) -> Traced:
         device=s.layout.device,
         rows=layout.rows,
         operations=look.watch.operations,
+        lifted=() if s.symbols is None else s.symbols.slots,
     )
