@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import hypothesis
 import pytest
 import torch
@@ -17,10 +19,21 @@ hypothesis.settings.load_profile("laws")
 
 @pytest.fixture(scope="session", autouse=True)
 def kernels_of_the_session(tmp_path_factory):
-    """A cache of kernels of its own: tests neither use nor fill the user's."""
+    """A cache of kernels of its own: tests neither use nor fill the user's.
+
+    And a backend that does not depend on which tests went before: "eager", or the one that
+    `make test-backends` names. Tests that ask for a backend get it, those of "auto" unset it.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STIFFGUIDE_CACHE", str(tmp_path_factory.mktemp("kernels")))
+        patch.setenv("STIFFGUIDE_BACKEND", os.environ.get("STIFFGUIDE_BACKEND", "eager"))
         yield
+
+
+@pytest.fixture
+def auto(monkeypatch):
+    """The backend that users have when they ask for none."""
+    monkeypatch.delenv("STIFFGUIDE_BACKEND")
 
 
 @pytest.fixture

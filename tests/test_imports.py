@@ -67,6 +67,7 @@ def test_names_that_need_no_torch_load_none(text):
 
 def test_an_eager_solve_loads_torch_alone():
     solves = [f"{SOLVE}, method={method!r})" for method in ("tsit5", "rodas5p", "kvaerno5")]
+    solves = [f"{solve[:-1]}, backend='eager')" for solve in solves]
     found = loaded(f"import torch, stiffguide as sg; {'; '.join(solves)}")
     assert found == {"torch", "stiffguide.tracing"}  # its fingerprint, for gradients
 
@@ -82,7 +83,7 @@ def test_a_command_explains_itself_without_torch(command):
 
 
 def test_kernels_are_loaded_when_asked_for():
-    found = loaded(f"import torch, stiffguide as sg; {SOLVE}, backend='auto')")
+    found = loaded(f"import torch, stiffguide as sg; {SOLVE}, backend='kernel')")
     assert {f"stiffguide.{name}" for name in KERNELS} <= found
 
 
@@ -104,7 +105,7 @@ def told(package):
 def test_checkers_are_told_what_is_found(package):
     own = {name for name, home in told(package).items() if home == package.__name__}
     assert {name: home for name, home in told(package).items() if name not in own} == package._homes
-    assert {*package.__all__} - own - {"Backend", "check"} == {*package._homes}
+    assert {*package.__all__} - own - {"ASKED", "SWITCHED", "Backend", "way"} == {*package._homes}
     assert own <= {*MODULES}
 
 

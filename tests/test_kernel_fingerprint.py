@@ -167,7 +167,7 @@ def test_integers_of_a_captured_tensor_are_part_of_the_graph() -> None:
     f = lambda t, y: y[order]  # noqa: E731
     g = traced(f, Y3)
     order[0] = 0
-    assert not g.fits(f, (), 1)
+    assert g.fitted(f, (), 1) is None
     assert set(traced(f, Y3).derived.jac) == {(0, 0), (1, 1), (2, 0)}
 
 
@@ -175,9 +175,9 @@ def test_other_arguments_do_not_fit() -> None:
     f = lambda t, y, k, n: k * y**n  # noqa: E731
     k = torch.tensor([1.5, 2.5, 3.5], dtype=F64)
     g = traced(f, Y3, (k, 2))
-    assert g.fits(f, (2 * k, 2), 1)
+    assert g.fitted(f, (2 * k, 2), 1) is not None
     for args in ((k, 3), (k.float(), 2), (k[:1], 2), (k,), (1.5, 2)):
-        assert not g.fits(f, args, 1)
+        assert g.fitted(f, args, 1) is None
 
 
 def test_a_trace_of_one_row_is_not_used_for_many() -> None:
@@ -193,7 +193,7 @@ def test_floats_that_choose_a_branch_are_part_of_the_graph() -> None:
     f = lambda t, y, mu: mu * y if mu > 0 else -y  # noqa: E731
     g = traced(f, Y3, (2.0,))
     assert g.parameters == []
-    assert not g.fits(f, (3.0,), 1)
+    assert g.fitted(f, (3.0,), 1) is None
     assert traced(f, Y3, (-1.0,)).key != g.key
 
 

@@ -191,7 +191,7 @@ def test_zeros_of_a_captured_matrix_are_structure_until_they_change() -> None:
     assert traced(f, y0) is g
     assert float(values(g, torch.zeros(1, dtype=F64), y0[None])[0][0, 0]) == 5.0
     a[0, 1] = 7.0
-    assert not g.fits(f, (), 1)
+    assert g.fitted(f, (), 1) is None
     assert (0, 1) in traced(f, y0).derived.jac
 
 

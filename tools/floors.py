@@ -36,8 +36,9 @@ FLOORS = (
     ("gradients", "kernels"),
     ("eager",),
     ("solve",),
+    ("prepared",),
     (PUBLIC,),
-    ("adapters", "fronts", "prepared", "verification"),
+    ("adapters", "fronts", "verification"),
     ("cli",),
     ("__main__",),
 )

@@ -115,6 +115,7 @@ def outputs(save_at: Any, dense: bool, layout: Layout, tolerance: Tolerance) -> 
             times = torch.as_tensor(save_at, dtype=torch.float64, device=layout.device)
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"save_at: not a list of times: {save_at!r}") from error
+        times = times.clone()  # for they are given back
         if times.ndim == 2 and not layout.batched:
             raise InputError(f"save_at has shape {tuple(times.shape)}; give (T,)")
         chosen = AtTimes(times)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from stiffguide.kernels.calls import Call
     from stiffguide.kernels.compiled import Compiled, compile
     from stiffguide.kernels.memory import asked, known
-    from stiffguide.kernels.patience import Overtaken, Patience
-    from stiffguide.kernels.request import Request
+    from stiffguide.kernels.patience import Patience
+    from stiffguide.kernels.request import Overtaken, Request
 
 __all__ = [
     "ASKED",
@@ -44,7 +44,7 @@ if not TYPE_CHECKING:
             "stiffguide.kernels.calls": ("Call",),
             "stiffguide.kernels.compiled": ("Compiled", "compile"),
             "stiffguide.kernels.memory": ("asked", "known"),
-            "stiffguide.kernels.patience": ("Overtaken", "Patience"),
-            "stiffguide.kernels.request": ("Request",),
+            "stiffguide.kernels.patience": ("Patience",),
+            "stiffguide.kernels.request": ("Overtaken", "Request"),
         },
     )

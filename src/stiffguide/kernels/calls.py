@@ -165,7 +165,8 @@ class Call:
         if self._times is not None:
             assert x.saved is not None
             line, y = self._times.line, x.saved
-            t = line.repeat(rows, 1) if self._axis else line.clone()
+            t = line.clone()
+            t = t.expand(rows, -1) if self._axis else t
         return Solution(
             t, y, x.counts, problem.method.name, {}, layout, None, {}, "kernel", self._why
         )

@@ -9,6 +9,7 @@ What solves of one kernel waited adds up, so that many short ones are worth a bu
 from __future__ import annotations
 
 from stiffguide.kernels.emitting.coefficients import Coefficients
+from stiffguide.kernels.request import Overtaken
 from stiffguide.kernels.running.run import Kernel
 
 # Counted by a dispatch mode for eleven methods on fields of 3 and of 20 components, within a tenth
@@ -22,16 +23,6 @@ A_BUILD = 100_000  # 0.4 s, what a compiler takes for the code around a field, a
 A_NODE = 150  # for each node of a field, with
 DERIVATIVES = 8  # nodes in f, J and df/dt for each in f: as measured on chemistry with 3 to 54
 # components; sparse fields have fewer
-
-
-class Overtaken(Exception):
-    """The kernel of a solve that runs in the eager loop was built: to be solved again by it."""
-
-    def __init__(self, kernel: Kernel, attempts: int) -> None:
-        super().__init__(
-            f"the eager loop had taken as long as the build of a kernel, here {attempts} attempts"
-        )
-        self.kernel = kernel
 
 
 class Patience:

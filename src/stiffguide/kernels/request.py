@@ -26,3 +26,13 @@ class Request(NamedTuple):
     jac: Any = None  # of the user
     name: Hashable | None = None  # under which the same may be asked for again
     objects: tuple[Any, ...] = ()  # that it is made of
+
+
+class Overtaken(Exception):
+    """The kernel of a solve that runs in the eager loop was built: to be solved again by it."""
+
+    def __init__(self, kernel: Any, attempts: int) -> None:
+        super().__init__(
+            f"the eager loop had taken as long as the build of a kernel, here {attempts} attempts"
+        )
+        self.kernel = kernel

@@ -36,12 +36,14 @@ from stiffguide.tracing.followed import (
     settled,
 )
 from stiffguide.tracing.frozen import FROZEN, constant, remember
+from stiffguide.tracing.module_copy import ModuleCopy, original
 from stiffguide.tracing.reads import OPAQUE, reads
 
 DEEPEST = 8
 LONGEST = 1024  # entries of a container, numbers of an array
 BUDGET = 20_000  # values
 SEQUENCES = (tuple, list, set, frozenset, collections.deque, torch.Size)
+MODULES = (types.ModuleType, ModuleCopy)
 MAPPINGS = (dict, collections.OrderedDict, collections.Counter, types.MappingProxyType)
 
 
@@ -65,6 +67,9 @@ class Mark(NamedTuple):
             and self.bits == other.bits
             and all([a is b for a, b in zip(self.tensors, other.tensors, strict=True)])  # noqa: C419 - faster than a generator
         )
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # a tuple has a notion of its own
 
     def __hash__(self) -> int:
         return hash((self.values, self.bits))
@@ -160,8 +165,8 @@ class _Walk:
         """What code names: what it is, or of a module what the code takes from it."""
         if not isinstance(value, types.ModuleType):
             return self.visit(value, depth)
-        inside = value.__dict__
-        if not pure(value) and (type(value) is not types.ModuleType or "__getattr__" in inside):
+        inside = value.__dict__ if type(value) is not ModuleCopy else original(value).__dict__
+        if not pure(value) and (type(value) not in MODULES or "__getattr__" in inside):
             return self.unknown(value)
         self.identity(value)
         if id(value) in self._seen:
@@ -171,7 +176,8 @@ class _Walk:
         self.complete &= pure(value) or not library
         for name in attributes:
             if name in inside and (not library or type(inside[name]) in VALUES):
-                self._named(inside[name], attributes, depth + 1)
+                item = getattr(value, name) if type(value) is ModuleCopy else inside[name]
+                self._named(item, attributes, depth + 1)
 
     def held(self, value: types.ModuleType, depth: int) -> None:
         """A module that an object holds, and code may take anything from."""

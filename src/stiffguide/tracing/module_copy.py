@@ -27,3 +27,9 @@ class ModuleCopy(types.ModuleType):
         _, space, fetch = vars(self)["__copied__"]
         fetch(name)  # or it would be copied over the new value
         space[name] = value
+
+
+def original(copy: ModuleCopy) -> types.ModuleType:
+    """The module that was copied."""
+    module: types.ModuleType = vars(copy)["__copied__"][0]
+    return module
