@@ -13,14 +13,21 @@ from stiffguide.graphs.graph import Graph
 from stiffguide.graphs.refusal import UntraceableError
 
 MOST = 64  # paths, and new conditions on one of them
+LONGEST = 10_000  # questions of one run, repeated ones too: a loop may ask the same for ever
 
 
 class Path:
-    """The answers of one run: those it was given, then True."""
+    """The answers of one run: those it was given, then True.
 
-    def __init__(self, graph: Graph, given: Sequence[bool] = ()) -> None:
+    The last one given opened this path. One path too many is `refused` there, inside f, so that
+    the exception knows the line.
+    """
+
+    def __init__(self, graph: Graph, given: Sequence[bool] = (), *, refused: bool = False) -> None:
         self._graph = graph
         self._given = given
+        self._end = len(given) - 1 if refused else MOST
+        self._asked = 0
         self._known: dict[int, bool] = {}  # by condition
         self.conditions: list[int] = []  # that had to be decided, in their order
 
@@ -31,6 +38,9 @@ class Path:
 
     def decide(self, condition: int) -> bool:
         """The truth of a node on this path; raises UntraceableError where there are too many."""
+        self._asked += 1
+        if self._asked > LONGEST:
+            raise UntraceableError(ENDLESS)
         fixed = self._graph.constant(condition)
         if fixed is not None:
             return bool(fixed)
@@ -39,7 +49,7 @@ class Path:
             return not self.decide(node.args[0])
         if condition not in self._known:
             place = len(self.conditions)
-            if place == MOST:
+            if place == self._end:
                 raise UntraceableError(TOO_MANY)
             self._known[condition] = self._given[place] if place < len(self._given) else True
             self.conditions.append(condition)
@@ -50,6 +60,10 @@ TOO_MANY = (
     f"f branches on numbers in more than {MOST} ways, by an if or while on values of t or y "
     "(torch.where or numpy.where can choose instead)"
 )
+ENDLESS = (
+    f"f asks for the truth of numbers over {LONGEST} times in a call, perhaps in a loop that ends "
+    "for some of them only"
+)
 
 
 def merged(graph: Graph, run: Callable[[Path], list[int]]) -> list[int]:
@@ -57,22 +71,29 @@ def merged(graph: Graph, run: Callable[[Path], list[int]]) -> list[int]:
 
     Raises UntraceableError where there are more than `MOST` paths.
     """
-    runs = 0
+    return _Exploration(graph, run).values([])
 
-    def explore(given: list[bool]) -> list[int]:
-        nonlocal runs
-        runs += 1
-        if runs > MOST:
+
+class _Exploration:
+    """The runs so far. A class, because a closure that calls itself would outlive its use."""
+
+    def __init__(self, graph: Graph, run: Callable[[Path], list[int]]) -> None:
+        self._graph = graph
+        self._run = run
+        self._runs = 0
+
+    def values(self, given: list[bool]) -> list[int]:
+        """The merged values of all paths that begin with some answers."""
+        self._runs += 1
+        path = Path(self._graph, given, refused=self._runs > MOST)
+        found = self._run(path)
+        if self._runs > MOST:
             raise UntraceableError(TOO_MANY)
-        path = Path(graph, given)
-        values = run(path)
         answers = path.answers
         for k in range(len(answers) - 1, len(given) - 1, -1):  # the last condition first
-            other = explore([*answers[:k], False])
-            values = [
-                a if a == b else graph.add("where", path.conditions[k], a, b)
-                for a, b in zip(values, other, strict=True)
+            other = self.values([*answers[:k], False])
+            found = [
+                a if a == b else self._graph.add("where", path.conditions[k], a, b)
+                for a, b in zip(found, other, strict=True)
             ]
-        return values
-
-    return explore([])
+        return found
