@@ -214,16 +214,12 @@ CALLS = count()
 STATE = torch.zeros((), dtype=F64)
 
 
-def branching(t: Tensor, y: Tensor) -> Tensor:
-    return y if y[0] > 0 else -y
-
-
 REFUSED: dict[str, tuple[Any, str]] = {
-    "branch": (branching, "reads the value of a tensor.*line"),
-    "item": (lambda t, y: y * y[0].item(), "reads the value"),
+    "item": (lambda t, y: y * y[0].item(), "reads the value of a tensor.*line"),
     "math": (lambda t, y: y * math.sin(t), "reads the value"),
-    "numpy": (lambda t, y: y * torch.from_numpy(np.sin(y.numpy())), "another graph.*numpy"),
-    "tolist": (lambda t, y: y * y.tolist()[0], "another graph"),
+    "numpy": (lambda t, y: y * torch.from_numpy(np.sin(y.numpy())), r"out of torch.*numpy"),
+    "tolist": (lambda t, y: y * y.tolist()[0], r"out of torch.*tolist"),
+    "truths by tolist": (lambda t, y: y * (y > -9).tolist()[0], r"out of torch.*tolist"),
     "frozen": (lambda t, y: torch.tensor([y[0], y[1], 1, 1, 1], dtype=F64), "torch.stack"),
     "counting": (lambda t, y: y * next(CALLS), "counts its calls"),
     "random": (lambda t, y: y * torch.rand(5), r"random numbers \(aten.rand"),

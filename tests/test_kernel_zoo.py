@@ -203,6 +203,7 @@ FOUR: dict[str, Any] = {
     "own derivative": lambda t, y: Square.apply(y) - 2 * y,
     "cached table": lambda t, y: -levels(4) * y,
     "scripted": scripted,
+    "scripted branch": scripted_branch,
     "sparse": lambda t, y: torch.sparse.mm(SPARSE, y[:, None])[:, 0],
     "losses": lambda t, y: -y * F.mse_loss(y, y.flip(0)) - y * F.huber_loss(y, 0 * y, delta=0.5),
     "logarithms of sums": lambda t, y: torch.logaddexp(y, y.flip(0)) - torch.xlogy(y, 1 + y) * 3,
@@ -259,7 +260,6 @@ class Keeps:
 REFUSED: dict[str, tuple[Any, str]] = {
     "the first state": (Keeps(last=False), "keeps values from call to call"),
     "the last state": (Keeps(last=True), "keeps values from call to call"),
-    "scripted branch": (scripted_branch, "reads the value of a tensor"),
     "bessel": (lambda t, y: torch.special.bessel_j0(y), "aten.special_bessel_j0"),
     "eigenvalues": (lambda t, y: torch.linalg.eigvalsh(y.view(2, 2)).repeat(2), "eigh"),
     "exponential": (lambda t, y: torch.linalg.matrix_exp(y.view(2, 2)).ravel(), "matrix_exp"),

@@ -17,16 +17,18 @@ from torch.utils._pytree import tree_map, tree_map_only
 from stiffguide.graphs.graph import Graph
 from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.graphs.scalars import Scalar, array
-from stiffguide.tracing import pointwise
+from stiffguide.tracing import op_kinds, pointwise
+from stiffguide.tracing.casts import cast
+from stiffguide.tracing.course import Course
 from stiffguide.tracing.lookup import LOOKUPS, axis_of, indices_of, look_up, merged
 from stiffguide.tracing.movement import FILLS, INDICES, MOVES, VIEWS, move
-from stiffguide.tracing.op_kinds import ABOUT, CASTS, CREATIONS, LITERALS, READS
 from stiffguide.tracing.op_rules import RULES
 from stiffguide.tracing.op_schema import arguments, functional, replaced, tensors, written
 from stiffguide.tracing.parts import PARTS, QUIET
 from stiffguide.tracing.sources import Sources, constants
 
 LARGEST_GRAPH = 80_000  # nodes; a compiler takes half a minute for so many
+TABLES = (op_kinds.CASTS, RULES, pointwise.FORMULAS, pointwise.TRUTHS)
 UNKNOWN = -1  # the number of an entry that has no scalar form
 
 
@@ -35,10 +37,11 @@ class Interpreter(TorchDispatchMode):
 
     supports_higher_order_operators = True  # so that they come here, to be refused
 
-    def __init__(self, graph: Graph, sources: Sources, dtype: torch.dtype) -> None:
+    def __init__(self, graph: Graph, sources: Sources, dtype: torch.dtype, course: Course) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._graph = graph
         self._sources = sources
+        self._course = course
         self._eps = torch.finfo(dtype).eps
         self._numbers: dict[int, tuple[Tensor, Tensor]] = {}  # by id; keeps the tensors alive
         self._foreign: set[int] = set()  # storages that f must not write to
@@ -46,6 +49,7 @@ class Interpreter(TorchDispatchMode):
         self.compiled = False  # f called torch's compiler
         self.operations = 0  # that torch dispatched
         self.refused: UntraceableError | None = None
+        self.failed = False  # an operation raised an exception, perhaps for its numbers
         self._whole: Any = None  # the operation that is being taken apart
 
     @classmethod
@@ -79,6 +83,9 @@ class Interpreter(TorchDispatchMode):
         except UntraceableError as error:
             self.refused = self.refused or error
             raise
+        except Exception:
+            self.failed = True
+            raise
 
     def _carried_out(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not isinstance(func, torch._ops.OpOverload):
@@ -86,12 +93,16 @@ class Interpreter(TorchDispatchMode):
         name = func._schema.name.split("::")[1]
         if torch.Tag.nondeterministic_seeded in func.tags and name not in QUIET:
             raise UntraceableError(f"f draws random numbers ({func})")
-        if name in LITERALS:
+        if name in op_kinds.LITERALS:
             return self._created(func(*args, **kwargs))
         known = self._all_known(tensors((args, kwargs)))
         given = arguments(func, args, kwargs)
         targets = written(func, given)
-        self._refuse(func, name, known, targets)
+        if name in op_kinds.READS and not known:
+            return self._read(*tensors(args))
+        if name in op_kinds.VERDICTS and not self._course.real:
+            return None
+        self._refuse(func, targets)
         base = functional(name) if targets else name
         if base in ("index_put", "_index_put_impl") and given["accumulate"]:
             base = "index_put_add"
@@ -99,9 +110,9 @@ class Interpreter(TorchDispatchMode):
             return self._looked_up(func, base, given)
         if base in MOVES:
             return self._moved(func, base, args, kwargs)
-        if name in ABOUT or base in CREATIONS or (known and not targets):
+        if name in op_kinds.ABOUT or base in op_kinds.CREATIONS or (known and not targets):
             return self._created(func(*args, **kwargs), unset="empty" in name)
-        if any(base in table for table in (CASTS, RULES, pointwise.FORMULAS, pointwise.TRUTHS)):
+        if any(base in table for table in TABLES):
             out = func(*args, **kwargs)
             given.pop("out", None)
             self._keep(func, out, self._symbolic(func, base, given, tensors(out)[0]), targets)
@@ -134,12 +145,17 @@ class Interpreter(TorchDispatchMode):
             ways = if_true(*operands), if_false(*operands)
             return tree_map(lambda a, b: torch.where(condition, a, b), *ways)
 
-    def _refuse(self, func: Any, name: str, known: bool, targets: list[Tensor]) -> None:
-        if name in READS and not known:
+    def _read(self, tensor: Tensor) -> bool:
+        """The truth of a condition; no other number can be read."""
+        if tensor.dtype != torch.bool:
             raise UntraceableError(
-                "f reads the value of a tensor, by float(), .item(), or an if or while on it "
-                "(torch.where can choose instead)"
+                "f reads the value of a tensor, by float(), .item() or a function of math "
+                "(those of torch keep it a tensor)"
             )
+        self._check_places([tensor])
+        return self._course.decide(int(self.numbers(tensor)), bool(tensor))
+
+    def _refuse(self, func: Any, targets: list[Tensor]) -> None:
         if any(self.numbers(x).untyped_storage().data_ptr() in self._foreign for x in targets):
             raise UntraceableError(f"f changes something it was given in place ({func})")
         if len(targets) > 1:
@@ -203,8 +219,9 @@ class Interpreter(TorchDispatchMode):
                 "f selects entries by a computed mask, so that their number is not known "
                 "(torch.where keeps it)"
             )
-        out: Tensor = func(**given)
         self._check_places([index])
+        at = index if self._course.real else torch.zeros_like(index)  # where it may be anything
+        out: Tensor = func(**tree_map_only(Tensor, lambda x: at if x is index else x, given))
         source = self.numbers(given["self"])
 
         def read(k: int) -> Tensor:
@@ -225,9 +242,9 @@ class Interpreter(TorchDispatchMode):
     def _symbolic(
         self, func: Any, base: str, given: dict[str, Any], out: Tensor
     ) -> list[Tensor | None]:
-        if base in CASTS:
-            source = given[CASTS[base]]
-            return [self._cast(func, source, out)]
+        if base in op_kinds.CASTS:
+            source = given[op_kinds.CASTS[base]]
+            return [cast(self._graph, func, source, self.numbers(source), out, self._eps)]
         self._check_places(tensors(given))
         if base in RULES:
             numbers = {
@@ -261,22 +278,6 @@ class Interpreter(TorchDispatchMode):
         if out.dtype == torch.bool:
             values = [v.differs(0.0) for v in values]
         return array([v.number for v in values], out.shape)
-
-    def _cast(self, func: Any, source: Tensor, out: Tensor) -> Tensor:
-        numbers = self.numbers(source).expand(out.shape)
-        change: tuple[Any, ...]
-        if out.dtype == torch.bool and source.dtype != torch.bool:
-            change = ("ne", self._graph.const(0.0))
-        elif source.is_floating_point() and not out.is_floating_point():
-            change = ("trunc",)
-        else:
-            if source.is_floating_point() and torch.finfo(out.dtype).eps > max(
-                self._eps, torch.finfo(source.dtype).eps
-            ):
-                raise UntraceableError(f"f rounds to {out.dtype} ({func}), coarser than the state")
-            return numbers.clone()
-        op, *rest = change
-        return array([self._graph.add(op, n, *rest) for n in numbers.flatten().tolist()], out.shape)
 
     def _decomposed(
         self, func: Any, base: str, args: Any, kwargs: Any, targets: list[Tensor]

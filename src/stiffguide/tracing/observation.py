@@ -10,17 +10,19 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import TreeSpec, tree_map_only, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from stiffguide.errors import InputError
 from stiffguide.fields.layout import Layout
 from stiffguide.graphs.graph import Graph
+from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.graphs.scalars import array
 from stiffguide.tensors import real_dtype
+from stiffguide.tracing.calls import Calls
+from stiffguide.tracing.course import Course
+from stiffguide.tracing.decisions import Path, merged
 from stiffguide.tracing.interpreter import Interpreter
 from stiffguide.tracing.lifting import Lifted
-from stiffguide.tracing.op_schema import tensors
 from stiffguide.tracing.sources import Sources
 from stiffguide.tracing.traced_field import Leaf
 
@@ -38,19 +40,50 @@ class Setting:
     symbols: Lifted | None = None  # a copy of f, in which these stand for floats
 
 
+class Run(NamedTuple):
+    """One path of a field: the nodes of its value, and the value with the numbers of the point.
+
+    Both are nan where f raises an exception (`error`).
+    """
+
+    outputs: list[int]
+    value: Tensor  # (F,)
+    watch: Interpreter
+    real: bool  # the numbers of the point take this path
+    error: Exception | None = None
+
+
 class Observation(NamedTuple):
     """What a field did at one point."""
 
     graph: Graph
     outputs: list[int]
     sources: Sources
-    value: Tensor  # (F,), of f itself
-    rounded: str  # an operation in less precision than the state's
-    watch: Interpreter
+    runs: list[Run]  # one a path
+
+    @property
+    def value(self) -> Tensor:
+        """Of f itself (F,)."""
+        real = [run.value for run in self.runs if run.real]
+        return real[0] if real else torch.full_like(self.runs[0].value, float("nan"))
+
+    @property
+    def rounded(self) -> str:
+        """An operation in less precision than the state's."""
+        return next((run.watch.rounded for run in self.runs if run.watch.rounded), "")
+
+    @property
+    def error(self) -> Exception | None:
+        """What f raises on a path that is its own choice; such a path has the value nan."""
+        return next((run.error for run in self.runs if run.error is not None), None)
+
+    def varying(self) -> frozenset[int]:
+        """The ids of tensors that hold values of t or y, or computed from them."""
+        return frozenset().union(*(run.watch.varying() for run in self.runs))
 
 
 def observe(s: Setting, t: Tensor, y: Tensor) -> Observation:
-    """Run the field at t (1,) and y (1, F)."""
+    """Run the field at t (1,) and y (1, F), once a path."""
     compiler = "torch._dynamo" in sys.modules
     try:
         return _observe(s, t, y)
@@ -64,7 +97,24 @@ def _observe(s: Setting, t: Tensor, y: Tensor) -> Observation:
     graph = Graph()
     graph.const(0.0)  # node 0: movements fill with it
     sources = Sources(graph, len(s.leaves) + (s.symbols is not None))
-    watch = Interpreter(graph, sources, s.layout.dtype)
+    runs: list[Run] = []
+
+    def run(path: Path) -> list[int]:
+        runs.append(_run(s, t, y, sources, path))
+        return runs[-1].outputs
+
+    outputs = merged(graph, run)
+    errors = [run.error for run in runs]
+    if errors[0] is not None and None not in errors:  # f has no value anywhere
+        raise errors[0]
+    return Observation(graph, outputs, sources, runs)
+
+
+def _run(s: Setting, t: Tensor, y: Tensor, sources: Sources, path: Path) -> Run:
+    """Run the field on one path."""
+    graph = sources.graph
+    course = Course(path, sources, batched=s.layout.batched)
+    watch = Interpreter(graph, sources, s.layout.dtype, course)
     t = t.to(real_dtype(s.layout.dtype)).clone()
     t, y = t if s.layout.batched else t[0], y.clone()
     components = [graph.add("y", index=i) for i in range(y.shape[1])]
@@ -74,12 +124,12 @@ def _observe(s: Setting, t: Tensor, y: Tensor) -> Observation:
     args = tree_unflatten(values, s.tree)
     f = s.f
     if s.symbols is not None:
-        f = s.symbols.f
-        for k, symbol in enumerate(s.symbols.symbols):
-            number = sources.entry(len(s.leaves), k)
-            watch.give(symbol, array(number, symbol.shape), foreign=True)
+        f, symbols = s.symbols.f, s.symbols.symbols
+        numbers = sources.lift(torch.stack(symbols), len(s.leaves), per_row=False)
+        for symbol, number in zip(symbols, numbers, strict=True):
+            watch.give(symbol, number, foreign=True)
     try:
-        with torch.no_grad(), _uncompiled(), watch, OneRow(s.captured_rows, sources, watch):
+        with torch.no_grad(), _uncompiled(), watch, Calls(s.captured_rows, sources, watch):
             state = s.layout.unflatten(y, *((1,) if s.layout.batched else ()))
             value = s.layout.flatten(f(t, state, *args), "the value of f")
     except Exception as error:
@@ -88,9 +138,22 @@ def _observe(s: Setting, t: Tensor, y: Tensor) -> Observation:
             torch._dynamo.reset()  # else torch.cond fails for good once it was watched
         if watch.refused is not None:  # what f calls may have wrapped it
             raise watch.refused from error
-        raise
+        if not _is_chosen(error, watch, path):
+            raise
+        nowhere = torch.full_like(y[0], float("nan"))
+        return Run([graph.const(float("nan"))] * len(nowhere), nowhere, watch, course.real, error)
     outputs = watch.numbers(value).flatten().tolist()
-    return Observation(graph, outputs, sources, value.detach().reshape(-1), watch.rounded, watch)
+    return Run(outputs, value.detach().reshape(-1), watch, course.real)
+
+
+def _is_chosen(error: Exception, watch: Interpreter, path: Path) -> bool:
+    """Whether f raises an exception because of the path alone, and not for numbers it works with.
+
+    Code of Python sees no number, but by its branches. Operations of torch do: what they raise
+    for the numbers of one point, they need not raise for those that lead there.
+    """
+    ours = isinstance(error, (InputError, UntraceableError))
+    return bool(path.conditions) and not ours and not watch.failed
 
 
 def _uncompiled() -> AbstractContextManager[Any]:
@@ -112,64 +175,3 @@ def _argument(place: int, s: Setting, sources: Sources, watch: Interpreter) -> A
         value = value.detach()[:1] if role == "row" else value.detach()[...]
     watch.give(value, sources.lift(value, place, per_row=role == "row"), foreign=True)
     return value
-
-
-class OneRow(TorchFunctionMode):
-    """Shows f the first row only of the captured tensors that have an axis of `rows`.
-
-    And it reads x[i] with a tensor i of no axes as x[i[None]][0]: torch would ask for the value.
-    """
-
-    def __init__(self, rows: int | None, sources: Sources, watch: Interpreter) -> None:
-        super().__init__()
-        self._rows = rows
-        self._sources = sources
-        self._watch = watch
-        self._shown: dict[int, tuple[Tensor, Tensor]] = {}  # by id; keeps the tensors alive
-        self._made: dict[int, Tensor] = {}
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Exchange the arguments, and remember the results as f's own."""
-        if func is Tensor.__getitem__ and (found := _widened(args[1])) is not None:
-            index, axis = found
-            with self:
-                return args[0][index].squeeze(axis)
-        if self._rows is None:
-            return func(*args, **(kwargs or {}))
-        args, kwargs = tree_map_only(Tensor, self._show, (args, kwargs or {}))
-        out = func(*args, **kwargs)
-        self._made.update((id(x), x) for x in tensors(out))
-        return out
-
-    def _show(self, tensor: Tensor) -> Tensor:
-        if id(tensor) in self._made or self._watch.knows(tensor):
-            return tensor
-        if tensor.ndim == 0 or tensor.shape[0] != self._rows:
-            return tensor
-        if id(tensor) not in self._shown:
-            row = tensor.detach()[:1]
-            self._watch.give(row, self._sources.capture(tensor, row), foreign=True)
-            self._shown[id(tensor)] = (tensor, row)
-        return self._shown[id(tensor)][1]
-
-
-def _widened(subscript: Any) -> tuple[tuple[Any, ...], int] | None:
-    """A subscript with integer tensors of no axes as one with an axis each, and where that comes.
-
-    None where there are no such tensors, or where the axis would come elsewhere.
-    """
-    entries = subscript if isinstance(subscript, tuple) else (subscript,)
-    places = [k for k, entry in enumerate(entries) if _is_place(entry)]
-    if not places or not all(_is_place(e) or isinstance(e, (int, slice)) for e in entries):
-        return None
-    if any(isinstance(e, slice) for e in entries[places[0] : places[-1]]):
-        return None
-    with_axes = tuple(e.reshape(1) if k in places else e for k, e in enumerate(entries))
-    return with_axes, sum(isinstance(e, slice) for e in entries[: places[0]])
-
-
-def _is_place(entry: Any) -> bool:
-    integer = isinstance(entry, Tensor) and not entry.is_floating_point()
-    return integer and entry.ndim == 0 and entry.dtype != torch.bool

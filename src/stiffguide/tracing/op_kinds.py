@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 LITERALS = frozenset({"lift", "lift_fresh", "lift_fresh_copy"})  # of a new torch.tensor(...)
-READS = frozenset({"_local_scalar_dense", "item", "is_nonzero", "equal", "allclose"})
+READS = frozenset({"_local_scalar_dense", "item", "is_nonzero"})
+VERDICTS = frozenset({"_linalg_check_errors"})  # raise an exception for some numbers
 ABOUT = frozenset({"is_same_size", "_has_same_storage_numel", "_is_zerotensor", "_version"})
 CREATIONS = frozenset(
     {

@@ -45,12 +45,15 @@ class Sources:
     parameters: list[Parameter] = field(default_factory=list)
     captured: list[Tensor] = field(default_factory=list)
     per_row: list[bool] = field(default_factory=list)  # of the captured
-    _known: dict[int, Tensor] = field(default_factory=dict)
+    _known: dict[int, Tensor] = field(default_factory=dict)  # numbers by source
+    _places: dict[tuple[int, bool], int] = field(default_factory=dict)  # sources by id and per_row
 
     def lift(self, tensor: Tensor, source: int, *, per_row: bool) -> Tensor:
         """Node numbers in the shape of `tensor`, an entry of the table each."""
-        numbers = [self.entry(source, k, per_row) for k in range(tensor.numel())]
-        return array(numbers, tensor.shape)
+        if source not in self._known:
+            numbers = [self.entry(source, k, per_row) for k in range(tensor.numel())]
+            self._known[source] = array(numbers, tensor.shape)
+        return self._known[source]
 
     def entry(self, source: int, element: int, per_row: bool = False) -> int:
         """An entry of the table."""
@@ -58,11 +61,21 @@ class Sources:
         return self.graph.add("p", index=len(self.parameters) - 1)
 
     def capture(self, tensor: Tensor, row: Tensor | None = None) -> Tensor:
-        """Node numbers of a tensor that f reaches by itself; `row` is what f sees of it."""
-        _check(tensor)
-        source = self.leaves + len(self.captured)
-        self.captured.append(tensor)
-        self.per_row.append(row is not None)
+        """Node numbers of a tensor that f reaches by itself; `row` is what f sees of it.
+
+        They are the same in every run of f.
+        """
+        key = (id(tensor), row is not None)
+        known = self._places.get(key)
+        if known is None:
+            _check(tensor)
+            known = self._places[key] = self.leaves + len(self.captured)
+            self.captured.append(tensor)
+            self.per_row.append(row is not None)
+            self._known[known] = self._captured(tensor, known, row)
+        return self._known[known]
+
+    def _captured(self, tensor: Tensor, source: int, row: Tensor | None) -> Tensor:
         if row is not None:
             return self.lift(row, source, per_row=True)
         dense = readable(tensor)

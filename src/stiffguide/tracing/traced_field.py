@@ -91,6 +91,7 @@ class Traced:
     device: torch.device = CPU
     shape: Hashable = ()  # of the state
     rows: int = 1  # that it was checked with
+    paths: int = 1  # by branches of f on numbers
     telling: int = 0  # checks at points where f is finite
     operations: int = 20  # that torch dispatches in one evaluation of f
     rigid: bool = False  # no float of its code can be a parameter

@@ -256,9 +256,16 @@ def _attempt(s: Setting, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: 
     for t, y in places:
         if telling + tried >= ENOUGH:
             break
-        value = _evaluate(s.f, args, layout, t, y)
+        try:
+            value = _evaluate(s.f, args, layout, t, y)
+        except Exception:
+            if first.error is None:
+                raise
+            continue  # f has no value there
         _refuse(_differs(traced, layout, t, y, p, value), first)
         tried, telling = tried + 1, telling + bool(value.isfinite().all())
+    if first.error is not None:
+        _evaluate(s.f, args, layout, t0, y0)  # at the start f must have a value
     traced.telling = telling
     return traced
 
@@ -305,8 +312,8 @@ def _place(error: BaseException) -> str:
 
 CHANGES = (
     "f has another graph when it is traced again: it draws random numbers, counts its calls, keeps "
-    "values from call to call, branches on numbers, or freezes values by .numpy(), .tolist() or "
-    "torch.tensor([y[0], ...]), for which torch.stack serves"
+    "values from call to call, or freezes values by torch.tensor([y[0], ...]), for which "
+    "torch.stack serves"
 )
 
 
@@ -324,7 +331,7 @@ def _same(first: Observation, second: Observation) -> bool:
 
 def _carried(first: Observation, second: Observation) -> bool:
     """Whether f kept a value of t or y, or computed from them, until its second call."""
-    varying = first.watch.varying()
+    varying = first.varying()
     return any(id(tensor) in varying for tensor in second.sources.captured)
 
 
@@ -351,8 +358,9 @@ def _assemble(s: Setting, layout: Layout, look: Observation) -> Traced:
         leaves=s.leaves,
         captured=captured,
         mark=fingerprint(s.f, *fixed(s.leaves, s.values)),
+        paths=len(look.runs),
         device=s.layout.device,
         rows=layout.rows,
-        operations=look.watch.operations,
+        operations=max(run.watch.operations for run in look.runs),
         lifted=() if s.symbols is None else s.symbols.slots,
     )
