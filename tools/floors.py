@@ -36,7 +36,7 @@ FLOORS = (
     ("gradients", "kernels"),
     ("eager",),
     ("solve",),
-    ("prepared",),
+    ("explanation", "prepared"),
     (PUBLIC,),
     ("adapters", "fronts", "verification"),
     ("cli",),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         TableauError,
         UnsupportedError,
     )
+    from stiffguide.explanation import Explanation, explain
     from stiffguide.kernels import Compiled, compile
     from stiffguide.prepared import Prepared, prepare
     from stiffguide.solution import Solution, Stats
@@ -41,6 +42,7 @@ __all__ = [
     "Compiled",
     "End",
     "EveryStep",
+    "Explanation",
     "Fixed",
     "Grid",
     "Guidance",
@@ -63,6 +65,7 @@ __all__ = [
     "UnsupportedError",
     "compile",
     "controllers",
+    "explain",
     "output",
     "prepare",
     "problems",
@@ -78,6 +81,7 @@ if not TYPE_CHECKING:
                 *("InputError", "Interrupted", "SolveFailed", "Status"),
                 *("StiffguideError", "StiffguideWarning", "TableauError", "UnsupportedError"),
             ),
+            "stiffguide.explanation": ("Explanation", "explain"),
             "stiffguide.kernels": ("Compiled", "compile"),
             "stiffguide.prepared": ("Prepared", "prepare"),
             "stiffguide.solution": ("Solution", "Stats"),

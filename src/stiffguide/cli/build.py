@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import os
-import runpy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from stiffguide import problems
-from stiffguide.cli import runs
+from stiffguide.cli import models
 from stiffguide.cli.tables import console
-from stiffguide.errors import InputError, StiffguideError, UnsupportedError
+from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.kernels import compile
 from stiffguide.kernels.running import store, upkeep
-
-NEEDED, WANTED = ("f", "y0"), ("args", "t0", "batched", "method")  # names in a file
 
 
 def build(*, model: str, method: str | None, rows: int | None, folder: Path | None) -> None:
     """Build what a solve of the model by this method would."""
-    asked = _problem(model, rows) if not model.endswith(".py") else _file(Path(model), rows)
-    if method is not None:
-        asked["method"] = method
+    asked = models.asked(model, method, rows)
     with _kept_in(folder):
-        made, folders = compile(**asked), store.folders()
+        made, folders = compile(like=asked.pop("y0"), **asked), store.folders()
     if not any(map(upkeep.kept, folders)):
         raise UnsupportedError("the kernel can be built, but not kept: see `stiffguide info`")
     where = os.pathsep.join(map(str, folders))
@@ -35,32 +28,6 @@ def build(*, model: str, method: str | None, rows: int | None, folder: Path | No
         markup=False,
         soft_wrap=True,
     )
-
-
-def _problem(name: str, rows: int | None) -> dict[str, Any]:
-    """The arguments of `compile` for a problem of the test set, or a batch of it."""
-    chosen = problems.get(name)
-    if rows is not None:
-        chosen = runs.perturbed(chosen, rows, 0)
-    return {"f": chosen.f, "like": chosen.y0, "t0": chosen.t0, "batched": rows is not None}
-
-
-def _file(path: Path, rows: int | None) -> dict[str, Any]:
-    """The arguments of `compile` that a Python file has by their names."""
-    if rows is not None:
-        raise InputError("--batch is for problems of the test set: a file says `batched = True`")
-    if not path.is_file():
-        raise InputError(f"there is no file {path}")
-    try:
-        found = runpy.run_path(str(path))
-    except StiffguideError:
-        raise
-    except Exception as error:
-        raise InputError(f"{path} does not run: {type(error).__name__}: {error}") from error
-    if missing := [name for name in NEEDED if name not in found]:
-        raise InputError(f"{path} has no {' and no '.join(missing)}: define f(t, y) and y0")
-    asked = {name: found[name] for name in WANTED if name in found}
-    return {"f": found["f"], "like": found["y0"], **asked}
 
 
 @contextmanager

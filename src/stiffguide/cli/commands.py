@@ -183,12 +183,28 @@ def build(**asked: Any) -> None:
     """Build the kernel of MODEL ahead of its first solve.
 
     MODEL is a problem of the test set, or a Python file that has f and y0 and, where they are
-    wanted, args, t0, batched and method: the arguments of `stiffguide.compile`. The folder of
-    --out can then be one of those in STIFFGUIDE_CACHE.
+    wanted, args, t0, batched and method: the arguments of `stiffguide.compile`. FILE:NAME takes
+    another function for f. The folder of --out can then be one of those in STIFFGUIDE_CACHE.
     """
     from stiffguide.cli import build as work
 
     work.build(**asked)
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--method", "-m", help="see `stiffguide methods`  [default: the model's own, or auto]"
+)
+@click.option("--batch", "rows", type=ROWS, help="for this many perturbed rows of a problem")
+def explain(**asked: Any) -> None:
+    """Say whether MODEL gets a kernel, what is in the way if not, and what either way costs.
+
+    MODEL is what `stiffguide build` takes: a problem, FILE or FILE:NAME. No kernel is built.
+    """
+    from stiffguide.cli import explain as work
+
+    work.explain(**asked)
 
 
 @click.command()
@@ -227,4 +243,7 @@ def demo(**asked: Any) -> None:
     work.demo(**asked)
 
 
-ALL = (solve, methods, problems, verify, work_precision, sample, curves, build, cache, info, demo)
+ALL = (
+    *(solve, methods, problems, verify, work_precision, sample, curves),
+    *(build, explain, cache, info, demo),
+)
