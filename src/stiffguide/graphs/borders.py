@@ -12,11 +12,12 @@ Elsewhere 0 inf stays nan, for only a limit could tell: sqrt(y)^2 at 0.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from stiffguide.graphs.arithmetic import TRUTHS
 from stiffguide.graphs.graph import Graph
-from stiffguide.graphs.node import Node
+from stiffguide.graphs.node import LEAVES, Node
 
 FLAT = frozenset({"sign", "floor", "ceil", "trunc", "round", *TRUTHS})  # derivative 0, if any
 STEEP = frozenset({"sqrt", "asin", "acos", "acosh"})  # infinite derivative at a finite value
@@ -47,7 +48,8 @@ class Borders:
         self._never = graph.const(0.0)
         self._traits: dict[int, Trait] = {}
         self._stills: dict[int, int] = {}
-        self.guarded: set[int] = set()  # nodes with a product that is more than a product
+        self.guards: dict[tuple[int, int], int] = {}  # by node and place: where its slope is void
+        self.tied: set[int] = set()  # nodes with a product that depends on the direction
 
     def products(self, number: int, place: int, outer: int, inner: Tangent) -> Tangent:
         """The derivative `outer` of a node by one of its arguments, times the argument's own."""
@@ -59,19 +61,47 @@ class Borders:
             none, shared = graph.add("eq", outer, never), factor.reach if factor.steep else 0
         elif trait.tall and not (trait.pole or trait.steep) and _saturates(graph, node, place):
             none = graph.add("eq", outer, never)
+        if none != never:
+            self.guards[number, place] = none
         infinite = steep or factor.pole or factor.tall
         tangent = {}
         for j, n in inner.items():
-            void = never if shared & _bit(j) else none
+            own = bool(shared & _bit(j))
+            void = never if own else none
             if infinite:
                 slope = steep and not self._trait(n).reach & _bit(j)
                 still = graph.add("eq", n, never) if slope else self._still(n)
                 void = graph.add("or", void, still)
-            tangent[j] = graph.add("mul", outer, n)
-            if void != never:
-                tangent[j] = graph.add("where", void, never, tangent[j])
-                self.guarded.add(number)
+                own = own or (slope and still != never)
+            tangent[j] = self._unless(void, graph.add("mul", outer, n))
+            if own:
+                self.tied.add(number)
         return tangent
+
+    def slope(self, number: int, place: int, outer: int) -> int:
+        """The derivative of a node by an argument, 0 where it is void for every direction."""
+        return self._unless(self.guards.get((number, place), self._never), outer)
+
+    def product(self, outer: int, inner: int) -> int:
+        """The product of two derivatives, 0 where one is by the branches that are taken."""
+        nodes, void = self.graph.nodes, self._never
+        for choice, other in ((outer, inner), (inner, outer)):
+            if nodes[choice].op in TRUTHS:
+                return self.graph.add("where", choice, other, self._never)
+        for one, other in ((outer, inner), (inner, outer)):
+            if self._still(one) != self._never and not self._tame(other):
+                void = self.graph.add("or", void, self._still(one))
+        return self._unless(void, self.graph.add("mul", outer, inner))
+
+    def _unless(self, void: int, value: int) -> int:
+        return value if void == self._never else self.graph.add("where", void, self._never, value)
+
+    def _tame(self, number: int) -> bool:
+        """Whether a node is finite whatever the state is, for certain."""
+        node = self.graph.nodes[number]
+        if node.op == "const":
+            return math.isfinite(node.value)
+        return node.op in LEAVES or node.op in TRUTHS
 
     def _still(self, slope: int) -> int:
         """Where a derivative is 0 by the branches that are taken, and not at a point alone."""

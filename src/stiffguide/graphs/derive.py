@@ -97,40 +97,47 @@ def by_elimination(
 ) -> dict[int, Tangent]:
     """The tangents of the outputs with the zeros that they have by forward mode.
 
-    Nodes that choose, are guarded or lose a direction keep the tangents of forward mode. Those of
-    all others are plain sums of products: where they are finite, every factor on the way is, and
-    an infinite one shows in any order. So orders differ by rounding alone, and by the overflow of
-    a product that a small tangent would have kept down.
+    Nodes whose products depend on the direction, or that lose one, keep the tangents of forward
+    mode, and so do those with one direction: one edge. Those of all others are sums of products:
+    where they are finite, every factor on the way is, and an infinite one shows in any order, but
+    where a branch that is not taken, or a guard, makes the product 0. So orders differ by rounding
+    alone, and by the overflow of a product that a small tangent would have kept down.
     """
     graph = borders.graph
     leaves = {n: _direction(graph.nodes[n]) for n in tangents if graph.nodes[n].op in ("t", "y")}
     places = {j: n for n, j in leaves.items()}
     edges: dict[int, Edges] = {~n: {n: graph.const(1.0)} for n in outputs}  # outputs may go on
     for n, tangent in tangents.items():
-        if _is_plain(borders, n, tangents):
-            edges[n] = _slopes(graph, n, tangents)
+        if _is_free(borders, n, tangents):
+            edges[n] = _slopes(borders, n, tangents)
         elif n not in leaves:
             edges[n] = {places[j]: slope for j, slope in tangent.items()}
-    found = Linearised(graph, edges, sinks=[~n for n in outputs]).eliminate()
+    found = Linearised(borders, edges, sinks=[~n for n in outputs]).eliminate()
     by_leaf = {n: {leaves[u]: slope for u, slope in found[~n].items()} for n in outputs}
     return {n: {j: by_leaf[n].get(j, slope) for j, slope in tangents[n].items()} for n in outputs}
 
 
-def _is_plain(borders: Borders, number: int, tangents: Mapping[int, Tangent]) -> bool:
-    """Whether a tangent is the sum over all arguments of factor times tangent, and nothing else."""
+def _is_free(borders: Borders, number: int, tangents: Mapping[int, Tangent]) -> bool:
+    """Whether a tangent is the sum over all arguments of slope times tangent in any direction."""
     node = borders.graph.nodes[number]
-    if node.op in CHOICES or node.op in FLAT or number in borders.guarded:
+    if node.op in FLAT or number in borders.tied or len(tangents[number]) <= 1:
         return False
     return {j for a in node.args for j in tangents[a]} == set(tangents[number])
 
 
-def _slopes(graph: Graph, number: int, tangents: Mapping[int, Tangent]) -> Edges:
+def _slopes(borders: Borders, number: int, tangents: Mapping[int, Tangent]) -> Edges:
     """The derivatives of a node by those of its arguments that have tangents."""
-    slopes: Edges = {}
-    for place, a in enumerate(graph.nodes[number].args):
-        if tangents[a]:
-            slope = _slope(graph, number, place)
-            slopes[a] = graph.add("add", slopes[a], slope) if a in slopes else slope
+    graph, slopes = borders.graph, Edges()
+    node = graph.nodes[number]
+    for place, a in enumerate(node.args):
+        if not tangents[a]:
+            continue
+        if node.op in CHOICES:  # the tangent that it would have by this argument alone
+            alone = [{TIME: graph.const(float(k == place))} for k in range(len(node.args))]
+            slope = CHOICES[node.op](graph, node, alone)[TIME]
+        else:
+            slope = borders.slope(number, place, _slope(graph, number, place))
+        slopes[a] = graph.add("add", slopes[a], slope) if a in slopes else slope
     return {a: slope for a, slope in slopes.items() if graph.constant(slope) != 0}
 
 

@@ -196,10 +196,18 @@ def _where(g: Growing, c: int, a: int, b: int) -> int | None:
         return a
     if (x := _inner(g, c, "not")) is not None:
         return g.add("where", x, b, a)
-    if (g.constant(a), g.constant(b)) == (1, 0):
-        return _truth(g, c)
-    if (g.constant(a), g.constant(b)) == (0, 1):
-        return g.add("not", c)
+    return _chosen_truth(g, c, a, b)
+
+
+def _chosen_truth(g: Growing, c: int, a: int, b: int) -> int | None:
+    """A choice of truth values, one of which is known."""
+    known = [g.constant(x) if g.constant(x) in (0, 1) else None for x in (a, b)]
+    if any(k is None and g.nodes[x].op not in TRUTHS for k, x in zip(known, (a, b), strict=True)):
+        return None
+    if known[0] is not None:
+        return g.add("or", c, b) if known[0] else g.add("and", g.add("not", c), b)
+    if known[1] is not None:
+        return g.add("or", g.add("not", c), a) if known[1] else g.add("and", c, a)
     return None
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 
-from stiffguide.graphs.graph import Graph
+from stiffguide.graphs.borders import Borders
 
 Edges = dict[int, int]  # predecessor -> node that holds the derivative by it
 
@@ -20,9 +20,9 @@ Edges = dict[int, int]  # predecessor -> node that holds the derivative by it
 class Linearised:
     """Vertices and their edges; the leaves are those that no edge leads to."""
 
-    def __init__(self, graph: Graph, edges: dict[int, Edges], sinks: Iterable[int]) -> None:
+    def __init__(self, borders: Borders, edges: dict[int, Edges], sinks: Iterable[int]) -> None:
         """`edges[v]` lead to v; `sinks` stay, and have no successors."""
-        self._graph = graph
+        self._borders = borders
         self._edges = {v: dict(into) for v, into in edges.items()}
         self._successors: dict[int, set[int]] = {v: set() for v in edges}
         self._inner = edges.keys() - set(sinks)
@@ -48,14 +48,14 @@ class Linearised:
 
     def _bypass(self, v: int) -> set[int]:
         """Eliminates v and returns its neighbours."""
-        graph, into, successors = self._graph, self._edges.pop(v), self._successors.pop(v)
+        graph, into, successors = self._borders.graph, self._edges.pop(v), self._successors.pop(v)
         for u in into:
             self._successors[u].remove(v)
         for w in sorted(successors):  # sets have no order, and graphs are to be the same each time
             edges = self._edges[w]
             outer = edges.pop(v)
             for u, inner in into.items():
-                product = graph.add("mul", outer, inner)
+                product = self._borders.product(outer, inner)
                 edges[u] = graph.add("add", edges[u], product) if u in edges else product
                 self._successors[u].add(w)
                 if graph.constant(edges[u]) == 0:
