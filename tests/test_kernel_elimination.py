@@ -183,8 +183,8 @@ def test_nodes_that_choose_are_eliminated(choose: Any) -> None:
 
 
 def test_a_field_is_refused_for_its_shorter_way_alone() -> None:
-    """600 rates among 50 species, each with a density that all of them make."""
-    graph, n = Graph(), 50
+    """840 rates among 70 species, each with a density that all of them make."""
+    graph, n = Graph(), 70
     y = [Scalar(graph, graph.add("y", index=i)) for i in range(n)]
     density = 1.0 / total([one * one for one in y])
     rates = [y[k % n] * y[(k + 1 + k // n) % n] * density for k in range(12 * n)]

@@ -22,8 +22,8 @@ from stiffguide.graphs.scalars import Scalar
 from stiffguide.graphs.vertex_elimination import Edges, Linearised
 
 TIME = -1  # the place of t among the directions 0, 1, ... of y
-LARGEST_DERIVED = 50_000  # nodes; a compiler takes half a minute for so many
-LARGEST_TRIED = 4 * LARGEST_DERIVED  # nodes by forward mode, of which elimination may save most
+LARGEST_DERIVED = 100_000  # nodes; a compiler takes less than a minute for so many
+LARGEST_TRIED = 5 * LARGEST_DERIVED  # nodes by forward mode, of which elimination may save most
 
 Factor = Callable[..., Scalar]  # (value, arguments...) -> derivative by one argument
 
