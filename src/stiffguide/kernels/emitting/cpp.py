@@ -13,12 +13,12 @@ from importlib.resources import files
 from stiffguide.algebra import newton
 from stiffguide.fields import differences
 from stiffguide.graphs.graph import Graph, digest
-from stiffguide.graphs.node import Node
 from stiffguide.kernels.emitting import factorisation, steps
 from stiffguide.kernels.emitting.coefficients import Coefficients
 from stiffguide.kernels.emitting.elimination import Elimination, Place, plan
 from stiffguide.kernels.emitting.expressions import Printer, literal
 from stiffguide.kernels.emitting.factorisation import native
+from stiffguide.kernels.emitting.parameters import Parameters, parameters
 from stiffguide.stepping import attempt, guards, initial_dt
 from stiffguide.tracing.traced_field import Traced
 
@@ -81,7 +81,7 @@ def _constants(traced: Traced, m: Coefficients, elimination: Elimination) -> lis
     weights = m.interpolant.weights or ()
     inlined = n <= steps.UNROLLED
     numbers: dict[str, float] = {
-        "P": len(traced.parameters),
+        "OWN": len(parameters(traced).own),
         "IMPLICIT": int(implicit),
         "SLOPES": int(m.family == "rosenbrock" and not traced.autonomous),
         "NJ": len(traced.derived.jac) if implicit else 0,
@@ -103,6 +103,7 @@ def _constants(traced: Traced, m: Coefficients, elimination: Elimination) -> lis
         f"#define LOCAL_SYSTEM {LOCAL_SYSTEM[inlined]}",
         f"#define STAGE_VECTORS {STAGE_VECTORS[inlined]}",
     ]
+    lines.append(factorisation.integers("OWN_ENTRY", parameters(traced).own))
     if weights:
         lines.append(_table("TABLE double", "DENSE[DEGREE][WEIGHTS]", weights))
     return lines
@@ -153,17 +154,15 @@ def _table(kind: str, name: str, rows: Sequence[Sequence[float]]) -> str:
     return f"{kind} {name} = {{{text}}};"
 
 
-def _leaf(node: Node) -> str:
-    return "t" if node.op == "t" else f"{node.op}[{node.index}]"
-
-
-def _function(graph: Graph, name: str, results: str, roots: Sequence[tuple[str, int]]) -> list[str]:
+def _function(
+    graph: Graph, given: Parameters, name: str, results: str, roots: Sequence[tuple[str, int]]
+) -> list[str]:
     """A function of (t, y, p) that stores the values of some nodes where `roots` say."""
     needed = graph.needed([number for _, number in roots])
-    head = f"void {name}(V t, const V* __restrict__ y, const V* __restrict__ p, {results})"
+    head = f"void {name}(V t, const V* __restrict__ y, const Parameters& __restrict__ p, {results})"
     if len(needed) > LONGEST:
-        return _chunks(graph, needed, name, head, results, roots)
-    printer = Printer(graph, _leaf)
+        return _chunks(graph, given, needed, head, roots)
+    printer = Printer(graph, given)
     lines = printer.lines(needed)
     lines += [f"{place} = {printer.value(number)};" for place, number in roots]
     kind = "INLINE" if len(needed) <= INLINE_NODES else "CALLED"
@@ -172,10 +171,9 @@ def _function(graph: Graph, name: str, results: str, roots: Sequence[tuple[str, 
 
 def _chunks(
     graph: Graph,
+    given: Parameters,
     needed: Sequence[int],
-    name: str,
     head: str,
-    results: str,
     roots: Sequence[tuple[str, int]],
 ) -> list[str]:
     """The same as several functions that hand values on through an array."""
@@ -187,9 +185,10 @@ def _chunks(
     )
     place = {number: f"x[{i}]" for i, number in enumerate(crossing)}
     text, calls = [], []
-    outputs = results.replace("V* ", "").replace("__restrict__ ", "")
+    name, arguments = head.removeprefix("void ")[:-1].split("(")
+    passed = ", ".join(argument.split()[-1] for argument in arguments.split(", "))
     for i, piece in enumerate(pieces):
-        printer = Printer(graph, _leaf)
+        printer = Printer(graph, given)
         body = []
         for number in sorted({a for n in piece for a in graph.nodes[n].args} - set(piece)):
             if number in place:
@@ -199,13 +198,8 @@ def _chunks(
         body += printer.lines(piece)
         body += [f"{place[n]} = {printer.value(n)};" for n in piece if n in place]
         body += [f"{where} = {printer.value(n)};" for where, n in roots if home[n] == i]
-        part = f"{name}_{i}"
-        text += [
-            "CALLED " + head.replace(f" {name}(", f" {part}(")[:-1] + ", V* __restrict__ x) {",
-            *body,
-            "}",
-        ]
-        calls.append(f"{part}(t, y, p, {outputs}, x);")
+        text += [f"CALLED void {name}_{i}({arguments}, V* __restrict__ x) {{", *body, "}"]
+        calls.append(f"{name}_{i}({passed}, x);")
     return [*text, f"CALLED {head} {{", f"V x[{len(crossing) + 1}];", *calls, "}"]
 
 
@@ -213,7 +207,7 @@ def _field(traced: Traced, *, implicit: bool) -> list[str]:
     # with a Jacobian beside it, from the graph of both: they share what they have in common
     graph, outputs = traced.derived[:2] if implicit else (traced.plain, traced.values)
     roots = [(f"f[{i}]", number) for i, number in enumerate(outputs)]
-    return _function(graph, "field", "V* __restrict__ f", roots)
+    return _function(graph, parameters(traced), "field", "V* __restrict__ f", roots)
 
 
 def _jacobian(traced: Traced, *, slopes: bool) -> list[str]:
@@ -221,9 +215,8 @@ def _jacobian(traced: Traced, *, slopes: bool) -> list[str]:
     slopes = slopes and not traced.autonomous
     by_t = [(f"slope[{i}]", number) for i, number in traced.derived.dfdt.items() if slopes]
     missing = [f"slope[{i}] = 0.0;" for i in range(traced.features) if i not in traced.derived.dfdt]
-    lines = _function(
-        traced.derived.graph, "jacobian", "V* __restrict__ jac, V* __restrict__ slope", roots + by_t
-    )
+    graph, results = traced.derived.graph, "V* __restrict__ jac, V* __restrict__ slope"
+    lines = _function(graph, parameters(traced), "jacobian", results, roots + by_t)
     rows = [place[0] for place in places(traced)]
     columns = [place[1] for place in places(traced)]
     tables = [

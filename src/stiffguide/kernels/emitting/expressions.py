@@ -8,10 +8,11 @@ between two functions are of the type `R`, what `V` is made of: compilers take h
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from stiffguide.graphs.graph import Graph
 from stiffguide.graphs.node import Node
+from stiffguide.kernels.emitting.parameters import Parameters
 
 TRUTHS = frozenset({"lt", "le", "eq", "ne", "and", "or", "not"})
 INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
@@ -33,9 +34,10 @@ def literal(value: float) -> str:
 class Printer:
     """Prints the nodes that some roots need, each once, as `R v7 = ...;`."""
 
-    def __init__(self, graph: Graph, leaf: Callable[[Node], str]) -> None:
+    def __init__(self, graph: Graph, parameters: Parameters) -> None:
         self._graph = graph
-        self._leaf = leaf
+        self._parameters = parameters
+        self._plain: set[int] = set()  # those that are one number for all lanes
         self.names: Names = {}
 
     def value(self, number: int) -> str:
@@ -54,8 +56,13 @@ class Printer:
         node = self._graph.nodes[number]
         if node.op == "const":
             self.names[number] = literal(node.value)
-        elif node.op in ("t", "y", "p"):
-            self.names[number] = f"RAW({self._leaf(node)})"
+            self._plain.add(number)
+        elif node.op == "p":
+            place, shared = self._parameters.place(node.index)
+            self.names[number] = place if shared else f"RAW({place})"
+            self._plain.update([number] if shared else [])
+        elif node.op in ("t", "y"):
+            self.names[number] = "RAW(t)" if node.op == "t" else f"RAW(y[{node.index}])"
         else:
             kind, letter = ("M", "m") if node.op in TRUTHS else ("R", "v")
             text = self._text(node)
@@ -87,10 +94,9 @@ class Printer:
             condition, a, b = node.args
             return f"RAW(sel({self.mask(condition)}, V({self.value(a)}), V({self.value(b)})))"
         args = [self.value(a) for a in node.args]
-        if op in INFIX:
-            return f"{args[0]} {INFIX[op]} {args[1]}"
-        if op == "neg":
-            return f"-{args[0]}"
+        if op in INFIX or op == "neg":
+            text = f"{args[0]} {INFIX[op]} {args[1]}" if op in INFIX else f"-{args[0]}"
+            return f"RAW(V({text}))" if self._plain.issuperset(node.args) else text
         if op in TRUTHS:
             return f"{op}(V({args[0]}), V({args[1]}))"
         if op == "pow":

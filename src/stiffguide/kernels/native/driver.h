@@ -36,7 +36,8 @@ CALLED void load(Lanes& s, const Call& c, int l, long row) {
         lane(s.rtol[i], l) = c.rtol[row * c.rtol_row + i * c.rtol_entry];
         lane(s.atol[i], l) = c.atol[row * c.atol_row + i * c.atol_entry];
     }
-    for (int i = 0; i < P; i++) lane(s.p[i], l) = c.p[row * c.p_row + i];
+    for (int i = 0; i < OWN; i++) lane(s.p.own[i], l) = c.p[row * c.p_row + OWN_ENTRY[i]];
+    s.p.shared = c.p;
     s.saved[l] = s.kept[l] = 0;
 }
 

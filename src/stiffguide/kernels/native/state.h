@@ -1,5 +1,5 @@
 // What a call is given, and what a lane carries. The generated part above this file defines
-// N (components), P (parameters), NJ (non-zeros of the Jacobian), NW (entries of its factors),
+// N (components), OWN (parameters that a lane carries), NJ (non-zeros of the Jacobian), NW (entries of its factors),
 // STAGES (stage vectors kept for the interpolant), DEGREE, and the family's constants.
 
 enum { CLAIMED = 8 }; // rows at once: a line of the cache
@@ -28,9 +28,15 @@ struct Call {
     double *before, *after, *start, *end, *coefficient;
 };
 
+struct Parameters {
+    V own[OWN + 1];
+    const double* shared; // the table, of whose first row the others are read
+};
+
 struct Lanes {
     V t, t1, dt, sign, span, shortest;
-    V y[N], f0[N], p[P + 1], rtol[N], atol[N];
+    V y[N], f0[N], rtol[N], atol[N];
+    Parameters p;
     V y1[N], error[N], f1[N], k[STAGES + 1][N];
     V last, before; // logarithms of the scaled errors of the accepted steps
     V attempts, accepted, nfe, late, wait;

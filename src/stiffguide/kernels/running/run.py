@@ -13,6 +13,7 @@ from stiffguide.errors import Status, UnsupportedError
 from stiffguide.graphs.graph import digest
 from stiffguide.kernels.emitting import cpp, cuda
 from stiffguide.kernels.emitting.coefficients import Coefficients
+from stiffguide.kernels.emitting.parameters import parameters
 from stiffguide.kernels.running import build, compiler, device, packing
 from stiffguide.kernels.running.task import Ended, Pieces, Task
 from stiffguide.tracing.traced_field import Traced
@@ -34,32 +35,36 @@ class Kernel:
 
     traced: Traced
     method: Coefficients
-    _libraries: dict[bool, ctypes.CDLL] = field(default_factory=dict)
+    _libraries: dict[tuple[bool, str], ctypes.CDLL] = field(default_factory=dict)
     _waited: dict[bool, float] = field(default_factory=dict)  # operations of eager solves so far
     _failed: dict[bool, str] = field(default_factory=dict)  # why a build did not succeed
-    _programs: dict[torch.device, device.Program] = field(default_factory=dict)
+    _programs: dict[tuple[torch.device, str], device.Program] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._own = repr(parameters(self.traced))  # not seen in the graph
 
     def key(self, *, wide: bool) -> str:
         """The name of a library: the hash of all that it depends on."""
-        parts = (self.traced.key, repr(self.method), cpp.fingerprint())
+        parts = (self.traced.key, self._own, repr(self.method), cpp.fingerprint())
         return digest(*parts, repr(compiler.flags()), compiler.cpu(), str(wide))
 
     def ready(self, *, wide: bool) -> bool:
         """Whether the library is loaded or in the cache."""
-        if wide not in self._libraries:
+        form = (wide, self._own)
+        if form not in self._libraries:
             found = build.find(self.key(wide=wide))
             if found is not None:
-                self._libraries[wide] = found
-        return wide in self._libraries
+                self._libraries[form] = found
+        return form in self._libraries
 
     def built(self, *, wide: bool) -> ctypes.CDLL:
         """The library, built if need be; raises UnsupportedError."""
         if not self.ready(wide=wide):
             option = f"-DWIDE={int(wide)}"
-            self._libraries[wide] = build.make(
+            self._libraries[wide, self._own] = build.make(
                 self.key(wide=wide), lambda: cpp.source(self.traced, self.method), (option,)
             )
-        return self._libraries[wide]
+        return self._libraries[wide, self._own]
 
     def tried(self, *, wide: bool) -> bool:
         """Build the library unless that has failed before: whether it is there."""
@@ -68,7 +73,7 @@ class Kernel:
                 self.built(wide=wide)
             except UnsupportedError as error:
                 self._failed[wide] = str(error)
-        return wide in self._libraries
+        return (wide, self._own) in self._libraries
 
     def failure(self, *, wide: bool) -> str:
         """Why there is no library, if building it has failed."""
@@ -83,9 +88,9 @@ class Kernel:
         """Build what a solve on that device needs; raises UnsupportedError."""
         if place.type == "cpu":
             self.built(wide=wide)
-        elif place not in self._programs:
+        elif (place, self._own) not in self._programs:
             source = cuda.source(self.traced, self.method)
-            self._programs[place] = device.compile(source, place)
+            self._programs[place, self._own] = device.compile(source, place)
 
     def solve(self, task: Task) -> Ended:
         """Solve every row."""
@@ -125,7 +130,9 @@ class Kernel:
         if place.type != "cpu":
             self.prepare(place, wide=b > FEW)
             started = torch.zeros(2, dtype=torch.int64, device=place)
-            self._programs[place].run(packing.pack(task, ended, k, started.data_ptr()), b)
+            self._programs[place, self._own].run(
+                packing.pack(task, ended, k, started.data_ptr()), b
+            )
             return ended
         flags = Flags()
         packed = packing.pack(task, ended, k, ctypes.addressof(flags))
