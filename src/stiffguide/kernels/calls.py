@@ -21,7 +21,15 @@ from stiffguide.fields.flat import field
 from stiffguide.fields.jacobian import AutogradJacobian
 from stiffguide.kernels.request import Request
 from stiffguide.kernels.running import packing
-from stiffguide.kernels.running.run import FEW, NO_MEMORY, Flags, Kernel, carry_out, workers
+from stiffguide.kernels.running.run import (
+    FEW,
+    NO_MEMORY,
+    SHARE,
+    Flags,
+    Kernel,
+    carry_out,
+    workers,
+)
 from stiffguide.kernels.running.task import Ended, Task
 from stiffguide.solution import Result, Solution, presented
 from stiffguide.stepping.output import AtTimes, End
@@ -72,6 +80,8 @@ class Call:
         if task.times is not None:
             line = task.times[0].clone()
             self._times = Times(line, float(line[0]), float(line[-1]))
+        few = self._rows < 2 * SHARE  # however many threads torch uses
+        self._alone = few and not workers(self._rows, self._features, r.problem.max_attempts)
         self._function = kernel.built(wide=self._rows > FEW).stiffguide_solve
 
     def __call__(
@@ -139,7 +149,7 @@ class Call:
             places,
         )
         ended = Ended(t, y, t, counts, saved)
-        if not workers(rows, self._features, self._problem.max_attempts):
+        if self._alone or not workers(rows, self._features, self._problem.max_attempts):
             if self._function(packed):
                 raise MemoryError(NO_MEMORY)
         else:

@@ -64,7 +64,7 @@ class Mark(NamedTuple):
         return (
             isinstance(other, Mark)
             and self.values == other.values
-            and self.bits == other.bits
+            and (not self.floats or self.bits == other.bits)
             and all([a is b for a, b in zip(self.tensors, other.tensors, strict=True)])  # noqa: C419 - faster than a generator
         )
 

@@ -20,6 +20,7 @@ from stiffguide.graphs.graph import Graph
 from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.tensors import constant
 from stiffguide.tracing.fingerprint import Mark, fingerprint
+from stiffguide.tracing.glance import Glance
 from stiffguide.tracing.sources import Parameter, content, readable, structure
 
 ENOUGH = 2  # checks that can tell
@@ -88,6 +89,7 @@ class Traced:
     leaves: list[Leaf] = field(default_factory=list)
     captured: list[Captured] = field(default_factory=list)
     mark: Mark = NOTHING
+    glance: Glance | None = None  # of a field whose mark is that of f alone
     device: torch.device = CPU
     shape: Hashable = ()  # of the state
     rows: int = 1  # that it was checked with
@@ -103,6 +105,7 @@ class Traced:
     def __post_init__(self) -> None:
         groups = groupby(self.parameters, key=lambda p: (p.source, p.per_row))
         self._lifted = set(self.lifted)
+        self._none = constant((), torch.float64, self.device)
         self._columns = [(*key, self._elements(key[0], list(group))) for key, group in groups]
 
     def _elements(self, source: int, group: list[Parameter]) -> Tensor | None:
@@ -151,10 +154,13 @@ class Traced:
         for leaf, value in zip(self.leaves, values, strict=True):
             if not leaf.accepts(value, rows):
                 return None
-        mark = fingerprint(f, *fixed(self.leaves, values))
-        found = self if mark == self.mark else self._renewed(mark)
-        if found is None:
-            return None
+        found = self
+        if self.glance is None or not self.glance.holds(f):
+            mark = fingerprint(f, *fixed(self.leaves, values))
+            renewed = self if mark == self.mark else self._renewed(mark)
+            if renewed is None:
+                return None
+            found = renewed
         for captured in found.captured:
             if not captured.unchanged(rows):
                 return None
@@ -173,7 +179,7 @@ class Traced:
                 return None
             captured[place] = replace(captured[place], tensor=new, _seen=b"")
         found = copy.copy(self)
-        found.mark, found.captured = mark, captured
+        found.mark, found.captured, found.glance = mark, captured, None
         return found
 
     @property
@@ -184,7 +190,7 @@ class Traced:
     def parameter_table(self, args: tuple[Any, ...], rows: int) -> Tensor:
         """(B, P) where an entry differs by row, else (P,): float64, read now."""
         if not self._columns:
-            return constant((), torch.float64, self.device)
+            return self._none
         values = leaves_of(args)
         if self.lifted or self.numbers:
             floats = self.numbers or [self.mark.floats[slot] for slot in self.lifted]

@@ -29,6 +29,7 @@ from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.tensors import real_dtype
 from stiffguide.tracing import agreement, lifting
 from stiffguide.tracing.fingerprint import fingerprint
+from stiffguide.tracing.glance import glance
 from stiffguide.tracing.lifting import Lifted
 from stiffguide.tracing.observation import Observation, Setting, observe
 from stiffguide.tracing.sources import Parameter, structure
@@ -358,6 +359,7 @@ def _assemble(s: Setting, layout: Layout, look: Observation) -> Traced:
         leaves=s.leaves,
         captured=captured,
         mark=fingerprint(s.f, *fixed(s.leaves, s.values)),
+        glance=None if fixed(s.leaves, s.values) else glance(s.f),
         paths=len(look.runs),
         device=s.layout.device,
         rows=layout.rows,
