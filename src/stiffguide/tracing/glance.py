@@ -42,7 +42,7 @@ class Glance(NamedTuple):
         if f.__defaults__ is not self.defaults or f.__kwdefaults__:
             return False
         if self.cells:
-            for cell, value in zip(f.__closure__, self.cells, strict=True):
+            for cell, value in zip(f.__closure__ or (), self.cells, strict=True):
                 if cell.cell_contents is not value:
                     return False
         for space, name, value in self.names:
