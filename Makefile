@@ -63,6 +63,7 @@ format: $(VENV)/test.stamp  ## let ruff rewrite what it can
 	$(PY) -m ruff format .
 
 bench: $(VENV)/bench.stamp  ## ratios against other solvers, side by side
+	-$(PY) tools/anchors.py
 	STIFFGUIDE_CACHE=$$(mktemp -d) $(PY) benchmarks/stiff.py --out $(OUT)/stiff_benchmark.md
 	$(PY) benchmarks/nonstiff.py --out $(OUT)/nonstiff_benchmark.md
 	$(PY) benchmarks/batch.py --out $(OUT)/batch_benchmark.md

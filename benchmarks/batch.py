@@ -52,6 +52,8 @@ ENTRIES = [
         rows=(10_000, 1_000),
         needs=("diffrax",),
     ),
+    Entry("LSODA in C, loop", populations.loop_in_c("liblsoda"), (10_000, 2_000), ("liblsoda",)),
+    Entry("CVODE in C, loop", populations.loop_in_c("libcvode"), (10_000, 2_000), ("libcvode",)),
     Entry("scipy LSODA, loop", populations.scipy_loop, (100, 50)),
     Entry("CVODE, Numba, loop", populations.cvode_loop, (100, 50), ("sksundae", "numba")),
     Entry("torchode Tsit5", populations.torchode, (100, 100), ("torchode",)),
@@ -63,7 +65,7 @@ TEXT = """\
 Written by `python benchmarks/batch.py --out docs/batch_benchmark.md`: rtol = 1e-6, atol = 1e-9,
 float64, one thread unless said. Every row has parameters of its own: Robertson's reaction to 1e4
 with rate constants spread log-normally by 30 %, van der Pol's oscillator to 100 with mu log-uniform
-from 1 to 1000. {left_out}
+from 1 to 1000. {calls_of_python} {left_out}
 
 ![CPU time of a row over the number of rows](images/{picture}.png)
 
@@ -250,6 +252,7 @@ def main() -> None:
     name = chosen.out.stem if chosen.out else "batch_benchmark"
     text = TEXT.format(
         left_out=page.left_out(missing),
+        calls_of_python=contenders.calls(there),
         picture=name,
         checked=CHECKED,
         speed=speed(results),

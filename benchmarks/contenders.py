@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import native
 import solvers
 from solvers import ForRtol
 from systems import Case
 
 PACKAGES = {"sksundae": "scikit-sundae"}  # where the name is not that of the module
+IN_C = {
+    "liblsoda": "LSODA in C (not built by tools/anchors.py)",
+    "libcvode": "CVODE in C (needs scikit-sundae and a C compiler)",
+}
 
 
 @dataclass(frozen=True)
@@ -19,20 +25,31 @@ class Contender:
 
     name: str
     make: Callable[[Case], ForRtol]
-    needs: tuple[str, ...] = ()  # modules
+    needs: tuple[str, ...] = ()  # modules, and names of `native.LIBRARIES`
     tightest: float = 0.0  # the smallest rtol it is asked for, where it is slow
     ours: bool = False
 
 
 def present(contenders: list[Contender]) -> tuple[list[Contender], list[str]]:
-    """Those whose modules can be imported, and a phrase for each module that cannot."""
+    """Those whose needs are there, and a phrase for each need that is not."""
     missing: dict[str, str] = {}
     for name in dict.fromkeys(name for c in contenders for name in c.needs):
         try:
-            importlib.import_module(name)
+            native.LIBRARIES[name]() if name in IN_C else importlib.import_module(name)
         except ImportError:
-            missing[name] = f"{PACKAGES.get(name, name)} (not installed)"
+            missing[name] = IN_C.get(name, f"{PACKAGES.get(name, name)} (not installed)")
     return [c for c in contenders if not missing.keys() & set(c.needs)], [*missing.values()]
+
+
+def calls(there: Sequence[Any]) -> str:
+    """A sentence on who pays a call of Python for every evaluation."""
+    names = [c.name for c in there if IN_C.keys() & set(c.needs)]
+    if not names:
+        return "No solver here has f in C: SciPy and CVODE call Python for every evaluation of it."
+    return (
+        f"{' and '.join(names)} have f in C as well, and CVODE its Jacobian. The others of SciPy "
+        "and CVODE call Python for every evaluation of f."
+    )
 
 
 def stiff() -> list[Contender]:
@@ -47,6 +64,8 @@ def stiff() -> list[Contender]:
             tightest=1e-6,
             ours=True,
         ),
+        Contender("LSODA in C", solvers.in_c("liblsoda"), ("liblsoda",)),
+        Contender("CVODE in C", solvers.in_c("libcvode"), ("libcvode",)),
         Contender("scipy LSODA", solvers.scipy("LSODA")),
         Contender("scipy LSODA, Numba", solvers.scipy("LSODA", numba=True), ("numba",)),
         Contender("scipy BDF", solvers.scipy("BDF")),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import native
 import numpy as np
 import solvers
 import systems
@@ -143,6 +144,22 @@ def cvode_loop(p: Population) -> Solve:
         return found.y[-1]
 
     return lambda: np.stack([one(row) for row in parameters])
+
+
+def loop_in_c(which: str) -> Callable[[Population], Solve]:
+    def make(p: Population) -> Solve:
+        parameters = torch.stack(p.args, -1).numpy()
+        solve = native.solver(which, p.system, (0.0, p.t1), p.states.numpy(), parameters)
+
+        def run() -> Array:
+            found, failed = solve(RTOL, ATOL)
+            if failed:
+                raise solvers.Failed(f"{failed} of {p.rows} rows failed")
+            return found
+
+        return run
+
+    return make
 
 
 def torchode(p: Population) -> Solve:

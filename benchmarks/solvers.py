@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import native
 import numpy as np
 import torch
 from systems import Array, Case, System
@@ -125,6 +126,25 @@ def cvode(*, numba: bool) -> Callable[[Case], ForRtol]:
                 if not found.success:
                     raise Failed(found.message)
                 return found.y[-1]
+
+            return run
+
+        return prepared
+
+    return make
+
+
+def in_c(which: str) -> Callable[[Case], ForRtol]:
+    def make(case: Case) -> ForRtol:
+        none = np.empty((1, 0))
+        solve = native.solver(which, case.system, case.span, case.y0[None], none)
+
+        def prepared(rtol: float) -> Run:
+            def run() -> Array:
+                found, failed = solve(rtol, case.scale * rtol)
+                if failed:
+                    raise Failed("it did not reach the end")
+                return found[0]
 
             return run
 

@@ -70,6 +70,7 @@ class Study:
         name = out.stem if out else name
         text = self.text.format(
             left_out=page.left_out(missing),
+            calls_of_python=contenders.calls(there),
             picture=f"images/{name}.png",
             reference=self.reference,
             ours=self.ours,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import time
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+import anchors
 import numpy as np
 import pytest
 import torch
@@ -27,12 +31,15 @@ if not FOLDER.exists():
     pytest.skip("the benchmarks are not in this copy", allow_module_level=True)
 sys.path.insert(0, str(FOLDER))
 try:
-    contenders, page, solvers, systems, wp = map(
-        import_module, ("contenders", "page", "solvers", "systems", "work_precision")
+    contenders, native, page, solvers, systems, wp = map(
+        import_module, ("contenders", "native", "page", "solvers", "systems", "work_precision")
     )
 finally:
     sys.path.remove(str(FOLDER))
 
+needs_compiler = pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")), reason="needs a C++ compiler"
+)
 CASES = systems.stiff() | systems.nonstiff()
 
 
@@ -204,6 +211,98 @@ def test_a_missing_peer_is_named_and_left_out(module, monkeypatch):
     assert not any(module in c.needs for c in there)
     kept = [c.name for c in contenders.stiff() if not c.needs]
     assert [c.name for c in there if not c.needs] == kept
+
+
+# solvers in C ------------------------------------------------------------------------------------
+
+# The interface of LSODA with Euler's method behind it, in as many steps as the tolerance wants.
+EULER = """
+extern "C" void lsoda_wrapper(void (*f)(double, double *, double *, void *), int n, double *y0,
+                              void *p, int nt, double *t, double *y, double rtol, double, int,
+                              int *success) {
+  int steps = 1 / rtol;
+  double dt = (t[1] - t[0]) / steps, dy[64];
+  for (int i = 0; i < n; i++) y[n + i] = y0[i];
+  for (int k = 0; k < steps; k++) {
+    f(t[0] + k * dt, y + n, dy, p);
+    for (int i = 0; i < n; i++) y[n + i] += dt * dy[i];
+  }
+  *success = y[n] < 2;
+}
+"""
+
+
+@pytest.fixture
+def euler(tmp_path, monkeypatch):
+    """A package with a solver in C++, built as that of LSODA is."""
+    package = tmp_path / "solver-1.0.tar.gz"
+    with tarfile.open(package, "w:gz") as archive:
+        for name, text in (("wrapper.cpp", EULER), ("LSODA.cpp", ""), ("LICENSE.txt", "free")):
+            (tmp_path / name).write_text(text)
+            archive.add(tmp_path / name, f"solver-1.0/src/{name}")
+    folder = tmp_path / "anchors"
+    assert anchors.built(package, folder).is_file()
+    assert (folder / "LICENSE.txt").read_text() == "free"
+    monkeypatch.setenv(native.WHERE, str(folder))
+
+
+@needs_compiler
+def test_rows_in_c_have_their_own_parameters_and_failures(euler):
+    def system(t, y, a, b):
+        return b * t - a * y[0], y[0]
+
+    y0, parameters = np.ones((3, 2)), np.array([[1.0, 0.0], [2.0, 1.0], [-3.0, 0.0]])
+    solve = native.solver("liblsoda", system, (0.0, 1.0), y0, parameters)
+    found, failed = solve(1e-5, 0.0)
+    assert failed == 1  # the row that grows beyond 2
+    a, b, e = 2.0, 1.0, math.exp(-2.0)
+    second = e + b * (a - 1 + e) / a**2
+    np.testing.assert_allclose(found[:2, 0], [math.exp(-1.0), second], rtol=1e-4)
+    np.testing.assert_allclose(found[0, 1], 2 - math.exp(-1.0), rtol=1e-4)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", CASES)
+def test_the_text_in_c_is_the_system_and_its_jacobian(name, tmp_path):
+    case = CASES[name]
+    n, found = len(case.y0), native.traced(case.system, len(case.y0), 0)
+    both = "void both(double t, double *y, double *dy, double *jac) {"
+    (tmp_path / "both.c").write_text(
+        f"{native.HEAD}{native.text(found)}{both} field(t, y, dy, 0); jacobian(t, y, jac, 0); }}"
+    )
+    command = [native.compiler(), *native.FLAGS, "both.c", "-o", "both.so", "-lm"]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    library = ctypes.CDLL(str(tmp_path / "both.so"))
+    y, t = np.linspace(0.3, 1.2, n), torch.tensor(0.4, dtype=torch.float64)
+    dy, jac = np.empty(n), np.zeros((n, n))
+    library.both(ctypes.c_double(0.4), *(ctypes.c_void_p(x.ctypes.data) for x in (y, dy, jac)))
+    np.testing.assert_allclose(dy, case.system(0.4, y.tolist()), rtol=1e-12)
+    field = solvers.torch_field(case.system)
+    slopes = torch.autograd.functional.jacobian(lambda x: field(t, x), torch.tensor(y))
+    np.testing.assert_allclose(jac.T, slopes.numpy(), rtol=1e-11)
+
+
+@needs_compiler
+def test_cvode_in_c_reaches_the_reference():
+    pytest.importorskip("sksundae", reason="scikit-sundae is not installed")
+    for name in ("robertson 1e5", "hires", "pollu"):
+        run = solvers.in_c("libcvode")(CASES[name])
+        assert CASES[name].error(run(1e-8)()) < 1e-5
+    blows_up = native.solver(
+        "libcvode", lambda t, y: (y[0] * y[0],), (0.0, 2.0), np.ones((1, 1)), np.empty((1, 0))
+    )
+    assert blows_up(1e-6, 1e-9)[1] == 1
+
+
+def test_whether_solvers_in_c_are_there_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv(native.WHERE, str(tmp_path))
+    monkeypatch.setitem(sys.modules, "sksundae", None)
+    there, missing = contenders.present(contenders.stiff())
+    assert not any("in C" in c.name for c in there)
+    assert any("tools/anchors.py" in phrase for phrase in missing)
+    assert contenders.calls(there).startswith("No solver here has f in C")
+    both = contenders.calls(contenders.stiff())
+    assert both.startswith("LSODA in C and CVODE in C have f in C as well")
 
 
 @pytest.mark.slow
