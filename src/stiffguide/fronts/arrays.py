@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from stiffguide.errors import InputError
+from stiffguide.fields.array_function import ArrayFunction, array, number
 
-Function = Callable[[Any, Any], Any]  # of (t, y), in the user's arrays
-Field = Callable[[Tensor, Tensor], Tensor]
+Function = Callable[..., Any]  # of (t, y, *more), in the user's arrays
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A field and its arguments, as `solve` takes them."""
+
+    field: Callable[..., Tensor]
+    args: tuple[Any, ...]
+
+    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+        """Its value (n,)."""
+        return self.field(t, y, *self.args)
 
 
 class Arrays(Protocol):
@@ -23,8 +35,8 @@ class Arrays(Protocol):
         """A vector (n,) of floating-point numbers."""
         ...
 
-    def field(self, fun: Function, vectorized: bool) -> Field:
-        """fun(t, y) on tensors; `vectorized`: it takes and gives columns (n, 1)."""
+    def field(self, fun: Function, vectorized: bool, more: tuple[Any, ...]) -> Bound:
+        """fun(t, y, *more) on tensors; `vectorized`: it takes and gives columns (n, 1)."""
         ...
 
     def jacobian(self, jac: Any) -> Any:
@@ -54,24 +66,14 @@ class NumpyArrays:
         kind = np.complex128 if np.iscomplexobj(y) else np.float64
         return torch.from_numpy(np.array(y, dtype=kind))
 
-    def field(self, fun: Function, vectorized: bool) -> Field:
-        """fun(t, y) on tensors; its value may be a list, or a buffer that it uses again."""
-
-        def field(t: Tensor, y: Tensor) -> Tensor:
-            state = y.detach().numpy()
-            value = np.asarray(
-                fun(_scalar(t), state[:, None] if vectorized else state), dtype=state.dtype
-            )
-            out = np.empty_like(state)
-            out[...] = value.ravel() if vectorized else value
-            return torch.from_numpy(out)
-
-        return field
+    def field(self, fun: Function, vectorized: bool, more: tuple[Any, ...]) -> Bound:
+        """fun on tensors, and `more` as arguments of the field, in which a kernel may read them."""
+        return Bound(ArrayFunction(fun, column=vectorized), more)
 
     def jacobian(self, jac: Any) -> Any:
         """A function on tensors, the constant matrix (sparse ones are filled), or differences."""
         if callable(jac):
-            return lambda t, y: _matrix(jac(_scalar(t), y.detach().numpy()))
+            return lambda t, y, *_: _matrix(jac(number(t), array(y)))
         return "differences" if jac is None else _matrix(jac)
 
     def give(self, x: Tensor) -> Any:
@@ -91,16 +93,16 @@ class TorchArrays:
         y: Tensor = y0
         return y if y.is_floating_point() or y.is_complex() else y.to(torch.float64)
 
-    def field(self, fun: Function, vectorized: bool) -> Field:
-        """fun(t, y) on tensors; its value may be a list of numbers or scalar tensors."""
+    def field(self, fun: Function, vectorized: bool, more: tuple[Any, ...]) -> Bound:
+        """fun on tensors; its value may be a list of numbers or scalar tensors."""
 
         def field(t: Tensor, y: Tensor) -> Tensor:
-            value = fun(t, y.unsqueeze(1) if vectorized else y)
+            value = fun(t, y.unsqueeze(1) if vectorized else y, *more)
             if not isinstance(value, Tensor):
                 value = torch.stack([torch.as_tensor(v, dtype=y.dtype) for v in value])
             return value.reshape(-1) if vectorized else value
 
-        return field
+        return Bound(field, ())
 
     def jacobian(self, jac: Any) -> Any:
         """Nothing to translate but numpy matrices."""
@@ -113,13 +115,6 @@ class TorchArrays:
     def points(self, t: Tensor, y: Tensor) -> tuple[Any, Any]:
         """The tensors themselves."""
         return t, y
-
-
-def _scalar(t: Tensor) -> Any:
-    """A numpy number, which overflows to inf where a Python float raises."""
-    if forward_ad.unpack_dual(t).tangent is not None:
-        raise NotImplementedError("a function of numpy numbers drops the tangent of t")
-    return np.float64(t.item())
 
 
 def _matrix(jac: Any) -> Tensor:

@@ -64,25 +64,27 @@ def solve_ivp(
     arrays = arrays_of(y0)
     start = _checked(arrays.state(y0))
     times = None if t_eval is None else _times(t_eval, t0, t1)
-    chosen = _settings(options, stepper, start, abs(t1 - t0))
+    chosen, more = _settings(options, stepper, start, abs(t1 - t0)), _unpacked(args)
     if stepper.implicit:
-        chosen["jac"] = arrays.jacobian(_bind(options.get("jac"), args))
-    field = arrays.field(_bind(fun, args), vectorized)
+        chosen["jac"] = arrays.jacobian(_bind(options.get("jac"), more))
+    asked, twice = arrays.field(fun, vectorized, more), 0
+    field, given = asked.field, asked.args
     if start.numel() == 0 or t0 == t1:
-        field(start.new_tensor(t0, dtype=torch.float64), start)  # once, as scipy does
+        asked(start.new_tensor(t0, dtype=torch.float64), start)  # once, as scipy does
         return _stand(start, (t0, t1), times, dense_output, arrays)
     kept = {"save_at": _output(times), "dense": dense_output}
-    more = 0
     if controller is not None and chosen["first_step"] is None and stepper.error_order is not None:
-        known = Remembered(field, start.new_tensor(t0, dtype=torch.float64), start)
-        first = first_step(field, known.value, (t0, t1), start, stepper.error_order, chosen)
-        field, more = known, 1
+        known = Remembered(asked, start.new_tensor(t0, dtype=torch.float64), start)
+        first = first_step(asked, known.value, (t0, t1), start, stepper.error_order, chosen)
+        twice = 1
+        if chosen["backend"] == "eager":  # a kernel is made of fun itself
+            field, given = known, ()
         chosen["first_step"] = first if 0 < first < np.inf else None
     chosen |= {"method": stepper, "controller": controller, "max_attempts": sys.maxsize}
     chosen["checks"] = False  # fun is called as often as scipy calls it
-    solution = solve(field, start, t0, t1, **kept, **chosen)
+    solution = solve(field, start, t0, t1, args=given, **kept, **chosen)
     result = _result(solution, arrays, times)
-    result.nfev += more
+    result.nfev += twice
     return result
 
 
@@ -102,18 +104,20 @@ def _method(method: Any) -> tuple[Method, Controller | None]:
     return name, None
 
 
-def _bind(fun: Any, args: Any) -> Any:
-    """`fun` with the additional arguments; what is not callable stays what it is."""
-    if args is None:
-        return fun
+def _unpacked(args: Any) -> tuple[Any, ...]:
+    """The additional arguments."""
     try:
-        more = tuple(args)
+        return () if args is None else tuple(args)
     except TypeError as error:
         raise TypeError(
             "Supplied 'args' cannot be unpacked. Please supply `args` as a tuple "
             f"(e.g. `args=({args},)`)"
         ) from error
-    return (lambda t, y: fun(t, y, *more)) if callable(fun) else fun
+
+
+def _bind(fun: Any, more: tuple[Any, ...]) -> Any:
+    """`fun` with the additional arguments; what is not callable stays what it is."""
+    return (lambda t, y: fun(t, y, *more)) if callable(fun) and more else fun
 
 
 def _checked(y0: Tensor) -> Tensor:
@@ -140,7 +144,9 @@ def _settings(
     options: dict[str, Any], stepper: Method, y0: Tensor, length: float
 ) -> dict[str, Any]:
     """The arguments of `solve` that scipy calls options, checked as scipy checks them."""
-    known = {"first_step", "max_step", "rtol", "atol"} | ({"jac"} if stepper.implicit else set())
+    known = {"first_step", "max_step", "rtol", "atol", "backend"} | (
+        {"jac"} if stepper.implicit else set()
+    )
     foreign = [f"`{name}`" for name in options if name not in known]
     if foreign:
         what = "The following arguments have no effect for a chosen solver"
@@ -159,6 +165,7 @@ def _settings(
         "atol": torch.tensor(atol),
         "max_step": float(max_step),
         "first_step": first_step,
+        "backend": options.get("backend", "eager"),
     }
 
 

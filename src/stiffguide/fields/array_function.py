@@ -1,0 +1,77 @@
+"""A function of numpy arrays as a field, which is a function of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.utils._pytree import tree_map, tree_map_only
+
+Function = Callable[..., Any]  # of t, y and more, in numpy's numbers and arrays
+
+
+class ArrayFunction:
+    """f(t, y, *args) on tensors around `function`, which autograd cannot see through.
+
+    `column`: it takes and gives y (n, 1) where the state is (n,). Its value may be a list, or a
+    buffer that it uses again.
+    """
+
+    def __init__(self, function: Function, *, column: bool = False) -> None:
+        self.function = function
+        self.column = column
+
+    def __call__(self, t: Tensor, y: Any, *args: Any) -> Any:
+        """The value as tensors in the shape of y, or in its nesting."""
+        if not isinstance(y, Tensor):
+            value = self.function(number(t), tree_map(array, y), *args)
+            return tree_map(torch.as_tensor, value)
+        state = array(y)
+        given = state[:, None] if self.column else state
+        value = np.asarray(self.function(number(t), given, *args), dtype=state.dtype)
+        out = np.empty_like(state)
+        out[...] = value.ravel() if self.column else value
+        return torch.from_numpy(out).to(y.device)
+
+
+def number(t: Tensor) -> Any:
+    """A numpy number, which overflows to inf where a Python float raises."""
+    if forward_ad.unpack_dual(t).tangent is not None:
+        raise NotImplementedError("a function of numpy numbers drops the tangent of t")
+    return np.float64(t.item()) if t.ndim == 0 else array(t)
+
+
+def array(x: Tensor) -> Any:
+    """The values of a tensor."""
+    return x.detach().cpu().numpy()
+
+
+def wanting_arrays(f: Function, args: tuple[Any, ...], t: Tensor, y: Any) -> ArrayFunction | None:
+    """f as a field, if it wants arrays and not tensors: f(t, y, *args) does not give tensors.
+
+    None where it does, and where it gives nothing of use for arrays either.
+    """
+    try:
+        with torch.enable_grad():  # numpy refuses a tensor with a gradient, and takes another
+            asked = tree_map_only(Tensor, lambda x: x.detach().clone().requires_grad_() * 1, y)
+            value = f(t, asked, *args)
+    except Exception:  # whatever a function of arrays raises on tensors
+        value = None
+    if isinstance(value, Tensor) or (not isinstance(y, Tensor) and _of_tensors(value)):
+        return None
+    field = ArrayFunction(f)
+    try:
+        field(t, y, *args)
+    except Exception:  # the user shall see what f says on tensors
+        return None
+    return field
+
+
+def _of_tensors(value: Any) -> bool:
+    found: list[bool] = []
+    tree_map(lambda x: found.append(isinstance(x, Tensor)), value)
+    return all(found)
