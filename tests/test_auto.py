@@ -16,7 +16,7 @@ from stiffguide import InputError, SteadyState, UnsupportedError, kernels
 from stiffguide.guidance import ErrorDirection
 from stiffguide.kernels import backend, patience
 from stiffguide.kernels.running import build
-from stiffguide.tracing import tracer
+from stiffguide.tracing import reading, tracer
 
 F64 = torch.float64
 Y0 = torch.tensor([2.0, 0.5], dtype=F64)
@@ -177,7 +177,7 @@ GRADIENT = Y0.clone().requires_grad_()
     ids=lambda x: x if isinstance(x, str) else "",
 )
 def test_what_a_kernel_cannot_do_is_eager_before_anything_is_traced(monkeypatch, settings, reason):
-    tried = calls_of(monkeypatch, tracer, "_trace")
+    tried = calls_of(monkeypatch, reading, "trace")
     found = solve(**settings)
     assert found.stats.backend == "eager"
     assert reason in found.stats.why

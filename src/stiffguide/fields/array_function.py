@@ -38,6 +38,11 @@ class ArrayFunction:
         return torch.from_numpy(out).to(y.device)
 
 
+def user_function(f: Function) -> Function:
+    """The function that the user wrote."""
+    return f.function if isinstance(f, ArrayFunction) else f
+
+
 def number(t: Tensor) -> Any:
     """A numpy number, which overflows to inf where a Python float raises."""
     if forward_ad.unpack_dual(t).tangent is not None:

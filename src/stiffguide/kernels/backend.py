@@ -102,7 +102,7 @@ def _kernel(r: Request) -> Kernel:
 
 def _found(r: Request) -> Kernel:
     """The same, without a second try of code that could not be traced."""
-    key = (tracer.shape(r.layout, r.y0), r.problem.method.name)
+    key = (tracer.shape(r.f, r.layout, r.y0), r.problem.method.name)
     if (known := refusals.known(r.f, key)) is not None:
         raise UnsupportedError(known)
     try:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from stiffguide import caveats
+from stiffguide.fields.array_function import user_function
 from stiffguide.fields.flat import field
 from stiffguide.fields.jacobian import AutogradJacobian
 from stiffguide.kernels.request import Request
@@ -96,7 +97,7 @@ class Call:
         traced, rows = self._kernel.traced, self._rows
         if args and tangles(*leaves_of(args)):
             return None
-        found = traced.fitted(f, args, rows)
+        found = traced.fitted(user_function(f), args, rows)
         if found is None:
             return None
         for captured in found.captured:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stiffguide.fields.array_function import ArrayFunction
 from stiffguide.kernels.calls import Call
 from stiffguide.tracing.tracer import anchor
 
@@ -36,7 +37,8 @@ def asked(
             if value is None:
                 return None
         values.append(value)
-    return anchor(f), y0.shape, *values, *[x if type(x) is str else id(x) for x in objects]
+    arrays = f.column if type(f) is ArrayFunction else None
+    return anchor(f), arrays, y0.shape, *values, *[x if type(x) is str else id(x) for x in objects]
 
 
 def _content(value: Any) -> Hashable | None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from stiffguide.fields.array_function import ArrayFunction
+from stiffguide.fields.layout import Layout
 from stiffguide.graphs.graph import Graph
-from stiffguide.tracing.traced_field import Traced
+from stiffguide.graphs.refusal import UntraceableError
+from stiffguide.tensors import real_dtype
+from stiffguide.tracing.traced_field import ENOUGH, Traced
 
+Function = Callable[..., Any]
 NOISE = 1e-20  # of the largest component: a component below is rounding of the others
 POINTS = 6  # at most; two of them with finite values are enough
 
@@ -32,6 +38,52 @@ def points(t0: Tensor, y0: Tensor, seed: int = 0) -> Iterator[tuple[Tensor, Tens
         yield t.to(t0), y.to(y0)
 
 
+def evaluate(f: Function, args: tuple[Any, ...], layout: Layout, t: Tensor, y: Tensor) -> Tensor:
+    """f (B, F) at t (B,), y (B, F), as the eager loop evaluates it."""
+    t = t.to(real_dtype(layout.dtype))
+    value = f(t if layout.batched else t[0], layout.unflatten(y), *args)
+    return layout.flatten(value, "the value of f")
+
+
+def refuse(difference: str, rounded: str) -> None:
+    """Raise UntraceableError if there is a difference."""
+    if difference:
+        hint = f"; f rounds, {rounded}" if rounded else ""
+        raise UntraceableError(f"f is not what its trace says: {difference}{hint}")
+
+
+def compared(
+    traced: Traced, f: Function, args: tuple[Any, ...], layout: Layout,
+    places: Iterator[tuple[Tensor, Tensor]], telling: int = 0, rounded: str = "",
+    *, raises: bool = False,
+) -> Traced:  # fmt: skip
+    """A trace that has the values of f at more points, `telling` of them compared before.
+
+    `raises`: f has no value at some points, on a side of a branch.
+    """
+    p = torch.atleast_2d(traced.parameter_table(args, layout.rows))
+    for t, y in places:
+        if telling >= ENOUGH:
+            break
+        try:
+            value = evaluate(f, args, layout, t, y)
+        except Exception:
+            if not (raises or isinstance(f, ArrayFunction)):
+                raise
+            continue  # Python's numbers raise exceptions where torch has nan
+        refuse(differs(traced, layout, t, y, p, value), rounded)
+        telling += bool(value.isfinite().all())
+    traced.telling = telling
+    return traced
+
+
+def differs(traced: Traced, layout: Layout, t: Tensor, y: Tensor, p: Tensor, value: Tensor) -> str:
+    """Where a trace has another value than f (B, F), in words; "" if nowhere."""
+    few = torch.linspace(0, layout.rows - 1, min(layout.rows, 64)).long()
+    table = p[few] if len(p) > 1 else p
+    return disagreement(traced, t[few], y[few], table, value[few])
+
+
 def disagreement(traced: Traced, t: Tensor, y: Tensor, p: Tensor, value: Tensor) -> str:
     """What is wrong with the graph at t (B,), y (B, F), where f has `value` (B, F); "" if nothing.
 
@@ -41,7 +93,7 @@ def disagreement(traced: Traced, t: Tensor, y: Tensor, p: Tensor, value: Tensor)
     eps = torch.finfo(value.dtype).eps
     t, y, p = (x.detach().cpu().double() for x in (t, y, p))
     value = value.detach().cpu().double()
-    graph = torch.stack(_evaluate(traced.plain, traced.values, t, y, p), -1)
+    graph = torch.stack(_graph_values(traced.plain, traced.values, t, y, p), -1)
     same = (graph == value) | (graph.isnan() & value.isnan())
     same |= (graph - value).abs() <= eps**0.7 * value.abs()
     if not bool(same.all()):  # derivatives are dear, and mostly not needed
@@ -55,7 +107,7 @@ def disagreement(traced: Traced, t: Tensor, y: Tensor, p: Tensor, value: Tensor)
 def _terms(traced: Traced, t: Tensor, y: Tensor, p: Tensor, value: Tensor) -> Tensor:
     """|f| + |J| |y| + |df/dt| |t| (B, F)."""
     graph, _, jac, dfdt = traced.derived
-    slopes = _evaluate(graph, [*jac.values(), *dfdt.values()], t, y, p)
+    slopes = _graph_values(graph, [*jac.values(), *dfdt.values()], t, y, p)
     scale = value.abs()
     for (i, j), slope in zip(jac, slopes, strict=False):
         scale[:, i] += (slope * y[:, j]).abs().nan_to_num(0.0, 0.0)
@@ -65,7 +117,9 @@ def _terms(traced: Traced, t: Tensor, y: Tensor, p: Tensor, value: Tensor) -> Te
     return scale
 
 
-def _evaluate(graph: Graph, roots: Sequence[int], t: Tensor, y: Tensor, p: Tensor) -> list[Tensor]:
+def _graph_values(
+    graph: Graph, roots: Sequence[int], t: Tensor, y: Tensor, p: Tensor
+) -> list[Tensor]:
     """The values (B,) of nodes."""
     found = graph.evaluate(roots, t.numpy(), y.numpy(), p.numpy())
     return [torch.as_tensor(x, dtype=torch.float64).expand(t.shape) for x in found]

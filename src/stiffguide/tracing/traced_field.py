@@ -10,6 +10,7 @@ from itertools import groupby
 from math import prod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
@@ -32,8 +33,8 @@ CPU = torch.device("cpu")
 class Leaf:
     """What a trace took a leaf of args for.
 
-    `role`: "row" (a tensor with the axis of rows), "shared" (a tensor), "number" (a float), and
-    "fixed" (anything else, part of the graph).
+    `role`: "row" (a tensor with the axis of rows), "shared" (a tensor), "array" (one of numpy, of
+    float64), "number" (a float), and "fixed" (anything else, part of the graph).
     """
 
     role: str
@@ -46,6 +47,9 @@ class Leaf:
             return True  # the fingerprint looks at it
         if self.role == "number":
             return isinstance(value, float)
+        if self.role == "array":
+            ours = isinstance(value, np.ndarray) and value.dtype == np.float64
+            return ours and value.shape == self.shape
         if not isinstance(value, Tensor) or value.dtype != self.dtype:
             return False
         return tuple(value.shape) == ((rows, *self.shape) if self.role == "row" else self.shape)
@@ -204,6 +208,8 @@ class Traced:
         columns = []
         for source, per_row, elements in self._columns:
             value = values[source]
+            if isinstance(value, np.ndarray):
+                value = torch.tensor(value, device=self.device)
             if not isinstance(value, Tensor):
                 columns.append(torch.tensor([value], dtype=torch.float64, device=self.device))
                 continue

@@ -1,0 +1,224 @@
+"""Numbers that stand for nodes of a graph, as f meets them.
+
+A `Symbol` answers where numpy would have a float64, a `Truth` where it would have a bool: they have
+Python's operators, numpy's ufuncs and functions know them, and a question for their truth is a
+decision of the path that f is on.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from stiffguide.graphs.graph import Graph
+from stiffguide.graphs.refusal import UntraceableError
+from stiffguide.graphs.scalars import Scalar
+from stiffguide.tracing.arrays.formulas import FORMULAS, OF_TRUTHS, TRUTHS
+from stiffguide.tracing.decisions import Path
+from stiffguide.tracing.interpreter import LARGEST_GRAPH
+from stiffguide.tracing.lines import here
+
+
+class NeedsValueError(UntraceableError):
+    """f needs plain numbers where it has symbols; another way to run it may give them."""
+
+    def __init__(self, sentence: str, needed: Sequence[Symbol], *, written: bool = False) -> None:
+        super().__init__(sentence)
+        self.needed = needed
+        self.written = written  # perhaps to an array of floats
+        self.sources: frozenset[int] = frozenset()  # the arguments that they are made of alone
+
+
+class Run:
+    """One run of f: what it adds to a graph, on a path."""
+
+    def __init__(self, graph: Graph, path: Path) -> None:
+        self.graph = graph
+        self.path = path
+        self.refused: UntraceableError | None = None  # f may catch the exception
+        self.asked = ""  # the line of the last new decision
+
+    def symbol(self, op: str, index: int = 0) -> Symbol:
+        """A leaf of the graph."""
+        return Symbol(self, self.graph.add(op, index=index))
+
+
+RUNNING: ContextVar[Run] = ContextVar("RUNNING")
+
+
+def refusal(error: UntraceableError | str) -> UntraceableError:
+    """What to raise: the first refusal of this run."""
+    run = RUNNING.get()
+    run.refused = run.refused or (UntraceableError(error) if isinstance(error, str) else error)
+    return run.refused
+
+
+def evaluated(name: str, values: tuple[Any, ...], ufunc: Any = None) -> Any:
+    """A ufunc of numbers, one of them a symbol at least; NotImplemented for other things."""
+    if not any(isinstance(v, Symbol) for v in values):
+        return (ufunc or getattr(np, name))(*values)
+    run = RUNNING.get()
+    if len(run.graph.nodes) > LARGEST_GRAPH:
+        raise refusal(f"f takes over {LARGEST_GRAPH} scalar operations, too many")
+    if name in OF_TRUTHS and all(is_truth(v) for v in values):
+        name = OF_TRUTHS[name]
+    if name not in FORMULAS:
+        raise unruled(f"numpy's {name}", values)
+    scalars = []
+    for value in values:
+        if isinstance(value, Symbol):
+            if value.run.graph is not run.graph:
+                raise refusal("f keeps values of t or y from call to call")
+            scalars.append(Scalar(run.graph, value.number))
+        elif isinstance(value, (numbers.Real, np.bool_)):
+            scalars.append(Scalar(run.graph, run.graph.const(float(value))))
+        elif isinstance(value, (complex, np.complexfloating)):
+            raise refusal("f computes with complex numbers")
+        else:
+            return NotImplemented
+    kind = Truth if name in TRUTHS else Symbol
+    return kind(run, FORMULAS[name](*scalars).number)
+
+
+def unruled(what: str, values: Iterable[Any]) -> UntraceableError:
+    """The refusal of a function that knows numbers only."""
+    needed = [v for v in values if isinstance(v, Symbol)]
+    return refusal(NeedsValueError(f"f uses {what}, which has no scalar rule", needed))
+
+
+def _operator(name: str, *, reflected: bool = False) -> Callable[..., Any]:
+    def operate(self: Symbol, *others: Any) -> Any:
+        for other in others:
+            if isinstance(other, (np.ndarray, list, tuple)):
+                pair = (other, self) if reflected else (self, other)
+                return getattr(np, name)(*pair)
+        return evaluated(name, (*others, self) if reflected else (self, *others))
+
+    return operate
+
+
+class Symbol:
+    """A number that node `number` of the graph of a run stands for."""
+
+    __slots__ = ("number", "run")
+    __array_priority__ = 1000.0
+
+    def __init__(self, run: Run, number: int) -> None:
+        self.run = run
+        self.number = number
+
+    __add__, __radd__ = _operator("add"), _operator("add", reflected=True)
+    __sub__, __rsub__ = _operator("subtract"), _operator("subtract", reflected=True)
+    __mul__, __rmul__ = _operator("multiply"), _operator("multiply", reflected=True)
+    __truediv__, __rtruediv__ = _operator("divide"), _operator("divide", reflected=True)
+    __mod__, __rmod__ = _operator("remainder"), _operator("remainder", reflected=True)
+    __pow__, __rpow__ = _operator("power"), _operator("power", reflected=True)
+    __floordiv__ = _operator("floor_divide")
+    __rfloordiv__ = _operator("floor_divide", reflected=True)
+    __and__, __rand__ = _operator("bitwise_and"), _operator("bitwise_and", reflected=True)
+    __or__, __ror__ = _operator("bitwise_or"), _operator("bitwise_or", reflected=True)
+    __xor__, __rxor__ = _operator("bitwise_xor"), _operator("bitwise_xor", reflected=True)
+    __lt__, __le__ = _operator("less"), _operator("less_equal")
+    __gt__, __ge__ = _operator("greater"), _operator("greater_equal")
+    __eq__, __ne__ = _operator("equal"), _operator("not_equal")
+    __neg__, __pos__, __abs__ = _operator("negative"), _operator("positive"), _operator("absolute")
+    __invert__ = _operator("invert")
+    __floor__, __ceil__, __trunc__ = _operator("floor"), _operator("ceil"), _operator("trunc")
+    __hash__ = None  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        run = RUNNING.get()
+        known = len(run.path.conditions)
+        found = run.path.decide(run.graph.add("ne", self.number, run.graph.const(0)))
+        if len(run.path.conditions) > known:
+            run.asked = here()
+        return found
+
+    def __round__(self, ndigits: int | None = None) -> Any:
+        scale = 10.0 ** (ndigits or 0)
+        return evaluated("rint", (self * scale,)) / scale
+
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
+
+    def __float__(self) -> float:
+        return self._value("a Python float, or an entry of an array of these", written=True)
+
+    def __int__(self) -> int:
+        return int(self._value("a Python integer"))
+
+    def __index__(self) -> int:
+        return int(self._value("an integer, such as an index or the length of a loop"))
+
+    def __complex__(self) -> complex:
+        raise refusal("f computes with complex numbers")
+
+    def _value(self, what: str, *, written: bool = False) -> float:
+        known = self.run.graph.constant(self.number)
+        if known is None:
+            sentence = f"f needs the value of something that depends on t or y as {what}"
+            raise refusal(NeedsValueError(sentence, [self], written=written))
+        return known
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)  # for f may print
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__.lower()} {self.number}>"
+
+    def __copy__(self) -> Symbol:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Symbol:
+        return self
+
+    real, imag = property(lambda self: self), property(lambda self: 0.0)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **named: Any) -> Any:
+        from stiffguide.tracing.arrays import ufuncs  # late: they are made of symbols
+
+        return ufuncs.apply(ufunc, method, inputs, named)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        from stiffguide.tracing.arrays import functions
+
+        return functions.call(func, args, kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name in FORMULAS:  # which numpy asks entries of arrays of objects for
+            return lambda *others: evaluated(name, (self, *others))
+        from stiffguide.tracing.arrays.symbol_arrays import symbols
+
+        return getattr(symbols(self), name)  # a numpy number has what an array has
+
+
+numbers.Real.register(Symbol)
+
+
+class Truth(Symbol):
+    """A symbol that is true or false."""
+
+    __slots__ = ()
+
+
+def is_truth(value: Any) -> bool:
+    """Whether it is true or false."""
+    return isinstance(value, (Truth, bool, np.bool_))
+
+
+def choice(condition: Any, a: Any, b: Any) -> Any:
+    """One of two numbers, by a number or a symbol."""
+    if not isinstance(condition, Symbol):
+        return a if condition else b
+    both = is_truth(a) and is_truth(b)
+    found = evaluated("where", (condition, a, b))
+    return Truth(found.run, found.number) if both else found

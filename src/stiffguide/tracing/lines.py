@@ -1,0 +1,32 @@
+"""Lines of the user's code, for messages."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+
+import numpy as np
+import scipy
+import torch
+
+HERE = Path(__file__).parent
+LIBRARIES = tuple(str(Path(str(library.__file__)).parent) for library in (torch, np, scipy))
+FOREIGN = (*LIBRARIES, str(HERE), str(HERE.parent / "graphs"))
+
+
+def here() -> str:
+    """Where in the user's code something is asked for: the innermost frame of the user."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(FOREIGN):
+        frame = frame.f_back
+    return f" (line {frame.f_lineno} of {Path(frame.f_code.co_filename).name})"
+
+
+def place(error: BaseException) -> str:
+    """Where in the user's code: the innermost frame that is not torch's or ours."""
+    frames = traceback.extract_tb(error.__traceback__)
+    for frame in reversed(frames):
+        if not frame.filename.startswith(FOREIGN):
+            return f" (line {frame.lineno} of {Path(frame.filename).name})"
+    return ""
