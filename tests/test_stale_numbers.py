@@ -18,7 +18,7 @@ from torch import Tensor
 from traces import F64, traced
 
 import stiffguide as sg
-from stiffguide.tracing import tracer
+from stiffguide.tracing import agreement
 from stiffguide.tracing.fingerprint import fingerprint
 
 WAYS = FOLLOWED | UNSEEN
@@ -71,7 +71,7 @@ def test_a_field_that_is_trusted_is_not_evaluated_again(
     def refuse(*args: Any) -> Tensor:
         raise AssertionError
 
-    monkeypatch.setattr(tracer, "_evaluate", refuse)
+    monkeypatch.setattr(agreement, "evaluate", refuse)
     assert traced(f, Y) is first
 
 
@@ -79,13 +79,13 @@ def test_a_field_that_is_not_trusted_is_evaluated_where_it_was_not_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     f, _ = UNSEEN["a_long_list"]()
-    first, evaluate, places = traced(f, Y), tracer._evaluate, []
+    first, evaluate, places = traced(f, Y), agreement.evaluate, []
 
     def watched(f: Any, args: Any, layout: Any, t: Tensor, y: Tensor) -> Tensor:
         places.append(y)
         return evaluate(f, args, layout, t, y)
 
-    monkeypatch.setattr(tracer, "_evaluate", watched)
+    monkeypatch.setattr(agreement, "evaluate", watched)
     assert all(traced(f, Y) is first for _ in range(3))
     assert len({tuple(y.flatten().tolist()) for y in places}) == len(places) == 3
 

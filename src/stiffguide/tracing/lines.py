@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from pathlib import Path
 
@@ -13,14 +12,6 @@ import torch
 HERE = Path(__file__).parent
 LIBRARIES = tuple(str(Path(str(library.__file__)).parent) for library in (torch, np, scipy))
 FOREIGN = (*LIBRARIES, str(HERE), str(HERE.parent / "graphs"))
-
-
-def here() -> str:
-    """Where in the user's code something is asked for: the innermost frame of the user."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(FOREIGN):
-        frame = frame.f_back
-    return f" (line {frame.f_lineno} of {Path(frame.f_code.co_filename).name})"
 
 
 def place(error: BaseException) -> str:

@@ -21,7 +21,7 @@ from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.tracing.arrays.stand_ins import StandIns
 from stiffguide.tracing.arrays.symbol_arrays import Symbols, floats, plain
 from stiffguide.tracing.arrays.symbols import RUNNING, NeedsValueError, Run, Symbol
-from stiffguide.tracing.decisions import TOO_MANY, Path, merged
+from stiffguide.tracing.decisions import Path, merged
 from stiffguide.tracing.sources import LARGEST_CAPTURED, Sources
 from stiffguide.tracing.traced_field import Leaf
 
@@ -98,25 +98,18 @@ class _Paths:
         self._table = [self._numbers(k) for k in range(len(leaves))]
         self._components = [self._graph.add("y", index=i) for i in range(sum(map(prod, q.shapes)))]
         self._failed: list[Exception | None] = []  # by path
-        self._run: Run | None = None  # the last one
 
     def answer(self) -> Answer:
         """The merged graph."""
-        try:
-            outputs = merged(self._graph, self._follow)
-        except UntraceableError as error:
-            if str(error) == TOO_MANY and self._run is not None:
-                raise UntraceableError(f"{TOO_MANY}{self._run.asked}") from None
-            raise
+        outputs = merged(self._graph, self._follow)
         if self._failed[0] is not None and all(self._failed):
             raise self._failed[0]
         return Answer(self._graph, outputs, self._sources, self._leaves)
 
     def _follow(self, path: Path) -> list[int]:
         """The nodes of f's value on one path; nan where it raises an exception there."""
-        self._run = Run(self._graph, path)
         try:
-            values = self._values(self._run)
+            values = self._values(Run(self._graph, path))
             self._failed.append(None)
         except Exception as error:
             if not path.conditions or not _meant(error):

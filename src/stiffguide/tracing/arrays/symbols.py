@@ -20,7 +20,6 @@ from stiffguide.graphs.scalars import Scalar
 from stiffguide.tracing.arrays.formulas import FORMULAS, OF_TRUTHS, TRUTHS
 from stiffguide.tracing.decisions import Path
 from stiffguide.tracing.interpreter import LARGEST_GRAPH
-from stiffguide.tracing.lines import here
 
 
 class NeedsValueError(UntraceableError):
@@ -40,7 +39,6 @@ class Run:
         self.graph = graph
         self.path = path
         self.refused: UntraceableError | None = None  # f may catch the exception
-        self.asked = ""  # the line of the last new decision
 
     def symbol(self, op: str, index: int = 0) -> Symbol:
         """A leaf of the graph."""
@@ -132,11 +130,7 @@ class Symbol:
 
     def __bool__(self) -> bool:
         run = RUNNING.get()
-        known = len(run.path.conditions)
-        found = run.path.decide(run.graph.add("ne", self.number, run.graph.const(0)))
-        if len(run.path.conditions) > known:
-            run.asked = here()
-        return found
+        return run.path.decide(run.graph.add("ne", self.number, run.graph.const(0)))
 
     def __round__(self, ndigits: int | None = None) -> Any:
         scale = 10.0 ** (ndigits or 0)
