@@ -31,6 +31,12 @@ def kernels_of_the_session(tmp_path_factory):
 
 
 @pytest.fixture
+def eager(monkeypatch):
+    """What is said of the loop in torch alone: its counts, its checks, what it sees on the way."""
+    monkeypatch.setenv("STIFFGUIDE_BACKEND", "eager")
+
+
+@pytest.fixture
 def auto(monkeypatch):
     """The backend that users have when they ask for none."""
     monkeypatch.delenv("STIFFGUIDE_BACKEND")

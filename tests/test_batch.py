@@ -124,6 +124,7 @@ def spoilt(kind: str) -> Callable[[Tensor, Tensor], Tensor]:
 
 @every_family
 @pytest.mark.parametrize("kind", ["nan", "nan from the start", "pole", "overflow", "inf"])
+@pytest.mark.usefixtures("eager")
 def test_a_failing_row_does_not_disturb_the_others(name: str, kind: str) -> None:
     y0 = real(1.0, 0.5).repeat(3, 1) * real(1.0, 1.2, 0.7).unsqueeze(1)
     settings = {"batched": True, "method": name, "rtol": 1e-4, "atol": 1e-5}
@@ -162,6 +163,7 @@ def test_times_to_save_at_may_differ_from_row_to_row(name: str) -> None:
 
 @inside
 @pytest.mark.parametrize("ends", [(1.0, 20.0, 1e-3), (-1.0, -20.0, -1e-3)], ids=["up", "down"])
+@pytest.mark.usefixtures("eager")
 def test_finished_rows_stay_inside_their_interval(name: str, ends: tuple[float, ...]) -> None:
     seen: list[Tensor] = []
 
@@ -188,6 +190,7 @@ def test_finished_rows_stay_inside_their_interval(name: str, ends: tuple[float, 
 
 
 @inside
+@pytest.mark.usefixtures("eager")
 def test_a_failed_row_is_not_examined_outside_of_the_interval(name: str) -> None:
     seen: list[Tensor] = []
 

@@ -56,6 +56,7 @@ def test_what_grows_above_atol_is_controlled(backend: str) -> None:
     assert found.warnings == {}
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_bump_above_atol_is_seen_on_the_way() -> None:
     bump = sg.solve(lambda t, y: torch.cos(t).expand_as(y), real(0.0), 0.0, 2 * torch.pi, rtol=1e-9)
     assert float(bump.y.abs()) < 1e-9
@@ -76,6 +77,7 @@ def test_each_row_has_its_own_warnings(backend: str) -> None:
     assert mixed.warnings[0][0].startswith(f"atol = 1e-09 to 1e-06 {UNCONTROLLED}")
 
 
+@pytest.mark.usefixtures("eager")
 def test_an_estimate_that_was_always_zero_is_said() -> None:
     steady = sg.solve(lambda t, y: torch.ones_like(y), real(0.0), 0.0, 1.0, method="tsit5")
     assert "error estimate was zero in every accepted step although f is not" in steady.message
@@ -88,6 +90,7 @@ def test_an_estimate_that_was_always_zero_is_said() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.usefixtures("eager")
 def test_an_rtol_that_the_states_cannot_keep_to_is_said(dtype: torch.dtype) -> None:
     eps, y0 = torch.finfo(dtype).eps, torch.ones(1, dtype=dtype)
     found = sg.solve(decay, y0, 0.0, 0.1, rtol=eps, atol=1e-3)
@@ -98,6 +101,7 @@ def test_an_rtol_that_the_states_cannot_keep_to_is_said(dtype: torch.dtype) -> N
     assert bool(in_kernel.warnings) == (dtype is torch.float64)  # which is what it computes in
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_value_that_left_through_zero_is_said_of_a_failure() -> None:
     settings = {"method": "bosh3", "rtol": 1e-2}
     lost = sg.solve(twice_stable, real(1.0), 0.0, 30.0, atol=1e-2, **settings)
@@ -110,6 +114,7 @@ def test_a_value_that_left_through_zero_is_said_of_a_failure() -> None:
     assert kept.warnings == {}
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_value_that_left_through_zero_is_said_of_a_success() -> None:
     y0 = real(1.0, 0.0, 0.0)
     found = sg.solve(robertson, y0, 0.0, 1e11, method="trbdf2", rtol=1e-2, atol=1e-5)

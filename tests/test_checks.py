@@ -210,6 +210,7 @@ def test_a_gradient_through_a_part_of_f_is_refused(f: Callable[..., Any]) -> Non
         assert solve(f, y0, method="tsit5").success.all()
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_wrong_jacobian_of_the_user_is_said_in_the_log(caplog: Any) -> None:
     def f(t: Tensor, y: Tensor) -> Tensor:
         return y @ MATRIX.T
@@ -358,6 +359,7 @@ def counted(batched: bool = True) -> tuple[Callable[..., Any], list[int]]:
         ({"method": "rodas5p", "y0": SQUARE[:0]}, 0),
     ],
 )
+@pytest.mark.usefixtures("eager")
 def test_only_the_first_solve_pays(settings: Any, first: int) -> None:
     f, calls = counted()
     spent, counts = [], []
@@ -370,6 +372,7 @@ def test_only_the_first_solve_pays(settings: Any, first: int) -> None:
     assert torch.equal(counts[1], counts[2])
 
 
+@pytest.mark.usefixtures("eager")
 def test_other_shapes_are_asked_again() -> None:
     f, _ = counted()
     for y0 in (SQUARE, SQUARE.repeat(2, 1), SQUARE.repeat(1, 2), SQUARE.float()):
@@ -377,6 +380,7 @@ def test_other_shapes_are_asked_again() -> None:
         assert torch.equal(before, solve(f, y0, method="tsit5").stats.nfe + 2)
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_field_that_is_defined_anew_is_known() -> None:
     counts = set()
     for k in (1.0, 2.0, 3.0):
@@ -397,6 +401,7 @@ def test_no_verdict_passes_to_another_field() -> None:
         del bad
 
 
+@pytest.mark.usefixtures("eager")
 def test_memory_is_bounded_and_keeps_nothing_alive() -> None:
     class Field:
         def __init__(self) -> None:

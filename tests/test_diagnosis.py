@@ -63,6 +63,7 @@ def test_a_value_that_ran_away_is_told(backend: str) -> None:
     assert float(found.y[0, 1]) > 1e10
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_growing_mode_that_refuses_steps_is_told() -> None:
     grow = lambda t, y: 1e4 * y * (1 - y)  # noqa: E731
     said = [sg.solve(grow, real(1e-12), 0.0, 10.0, max_attempts=n).message for n in range(5, 12)]
@@ -71,6 +72,7 @@ def test_a_growing_mode_that_refuses_steps_is_told() -> None:
     assert "grows" not in fall.message
 
 
+@pytest.mark.usefixtures("eager")
 def test_an_infinite_jacobian_is_the_reason() -> None:
     def f(t: Tensor, y: Tensor) -> Tensor:
         """Is finite at its start and nowhere beside it, so that differences do not help."""

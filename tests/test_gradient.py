@@ -266,6 +266,7 @@ def graphs(found: sg.Solution) -> list[bool]:
 
 
 @every
+@pytest.mark.usefixtures("eager")
 def test_no_graph_is_kept_when_nothing_requires_grad(name: str) -> None:
     settings: dict[str, Any] = {"method": name, "dense": True, "rtol": 1e-3}
     found = sg.solve(forced, Y0, 0.0, 0.6, args=(K,), **settings)
@@ -283,6 +284,7 @@ def test_no_graph_is_kept_when_nothing_requires_grad(name: str) -> None:
 
 
 @every
+@pytest.mark.usefixtures("eager")
 def test_values_do_not_depend_on_whether_someone_differentiates(name: str) -> None:
     settings = {"method": name, "rtol": 1e-4, "atol": 1e-5, "save_at": [0.2, 0.6]}
     plain = sg.solve(forced, Y0, 0.0, 0.6, args=(K,), **settings)

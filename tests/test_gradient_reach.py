@@ -158,6 +158,7 @@ def test_a_parameter_that_comes_in_the_middle_of_a_step(name: str) -> None:
 
 
 @every_family
+@pytest.mark.usefixtures("eager")
 def test_what_is_within_reach_and_not_used_costs_nothing(name: str) -> None:
     calls = 0
     used = torch.tensor(1.0, dtype=torch.float64)

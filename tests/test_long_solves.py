@@ -40,6 +40,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_line_after_ten_seconds_and_one_a_minute(clock: Clock, caplog) -> None:
     settings = {"method": "tsit5", "max_step": 0.1}
     found = sg.solve(spring, real(1.0, 0.0), 0.0, 14.0, **settings)
@@ -63,6 +64,7 @@ def test_the_clock_decides_nothing(clock: Clock, monkeypatch: pytest.MonkeyPatch
     assert repr(slow) == repr(quick)
 
 
+@pytest.mark.usefixtures("eager")
 def test_the_slowest_row_is_told_whose_end_may_be_far(clock: Clock, caplog) -> None:
     y0, ends = real(1.0, 0.0).repeat(3, 1), real(1.0, 50.0, 5.0)
     y0[2] = math.nan  # which ends at once

@@ -130,6 +130,7 @@ def test_dense_output_of_dop853_costs_three_evaluations_a_step():
 
 
 @every_method
+@pytest.mark.usefixtures("eager")
 def test_nfev_counts_the_calls_of_fun(method):
     calls = []
 

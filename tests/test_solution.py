@@ -80,6 +80,7 @@ def test_counts_are_per_row_and_scalars_when_not_batched(name: str) -> None:
 
 
 @every_family
+@pytest.mark.usefixtures("eager")
 def test_evaluations_are_counted(name: str) -> None:
     calls = [0]
 

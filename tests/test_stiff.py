@@ -84,6 +84,7 @@ def test_no_more_steps_than_others_take(problem: Problem, method: str, steps: in
 
 
 @pytest.mark.parametrize("method", ["rodas5p", "kvaerno5", "sdirk2"])
+@pytest.mark.usefixtures("eager")
 def test_newton_keeps_what_it_may(method: str) -> None:
     found = solved(problems.pollu(), method, rtol_for(method, 1e-6), 1e-8)
     accepted = int(found.stats.accepted)

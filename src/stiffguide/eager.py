@@ -9,6 +9,7 @@ from torch import Tensor
 
 from stiffguide import diagnosis, kernels
 from stiffguide.fields import jacobian
+from stiffguide.fields.array_function import ArrayFunction, wanting_arrays
 from stiffguide.fields.checks import evaluations
 from stiffguide.fields.flat import Flat, first_value
 from stiffguide.fields.flat import jacobian as flat_jacobian
@@ -21,6 +22,25 @@ from stiffguide.stepping import loop
 from stiffguide.stepping.initial_dt import initial_dt
 from stiffguide.stepping.live import Live, Problem, begin
 from stiffguide.stepping.output import Dense
+from stiffguide.tensors import real_dtype
+
+
+class WantsArrays(Exception):
+    """f is a function of numpy arrays, which `field` is as a function of tensors."""
+
+    def __init__(self, field: ArrayFunction) -> None:
+        super().__init__("f wants arrays")
+        self.field = field
+
+
+def refuse_arrays(r: kernels.Request, error: Exception) -> None:
+    """Raise WantsArrays where that is why f fails on tensors, or has no kernel."""
+    if isinstance(r.f, ArrayFunction):
+        return
+    t = (r.t0 if r.layout.batched else r.t0[0]).to(real_dtype(r.layout.dtype))
+    found = wanting_arrays(r.f, r.args, t, r.layout.unflatten(r.y0))
+    if found is not None:
+        raise WantsArrays(found) from error
 
 
 def solve(
@@ -32,8 +52,15 @@ def solve(
     *,
     checks: bool,
 ) -> Result:
-    """Solve by the loop; raises `kernels.Overtaken` when the patience is at its end."""
-    f0, jac = first_value(flat, r.t0, r.y0, r.layout), r.jac
+    """Solve by the loop.
+
+    Raises `kernels.Overtaken` when the patience is at its end, and WantsArrays.
+    """
+    try:
+        f0, jac = first_value(flat, r.t0, r.y0, r.layout), r.jac
+    except Exception as error:  # whatever a function of arrays raises on tensors
+        refuse_arrays(r, error)
+        raise
     if not r.problem.method.implicit and jac is None:
         jac = "differences"  # nobody will ask for it: no need to try what autograd can do
     given = flat_jacobian(jac, r.args, r.layout)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stiffguide import arguments, choices, eager, kernels
 from stiffguide.caveats import Witness
+from stiffguide.errors import UnsupportedError
 from stiffguide.fields import jacobian
 from stiffguide.fields.flat import field
 from stiffguide.fields.layout import Layout
@@ -127,9 +128,8 @@ def solve(
     start, end = arguments.times(t0, t1, layout)
     tolerance = arguments.tolerance(rtol, atol, layout)
     flat0 = layout.flatten(y0, "y0")
-    flat = field(f, args, layout)
     problem = Problem(
-        f=jacobian.AutogradJacobian(flat),
+        f=jacobian.AutogradJacobian(field(f, args, layout)),
         method=stepper,
         controller=choices.controller(controller, stepper),
         guidance=choices.guidance(guidance, stepper),
@@ -146,18 +146,36 @@ def solve(
     r = kernels.Request(
         f, args, layout, problem, start, end, flat0, first, watched, jac, name, special
     )
-    patience, why = None, kernels.ASKED["eager"] if way == backend else kernels.SWITCHED
-    if way != "eager":
-        result = kernels.solve(r, way)
-        if isinstance(result, Result):
-            return presented(result, layout, stepper.name)
-        why, patience = result
     watch = Progress(progress, monitor, layout, start, end, witness=Witness(problem, flat0, layout))
+    why = kernels.ASKED["eager"] if way == backend else kernels.SWITCHED
     try:
-        result = eager.solve(r, flat, watch, why, patience, checks=checks)
-    except kernels.Overtaken as overtaken:
-        result = kernels.run(overtaken.kernel, r, str(overtaken))
+        result = _result(r, way, why, watch, checks=checks)
+    except eager.WantsArrays as found:
+        flat = field(found.field, args, layout)
+        problem = problem._replace(f=jacobian.AutogradJacobian(flat))
+        result = _result(r._replace(f=found.field, problem=problem), way, why, watch, checks=checks)
     return presented(result, layout, stepper.name)
+
+
+def _result(
+    r: kernels.Request, way: kernels.Way, why: str, watch: Progress, *, checks: bool
+) -> Result:
+    """The solve, by the backend that it is to have; `why`, if that is the eager loop."""
+    patience = None
+    if way != "eager":
+        try:
+            result = kernels.solve(r, way)
+        except UnsupportedError as error:
+            eager.refuse_arrays(r, error)
+            raise
+        if isinstance(result, Result):
+            return result
+        why, patience = result
+    try:
+        flat = field(r.f, r.args, r.layout)
+        return eager.solve(r, flat, watch, why, patience, checks=checks)
+    except kernels.Overtaken as overtaken:
+        return kernels.run(overtaken.kernel, r, str(overtaken))
 
 
 def named(

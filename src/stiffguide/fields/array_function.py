@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -61,7 +62,11 @@ def wanting_arrays(f: Function, args: tuple[Any, ...], t: Tensor, y: Any) -> Arr
     None where it does, and where it gives nothing of use for arrays either.
     """
     try:
-        with torch.enable_grad():  # numpy refuses a tensor with a gradient, and takes another
+        with (
+            warnings.catch_warnings(),
+            torch.enable_grad(),
+        ):  # numpy refuses a tensor with a gradient, and takes another
+            warnings.simplefilter("ignore")  # of torch, for numbers taken out of it
             asked = tree_map_only(Tensor, lambda x: x.detach().clone().requires_grad_() * 1, y)
             value = f(t, asked, *args)
     except Exception:  # whatever a function of arrays raises on tensors

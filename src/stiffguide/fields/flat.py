@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -88,7 +89,11 @@ def jacobian(
         raise InputError(f"jac must be a function, a tensor or a name, not {type(jac).__name__}")
 
     def flat(t: Tensor, y: Tensor) -> Tensor:
-        value = jac(t.to(dtype) if layout.batched else t[0].to(dtype), layout.unflatten(y), *args)
+        value: Any = jac(
+            t.to(dtype) if layout.batched else t[0].to(dtype), layout.unflatten(y), *args
+        )
+        if isinstance(value, np.ndarray):
+            value = torch.as_tensor(value, device=layout.device)
         if not isinstance(value, Tensor):
             raise InputError(f"jac returned a {type(value).__name__}, not a tensor")
         if value.device != layout.device:

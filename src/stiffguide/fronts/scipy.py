@@ -165,7 +165,7 @@ def _settings(
         "atol": torch.tensor(atol),
         "max_step": float(max_step),
         "first_step": first_step,
-        "backend": options.get("backend", "eager"),
+        "backend": options.get("backend", "auto"),
     }
 
 

@@ -9,7 +9,7 @@ only `names` and `request` are loaded before a kernel is asked for.
 from typing import TYPE_CHECKING
 
 from stiffguide.exports import lazily
-from stiffguide.kernels.names import ASKED, SWITCHED, Backend, way
+from stiffguide.kernels.names import ASKED, SWITCHED, Backend, Way, way
 
 if TYPE_CHECKING:
     from stiffguide.kernels.backend import run, solve
@@ -28,6 +28,7 @@ __all__ = [
     "Overtaken",
     "Patience",
     "Request",
+    "Way",
     "asked",
     "compile",
     "known",

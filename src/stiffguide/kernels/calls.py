@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from stiffguide import caveats
-from stiffguide.fields.array_function import user_function
+from stiffguide.fields.array_function import ArrayFunction, user_function
 from stiffguide.fields.flat import field
 from stiffguide.fields.jacobian import AutogradJacobian
 from stiffguide.kernels.request import Request
@@ -69,6 +69,7 @@ class Call:
     def __init__(self, r: Request, kernel: Kernel, task: Task, why: str, finish: Finish) -> None:
         layout = r.layout
         self._kernel, self._finish, self._why = kernel, finish, why
+        self._arrays = isinstance(r.f, ArrayFunction)
         self._layout, self._problem, self._first_step = layout, r.problem, r.first_step
         self._task = task._replace(parameters=task.rtol, y0=task.rtol)  # nothing of the user's
         self._settings = packing.settings(task, kernel.method.error_order + 1)
@@ -105,7 +106,8 @@ class Call:
                 return None
         if not found.sure:
             start, state = torch.full((rows,), begin, dtype=F64), y0.reshape(rows, self._features)
-            if not tracer.holds(found, f, args, self._layout, start, state):
+            known = ArrayFunction(f) if self._arrays and type(f) is not ArrayFunction else f
+            if not tracer.holds(found, known, args, self._layout, start, state):
                 return None
         parameters = found.parameter_table(args, rows)
         y0 = y0 if y0.is_contiguous() else y0.contiguous()
@@ -193,6 +195,8 @@ class Call:
     ) -> Solution[Any]:
         """The same for a solve of which something is to be said."""
         layout = self._layout
+        if self._arrays and not isinstance(f, ArrayFunction):
+            f = ArrayFunction(f)
         t0, t1, _ = _table(ends, self._rows)
         p = self._problem._replace(
             f=AutogradJacobian(field(f, args, layout)), stops=t1.unsqueeze(1)

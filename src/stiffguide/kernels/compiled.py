@@ -7,12 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from stiffguide import arguments, methods
-from stiffguide.errors import InputError
+from stiffguide.errors import InputError, UnsupportedError
+from stiffguide.fields.array_function import wanting_arrays
 from stiffguide.fields.layout import Layout
 from stiffguide.inputs import Number, State
 from stiffguide.kernels import backend
+from stiffguide.kernels.running.run import Kernel
 from stiffguide.stepping.contracts import Method
+from stiffguide.tensors import real_dtype
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ def compile(
         raise InputError("like: it has no rows, and a kernel is traced with one; give at least one")
     stepper = methods.get(method) if isinstance(method, str) else method
     start, _ = arguments.times(t0, t0, layout)
-    kernel = backend.prepare(f, args, layout, stepper, start, layout.flatten(like, "like"))
+    kernel = _kernel(f, args, layout, stepper, start, layout.flatten(like, "like"))
     widths = (False, True) if batched else (False,)
     found = [kernel.ready(wide=wide) for wide in widths]
     for wide in widths:
@@ -59,3 +64,22 @@ def compile(
         cached=all(found),
         seconds=time.perf_counter() - began,
     )
+
+
+def _kernel(
+    f: Callable[..., Any],
+    args: tuple[Any, ...],
+    layout: Layout,
+    stepper: Method,
+    t0: Tensor,
+    y0: Tensor,
+) -> Kernel:
+    """The kernel of a function of tensors, or of numpy arrays."""
+    try:
+        return backend.prepare(f, args, layout, stepper, t0, y0)
+    except UnsupportedError:
+        t = (t0 if layout.batched else t0[0]).to(real_dtype(layout.dtype))
+        arrays = wanting_arrays(f, args, t, layout.unflatten(y0))
+        if arrays is None:
+            raise
+        return backend.prepare(arrays, args, layout, stepper, t0, y0)
