@@ -15,6 +15,7 @@ import stiffguide
 from stiffguide import InputError, UnsupportedError
 from stiffguide.kernels import memory
 from stiffguide.kernels.calls import Call
+from stiffguide.kernels.running import run
 
 F64 = torch.float64
 COMPILER = shutil.which("g++") or shutil.which("clang++")
@@ -45,10 +46,17 @@ CASES: dict[str, dict[str, Any]] = {
     "times": {"save_at": TIMES},
     "list of times": {"save_at": [0.5, 1.0]},
     "array of times": {"save_at": np.array([0.0, 1.25])},
+    "every step": {"save_at": stiffguide.EveryStep()},
+    "every step of a row": {"save_at": stiffguide.EveryStep(), "y0": ROWS[:1], "batched": True},
+    "many steps": {"save_at": stiffguide.EveryStep(), "max_step": 0.001},
+    "every step until it fails": {"f": blow_up, "t1": 5.0, "save_at": stiffguide.EveryStep()},
+    "the end": {"save_at": stiffguide.End()},
     "backwards": {"t0": 2.0, "t1": 0.0},
     "backwards at times": {"t0": 2.0, "t1": 0.0, "save_at": TIMES.flip(0)},
     "tensor times": {"t1": torch.tensor(2.0)},
     "limits": {"first_step": 1e-3, "max_step": 0.25, "max_attempts": 500},
+    "any number of attempts": {"max_attempts": 10**15, "save_at": TIMES},
+    "more attempts than one thread takes": {"max_attempts": 10**15, "t1": 40.0, "f": blow_up},
     "controller": {"controller": stiffguide.PID(icoeff=0.8)},
     "rows": {"y0": ROWS, "batched": True},
     "rows at times": {"y0": ROWS, "batched": True, "save_at": TIMES},
@@ -132,6 +140,18 @@ def test_what_is_asked_for_is_compared_by_value():
     assert coarse.t[-1] == fine.t[-1] == 2.0  # what was given back is nobody else's
     memory.forget()
     assert_the_same(solve({}, atol=atol, save_at=times), solve({}, atol=atol, save_at=times))
+
+
+def test_a_solve_that_is_too_long_for_the_calling_thread_goes_on_in_another(monkeypatch):
+    for case in ({"max_attempts": 10**15}, {"max_attempts": 10**15, "save_at": TIMES}):
+        memory.forget()
+        expected = solve(case)
+        assert expected.counts[2] > 6
+        monkeypatch.setattr(run, "SHORT", 6 * 3**2)
+        memory.forget()
+        for _ in range(2):  # by the whole way, and repeated
+            assert_the_same(solve(case), expected)
+        monkeypatch.undo()
 
 
 def test_what_is_given_back_is_its_owners():

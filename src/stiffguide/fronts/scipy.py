@@ -22,6 +22,7 @@ from stiffguide.errors import InputError, Status, UnsupportedError
 from stiffguide.fronts.arrays import Arrays, arrays_of
 from stiffguide.fronts.first_step import Remembered, first_step
 from stiffguide.fronts.ode_solution import OdeSolution, standstill
+from stiffguide.kernels import way
 from stiffguide.solution import Solution
 from stiffguide.solve import solve
 from stiffguide.stepping.contracts import Controller, Method
@@ -77,7 +78,7 @@ def solve_ivp(
         known = Remembered(asked, start.new_tensor(t0, dtype=torch.float64), start)
         first = first_step(asked, known.value, (t0, t1), start, stepper.error_order, chosen)
         twice = 1
-        if chosen["backend"] == "eager":  # a kernel is made of fun itself
+        if way(chosen["backend"]) == "eager":  # a kernel is made of fun itself
             field, given = known, ()
         chosen["first_step"] = first if 0 < first < np.inf else None
     chosen |= {"method": stepper, "controller": controller, "max_attempts": sys.maxsize}
@@ -216,18 +217,15 @@ def _result(solution: Solution, arrays: Arrays, times: Numbers | None) -> Optimi
     code, message = (0, FINISHED) if status is Status.SUCCESS else (-1, solution.message)
     if status in (Status.DT_TOO_SMALL, Status.NON_FINITE):
         message = f"{TOO_SMALL}: {message}"
-    stats = solution.stats
-    counts = {
-        "nfev": int(stats.nfe),
-        "njev": int(stats.njac),
-        "nlu": int(stats.nlu),
-        "status": code,
-        "message": message,
-    }
-    kept = ~torch.isnan(solution.y).any(1)  # not reached
+    nfe, njac, nlu = solution.counts[3:].tolist()
+    counts = {"nfev": nfe, "njev": njac, "nlu": nlu, "status": code, "message": message}
+    t, y = solution.t, solution.y
     if times is not None and not times.size:
-        kept = torch.zeros_like(kept)
-    t, y = solution.t[kept], solution.y[kept].T
+        t, y = t[:0], y[:0]
+    elif code:
+        reached = ~torch.isnan(y).any(1)
+        t, y = t[reached], y[reached]
+    y = y.T
     return _filled(t, y, solution.trajectory, arrays, counts)
 
 

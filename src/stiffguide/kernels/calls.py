@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from stiffguide import caveats
+from stiffguide.errors import Status
 from stiffguide.fields.array_function import ArrayFunction, user_function
 from stiffguide.fields.flat import field
 from stiffguide.fields.jacobian import AutogradJacobian
@@ -28,18 +29,20 @@ from stiffguide.kernels.running.run import (
     SHARE,
     Flags,
     Kernel,
+    alone,
     carry_out,
-    workers,
 )
 from stiffguide.kernels.running.task import Ended, Task
 from stiffguide.solution import Result, Solution, presented
-from stiffguide.stepping.output import AtTimes, End
+from stiffguide.stepping.output import AtTimes, End, EveryStep
 from stiffguide.tensors import tangles
 from stiffguide.tracing import tracer
 from stiffguide.tracing.traced_field import leaves_of
 
 F64 = torch.float64
 LARGEST = sys.float_info.max
+OUT_OF_ATTEMPTS = int(Status.MAX_ATTEMPTS)
+ROOM = 1023  # steps of one row that are kept without having been counted before
 COUNTS = torch.empty(0, dtype=torch.int64, device="cpu")
 Ends = ctypes.c_double * 3
 
@@ -60,6 +63,20 @@ class Times(NamedTuple):
         return t0 <= self.first <= self.last <= t1
 
 
+class Steps(NamedTuple):
+    """Room for the start of a solve of one row and the ends of its accepted steps."""
+
+    t: Tensor  # (ROOM + 1,)
+    y: Tensor  # (ROOM + 1, F)
+    before: Tensor  # (ROOM, 1 + F), which nobody reads
+
+    def places(self) -> tuple[int, ...]:
+        """What a kernel is told of it."""
+        features = self.y.shape[1]
+        before, t, y = self.before.data_ptr(), self.t.data_ptr() + 8, self.y.data_ptr()
+        return ROOM, before, t, before + 8 * ROOM, y + 8 * features, 0
+
+
 class Call:
     """The solve with a kernel for other states, times and arguments than it was made from.
 
@@ -72,7 +89,6 @@ class Call:
         self._arrays = isinstance(r.f, ArrayFunction)
         self._layout, self._problem, self._first_step = layout, r.problem, r.first_step
         self._task = task._replace(parameters=task.rtol, y0=task.rtol)  # nothing of the user's
-        self._settings = packing.settings(task, kernel.method.error_order + 1)
         self._tolerances = task.rtol.data_ptr(), task.atol.data_ptr()
         self._rows, self._features = task.y0.shape
         self._axis = (self._rows,) if layout.batched else ()
@@ -82,8 +98,11 @@ class Call:
         if task.times is not None:
             line = task.times[0].clone()
             self._times = Times(line, float(line[0]), float(line[-1]))
-        few = self._rows < 2 * SHARE  # however many threads torch uses
-        self._alone = few and not workers(self._rows, self._features, r.problem.max_attempts)
+        few = self._rows < 2 * SHARE  # which are one thread's, however many torch uses
+        self._attempts = min(alone(self._rows, self._features) if few else 0, task.max_attempts)
+        brief = task._replace(max_attempts=self._attempts or task.max_attempts)
+        self._settings = packing.settings(brief, kernel.method.error_order + 1)
+        self._steps = type(r.problem.outputs[0]) is EveryStep
         self._function = kernel.built(wide=self._rows > FEW).stiffguide_solve
 
     def __call__(
@@ -142,7 +161,7 @@ class Call:
             line = self._times.line
             saved = y0.new_empty(*axis, len(line), *self._entry)
             places = (len(line), line.data_ptr(), 0, saved.data_ptr())
-        flags = Flags()
+        flags, steps = Flags(), self._room(y0, t0) if self._steps else None
         packed = packing.joined(
             (rows, ctypes.addressof(flags)),
             (here, here + 8 * rows, y0.data_ptr(), parameters.data_ptr(), *self._tolerances),
@@ -150,16 +169,15 @@ class Call:
             self._settings,
             (t.data_ptr(), y.data_ptr(), here + 16 * rows, counts.data_ptr()),
             places,
+            packing.NONE if steps is None else steps.places(),
         )
         ended = Ended(t, y, t, counts, saved)
-        if self._alone or not workers(rows, self._features, self._problem.max_attempts):
-            if self._function(packed):
-                raise MemoryError(NO_MEMORY)
-        else:
-            ended = self._flat(ended, ends)
+        if not self._attempts:
             task = self._task._replace(y0=y0.reshape(rows, self._features))
-            carry_out(lambda: self._function(packed), task, ended, flags)
-        return self._presented(f, y0, args, parameters, ended, ends)
+            carry_out(lambda: self._function(packed), task, self._flat(ended, ends), flags)
+        elif self._function(packed):
+            raise MemoryError(NO_MEMORY)
+        return self._presented(f, y0, args, parameters, ended, ends, steps)
 
     def _presented(
         self,
@@ -169,6 +187,7 @@ class Call:
         parameters: Tensor,
         x: Ended,
         ends: Any,
+        steps: Steps | None,
     ) -> Solution[Any]:
         rows, layout, problem = self._rows, self._layout, self._problem
         start = y0 if y0.ndim == 1 == rows else y0.reshape(rows, -1)
@@ -180,6 +199,12 @@ class Call:
             line, y = self._times.line, x.saved
             t = line.clone()
             t = t.expand(rows, -1) if self._axis else t
+        elif steps is not None:
+            end = int(x.counts[1]) + 1
+            if end > ROOM:
+                return self._explained(f, y0, args, parameters, self._flat(x, ends), ends)
+            t = steps.t[:end].clone().reshape(*self._axis, end)
+            y = steps.y[:end].clone().reshape(*self._axis, end, *self._entry)
         return Solution(
             t, y, x.counts, problem.method.name, {}, layout, None, {}, "kernel", self._why
         )
@@ -193,7 +218,10 @@ class Call:
         x: Ended,
         ends: Any,
     ) -> Solution[Any]:
-        """The same for a solve of which something is to be said."""
+        """The same for a solve of which something is to be said.
+
+        One that ran out of the attempts of the calling thread is solved once more, by others.
+        """
         layout = self._layout
         if self._arrays and not isinstance(f, ArrayFunction):
             f = ArrayFunction(f)
@@ -204,12 +232,23 @@ class Call:
         flat = y0.reshape(self._rows, self._features)
         r = Request(f, args, layout, p, t0, t1, flat, self._first_step, False)
         task = self._task._replace(t0=t0, t1=t1, y0=flat, parameters=parameters)
-        if x.saved is not None:  # the kernel leaves alone what it did not come to
+        if self._steps:
+            x = self._kernel.trace_steps(task, dense=False)
+        elif self._attempts < task.max_attempts and bool((x.counts[0] == OUT_OF_ATTEMPTS).any()):
+            x = self._kernel.solve(task)
+        elif x.saved is not None:  # the kernel leaves alone what it did not come to
             assert task.times is not None
             sign = torch.where(t1 < t0, -1.0, 1.0).unsqueeze(1)
             missed = task.times * sign > x.t * sign
             x = x._replace(saved=x.saved.masked_fill(missed.unsqueeze(-1), float("nan")))
         return presented(self._finish(self._kernel, r, task, x, self._why), layout, p.method.name)
+
+    def _room(self, y0: Tensor, t0: float) -> Steps:
+        """Room that begins with the start."""
+        n = self._features
+        steps = Steps(y0.new_empty(ROOM + 1), y0.new_empty(ROOM + 1, n), y0.new_empty(ROOM, 1 + n))
+        steps.t[0], steps.y[0] = t0, y0.reshape(-1)
+        return steps
 
     def _flat(self, x: Ended, ends: Any) -> Ended:
         """What a kernel leaves, row by row."""
@@ -231,7 +270,8 @@ def possible(r: Request, task: Task) -> bool:
         and layout.dtype == F64
         and r.y0.device.type == "cpu"
         and len(p.outputs) == 1
-        and type(p.outputs[0]) in (End, AtTimes)
+        and type(p.outputs[0])
+        in ((End, AtTimes, EveryStep) if layout.rows == 1 else (End, AtTimes))
         and (task.times is None or task.times.shape[0] == 1)
     )
 
@@ -257,7 +297,9 @@ def _ends(t0: float, t1: float, rows: int) -> tuple[Any, int]:
 
 def _table(ends: Any, rows: int) -> Tensor:
     """The same as a tensor (3, B)."""
-    return ends if isinstance(ends, Tensor) else torch.tensor(list(ends)).reshape(3, rows)
+    return (
+        ends if isinstance(ends, Tensor) else torch.tensor(list(ends), dtype=F64).reshape(3, rows)
+    )
 
 
 def _failed(counts: Tensor, rows: int) -> bool:

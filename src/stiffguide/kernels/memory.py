@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stiffguide.fields.array_function import ArrayFunction
 from stiffguide.kernels.calls import Call
+from stiffguide.stepping.output import End, EveryStep
 from stiffguide.tracing.tracer import anchor
 
 MOST = 256  # calls, after which all are forgotten
@@ -42,7 +43,9 @@ def asked(
 
 
 def _content(value: Any) -> Hashable | None:
-    """A few numbers as a value; None for anything else."""
+    """A few numbers, or what is to be kept, as a value; None for anything else."""
+    if type(value) in (End, EveryStep):
+        return type(value).kept
     if type(value) is Tensor and value.is_cpu and not value.requires_grad:
         if value.numel() <= SMALL and value.dtype in PLAIN:
             return value.dtype, value.shape, value.numpy().tobytes()

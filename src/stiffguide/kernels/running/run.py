@@ -6,6 +6,7 @@ import ctypes
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -134,18 +135,28 @@ class Kernel:
                 packing.pack(task, ended, k, started.data_ptr()), b
             )
             return ended
-        flags = Flags()
-        packed = packing.pack(task, ended, k, ctypes.addressof(flags))
         function = self.built(wide=b > FEW).stiffguide_solve
-        carry_out(lambda: function(packed), task, ended, flags)
+        attempts = alone(b, f)
+        if 0 < attempts < task.max_attempts:  # nearly all solves are shorter than they may be
+            brief = task._replace(max_attempts=attempts)
+            self._call(function, brief, ended)
+            if not bool((counts[0] == int(Status.MAX_ATTEMPTS)).any()):
+                return ended
+        self._call(function, task, ended)
         return ended
+
+    def _call(self, function: Any, task: Task, ended: Ended) -> None:
+        flags, k = Flags(), self.method.error_order + 1
+        packed = packing.pack(task, ended, k, ctypes.addressof(flags))
+        carry_out(lambda: function(packed), task, ended, flags)
 
 
 def carry_out(
     run: Callable[[], int], task: Task, ended: Ended, flags: ctypes.Array[ctypes.c_int64]
 ) -> None:
     """Run a call in as many threads as it is worth; rows that an interrupt leaves are marked."""
-    _work(run, workers(task.rows, task.y0.shape[1], task.max_attempts), flags)
+    short = task.max_attempts <= alone(task.rows, task.y0.shape[1])
+    _work(run, 0 if short else threads(task.rows), flags)
     if flags[1]:
         _leave(task, ended, flags[0])
         if not bool((ended.counts[0] == int(Status.INTERRUPTED)).any()):
@@ -160,17 +171,17 @@ def _leave(task: Task, ended: Ended, first: int) -> None:
     ended.counts[0, rest] = int(Status.INTERRUPTED)
 
 
-def workers(rows: int, features: int, max_attempts: int) -> int:
-    """How many threads, at most as many as torch would use; 0 is the calling one.
-
-    That one cannot be interrupted, which a short solve need not be.
-    """
-    threads = max(min(torch.get_num_threads(), rows // SHARE), 1)
-    short = rows * features**2 * max_attempts <= SHORT
-    return 0 if threads == 1 and rows <= ALONE and short else threads
+def threads(rows: int) -> int:
+    """How many threads, at most as many as torch would use."""
+    return max(min(torch.get_num_threads(), rows // SHARE), 1)
 
 
-def _work(run: Callable[[], int], threads: int, flags: ctypes.Array[ctypes.c_int64]) -> None:
+def alone(rows: int, features: int) -> int:
+    """The attempts that the calling thread may take by itself, which cannot be interrupted then."""
+    return SHORT // (rows * features**2) if rows <= ALONE and threads(rows) == 1 else 0
+
+
+def _work(run: Callable[[], int], count: int, flags: ctypes.Array[ctypes.c_int64]) -> None:
     """Run in so many threads; an interrupt stops them all."""
     begun: list[bool] = []
     results: list[int] = []
@@ -183,19 +194,19 @@ def _work(run: Callable[[], int], threads: int, flags: ctypes.Array[ctypes.c_int
             code = 0 if flags[1] else run()
         finally:
             results.append(code)
-            if len(results) == threads:
+            if len(results) == count:
                 ready.set()
 
-    if not threads:
+    if not count:
         results.append(run())
     try:
-        for thread in [threading.Thread(target=share) for _ in range(threads)]:
+        for thread in [threading.Thread(target=share) for _ in range(count)]:
             thread.start()
     except KeyboardInterrupt:
         flags[1] = 1
     # not by `join`, which takes a thread for ended when an interrupt meets it: what the threads
     # write to must outlive them, also if there is a second one
-    while len(results) < (len(begun) if flags[1] else threads):
+    while len(results) < (len(begun) if flags[1] else count):
         try:
             ready.wait(PATIENCE)  # a signal may wake another thread than this one
         except KeyboardInterrupt:
