@@ -67,6 +67,7 @@ bench: $(VENV)/bench.stamp  ## ratios against other solvers, side by side
 	STIFFGUIDE_CACHE=$$(mktemp -d) $(PY) benchmarks/stiff.py --out $(OUT)/stiff_benchmark.md
 	$(PY) benchmarks/nonstiff.py --out $(OUT)/nonstiff_benchmark.md
 	$(PY) benchmarks/batch.py --out $(OUT)/batch_benchmark.md
+	STIFFGUIDE_CACHE=$$(mktemp -d) $(PY) benchmarks/scipy_front.py --out $(OUT)/scipy_front_benchmark.md
 	$(PY) benchmarks/honesty.py --out $(OUT)/honesty_benchmark.md
 	$(PY) benchmarks/overhead.py
 	$(PY) benchmarks/guidance.py --out $(OUT)/guidance_benchmark.md

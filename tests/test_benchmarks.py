@@ -20,19 +20,25 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.integrate import solve_ivp
 
 import stiffguide as sg
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks"
 PAGES = {"stiff": "scipy LSODA", "nonstiff": "scipy RK45", "batch": "scipy LSODA, loop"}
+QUICK = PAGES | {"scipy_front": "scipy LSODA"}
 
 if not FOLDER.exists():
     pytest.skip("the benchmarks are not in this copy", allow_module_level=True)
 sys.path.insert(0, str(FOLDER))
 try:
-    contenders, native, page, solvers, systems, wp = map(
-        import_module, ("contenders", "native", "page", "solvers", "systems", "work_precision")
+    contenders, native, numpy_code, page, solvers, systems, wp = map(
+        import_module,
+        (
+            *("contenders", "native", "numpy_code", "page", "solvers", "systems"),
+            "work_precision",
+        ),
     )
 finally:
     sys.path.remove(str(FOLDER))
@@ -305,8 +311,31 @@ def test_whether_solvers_in_c_are_there_is_said(tmp_path, monkeypatch):
     assert both.startswith("LSODA in C and CVODE in C have f in C as well")
 
 
+# numpy code --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["robertson", "hires", "van der pol"])
+def test_numpy_code_is_the_plain_system(name):
+    plain = {"robertson": systems.robertson, "van der pol": systems.van_der_pol}
+    code = numpy_code.codes()[name]
+    states = 10.0 ** np.random.default_rng(0).uniform(-15, 0, (50, len(code.y0)))
+    for y in states:
+        expected = plain.get(name, systems.hires)(0.3, y.tolist())
+        np.testing.assert_allclose(code.fun(0.3, y), expected, rtol=1e-7)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", numpy_code.codes())
+def test_numpy_code_has_the_reference_that_lsoda_comes_near(name):
+    code = numpy_code.codes()[name]
+    found = solve_ivp(
+        code.fun, code.span, code.y0, "LSODA", args=code.args, rtol=1e-8, atol=1e-8 * code.scale
+    )
+    assert code.error(found.y[:, -1]) < 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", QUICK)
 def test_a_quick_run_writes_its_page(name, tmp_path):
     out = tmp_path / f"{name}_benchmark.md"
     command = [sys.executable, FOLDER / f"{name}.py", "--quick", "--out", out]
@@ -324,7 +353,7 @@ def test_a_quick_run_writes_its_page(name, tmp_path):
         widths = {line.count("|") for line in table.splitlines()}
         assert len(widths) == 1
         assert len(table.splitlines()) > 2
-    line = re.search(rf"^\| {re.escape(PAGES[name])} \| (.*) \|$", text, re.MULTILINE)
+    line = re.search(rf"^\| {re.escape(QUICK[name])} \| (.*) \|$", text, re.MULTILINE)
     assert re.match(r"[\d.,]+", line[1])
 
 
