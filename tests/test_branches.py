@@ -207,10 +207,38 @@ def test_an_exception_near_the_start_is_none_at_the_start() -> None:
     assert traced(f, Y).paths == 2
 
 
-def test_an_operation_that_fails_is_no_choice_of_f() -> None:
-    f = lambda t, y: MATRIX @ y[:2] if y[0] < 0 else -y  # noqa: E731
-    with pytest.raises(UntraceableError, match="f cannot be followed: RuntimeError: size"):
-        traced(f, Y)
+@pytest.mark.parametrize("kind", [list, torch.tensor])
+def test_beyond_the_end_of_a_table_a_graph_is_nan(kind: Any) -> None:
+    levels = kind([0.2, 0.4, 0.8])
+
+    def above(t: Tensor, y: Tensor) -> Tensor:
+        k = 0
+        while y[0] > levels[k]:
+            k += 1
+        return k * y
+
+    y = torch.stack([torch.full((3,), x, dtype=F64) for x in (0.1, 0.3, 0.5, 0.9)])
+    found = values(traced(above, Y), torch.zeros(4, dtype=F64), y)[0]
+    torch.testing.assert_close(found[:3], torch.arange(3)[:, None] * y[:3])
+    assert found[3].isnan().all()
+
+
+MISTAKES: dict[str, Callable[..., Any]] = {
+    "RuntimeError: size": lambda t, y: MATRIX @ y[:2] if y[0] < 0 else -y,
+    "TypeError: ": lambda t, y: torch.sqrt(1.0) * y if y[0] < 0 else -y,  # type: ignore[arg-type]
+    "ZeroDivisionError: ": lambda t, y: y * (1 / 0) if y[0] < 0 else -y,
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_mistake_on_a_path_is_no_choice_of_f(words: str) -> None:
+    with pytest.raises(UntraceableError, match=rf"f cannot be followed: {words}.*line"):
+        traced(MISTAKES[words], Y)
+
+
+def test_a_value_of_another_shape_on_a_path_is_refused() -> None:
+    with pytest.raises(UntraceableError, match="the value of f has shape"):
+        traced(lambda t, y: y[:2] if y[0] < 0 else -y, Y)
 
 
 # refusals ----------------------------------------------------------------------------------------

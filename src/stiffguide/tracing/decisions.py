@@ -7,6 +7,7 @@ conditions on one path are asked for once, and what both sides share is one node
 
 from __future__ import annotations
 
+import dis
 from collections.abc import Callable, Sequence
 
 from stiffguide.graphs.graph import Graph
@@ -64,6 +65,21 @@ ENDLESS = (
     f"f asks for the truth of numbers over {LONGEST} times in a call, perhaps in a loop that ends "
     "for some of them only"
 )
+
+
+def meant(error: Exception) -> bool:
+    """Whether code raised an exception on purpose, or read beyond the end of a sequence.
+
+    On a path of its own that means: f has no value there. Any other exception is a mistake.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or isinstance(error, UntraceableError):
+        return False
+    raising = trace.tb_frame.f_code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    beyond = "out of range" in str(error) or "out of bounds" in str(error)
+    return raising or (isinstance(error, IndexError) and beyond)
 
 
 def merged(graph: Graph, run: Callable[[Path], list[int]]) -> list[int]:

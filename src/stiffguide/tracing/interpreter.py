@@ -49,7 +49,6 @@ class Interpreter(TorchDispatchMode):
         self.compiled = False  # f called torch's compiler
         self.operations = 0  # that torch dispatched
         self.refused: UntraceableError | None = None
-        self.failed = False  # an operation raised an exception, perhaps for its numbers
         self._whole: Any = None  # the operation that is being taken apart
 
     @classmethod
@@ -82,9 +81,6 @@ class Interpreter(TorchDispatchMode):
             return self._carried_out(func, args, kwargs or {})
         except UntraceableError as error:
             self.refused = self.refused or error
-            raise
-        except Exception:
-            self.failed = True
             raise
 
     def _carried_out(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

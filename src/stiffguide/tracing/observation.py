@@ -15,12 +15,11 @@ from torch.utils._pytree import TreeSpec, tree_unflatten
 from stiffguide.errors import InputError
 from stiffguide.fields.layout import Layout
 from stiffguide.graphs.graph import Graph
-from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.graphs.scalars import array
 from stiffguide.tensors import real_dtype
 from stiffguide.tracing.calls import Calls
 from stiffguide.tracing.course import Course
-from stiffguide.tracing.decisions import Path, merged
+from stiffguide.tracing.decisions import Path, meant, merged
 from stiffguide.tracing.interpreter import Interpreter
 from stiffguide.tracing.lifting import Lifted
 from stiffguide.tracing.sources import Sources
@@ -138,22 +137,12 @@ def _run(s: Setting, t: Tensor, y: Tensor, sources: Sources, path: Path) -> Run:
             torch._dynamo.reset()  # else torch.cond fails for good once it was watched
         if watch.refused is not None:  # what f calls may have wrapped it
             raise watch.refused from error
-        if not _is_chosen(error, watch, path):
+        if not path.conditions or isinstance(error, InputError) or not meant(error):
             raise
         nowhere = torch.full_like(y[0], float("nan"))
         return Run([graph.const(float("nan"))] * len(nowhere), nowhere, watch, course.real, error)
     outputs = watch.numbers(value).flatten().tolist()
     return Run(outputs, value.detach().reshape(-1), watch, course.real)
-
-
-def _is_chosen(error: Exception, watch: Interpreter, path: Path) -> bool:
-    """Whether f raises an exception because of the path alone, and not for numbers it works with.
-
-    Code of Python sees no number, but by its branches. Operations of torch do: what they raise
-    for the numbers of one point, they need not raise for those that lead there.
-    """
-    ours = isinstance(error, (InputError, UntraceableError))
-    return bool(path.conditions) and not ours and not watch.failed
 
 
 def _uncompiled() -> AbstractContextManager[Any]:
