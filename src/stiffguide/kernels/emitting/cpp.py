@@ -85,7 +85,7 @@ def _constants(traced: Traced, m: Coefficients, elimination: Elimination) -> lis
         "IMPLICIT": int(implicit),
         "SLOPES": int(m.family == "rosenbrock" and not traced.autonomous),
         "NJ": len(traced.derived.jac) if implicit else 0,
-        "NW": len(elimination.slots),
+        "NW": factorisation.entries(elimination),
         "STAGES": m.stages + late + len(m.interpolant.filters),
         "LATE": late,
         "DEGREE": m.interpolant.degree,
@@ -178,29 +178,46 @@ def _chunks(
 ) -> list[str]:
     """The same as several functions that hand values on through an array."""
     pieces = [needed[i : i + CHUNK] for i in range(0, len(needed), CHUNK)]
-    home = {number: i for i, piece in enumerate(pieces) for number in piece}
-    operations = {n for n in needed if graph.nodes[n].args}
-    crossing = sorted(
-        {a for n in needed for a in graph.nodes[n].args if a in operations and home[a] != home[n]}
-    )
-    place = {number: f"x[{i}]" for i, number in enumerate(crossing)}
+    place, longest = _handed_on(graph, pieces)
     text, calls = [], []
     name, arguments = head.removeprefix("void ")[:-1].split("(")
     passed = ", ".join(argument.split()[-1] for argument in arguments.split(", "))
     for i, piece in enumerate(pieces):
-        printer = Printer(graph, given)
+        printer, own = Printer(graph, given), set(piece)
         body = []
-        for number in sorted({a for n in piece for a in graph.nodes[n].args} - set(piece)):
+        for number in sorted({a for n in piece for a in graph.nodes[n].args} - own):
             if number in place:
                 body.append(printer.given(number, place[number]))
             else:
                 printer.line(number)
         body += printer.lines(piece)
         body += [f"{place[n]} = {printer.value(n)};" for n in piece if n in place]
-        body += [f"{where} = {printer.value(n)};" for where, n in roots if home[n] == i]
+        body += [f"{where} = {printer.value(n)};" for where, n in roots if n in own]
         text += [f"CALLED void {name}_{i}({arguments}, V* __restrict__ x) {{", *body, "}"]
         calls.append(f"{name}_{i}({passed}, x);")
-    return [*text, f"CALLED {head} {{", f"V x[{len(crossing) + 1}];", *calls, "}"]
+    return [*text, f"CALLED {head} {{", f"V x[{longest + 1}];", *calls, "}"]
+
+
+def _handed_on(graph: Graph, pieces: Sequence[Sequence[int]]) -> tuple[dict[int, str], int]:
+    """Where the values that later pieces need are kept, and in how many places at most.
+
+    A place is free again in the piece that needs its value last: that reads before it writes.
+    """
+    last = {a: i for i, piece in enumerate(pieces) for n in piece for a in graph.nodes[n].args}
+    place: dict[int, str] = {}
+    free: list[int] = []
+    ending: dict[int, list[int]] = {}
+    count = 0
+    for i, piece in enumerate(pieces):
+        free += ending.pop(i, [])
+        for n in piece:
+            if not graph.nodes[n].args or last.get(n, i) == i:
+                continue
+            count += not free
+            slot = free.pop() if free else count - 1
+            place[n] = f"x[{slot}]"
+            ending.setdefault(last[n], []).append(slot)
+    return place, count
 
 
 def _field(traced: Traced, *, implicit: bool) -> list[str]:

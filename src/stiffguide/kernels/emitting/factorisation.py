@@ -1,4 +1,7 @@
-"""The planned elimination as C++: written out where it is small, else tables that a loop walks."""
+"""The planned elimination as C++: written out where it is small, loops where it is nearly full.
+
+Else tables that a loop walks.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from importlib.resources import files
 from stiffguide.kernels.emitting.elimination import Elimination, Place
 
 UNROLLED_PRODUCTS = 150  # an elimination up to this size is written out
+NEARLY_FULL = 0.5  # of the products that a full matrix of this size takes
 GROWTH = 1e3  # a row may grow this much before its lane is factorised with pivoting,
 # or until its rounding moves an unknown by so many times its own rounding, and by this part of its
 # tolerance, in a mode that is not faster than so many steps: then it stays, and adds up.
@@ -27,10 +31,23 @@ def integers(name: str, values: Sequence[int]) -> str:
     return f"TABLE unsigned short {name}[] = {{{numbers}}};"
 
 
-def text(plan: Elimination, entries: Sequence[Place]) -> list[str]:
-    """`factorise` and `substitute`; `entries` are the places of the Jacobian, in its order."""
+def is_full(plan: Elimination) -> bool:
+    """Whether loops over all entries take less time than one over those that are not 0."""
+    full = sum(k * (1 + k) for k in range(plan.size))
+    return plan.operations > max(UNROLLED_PRODUCTS, NEARLY_FULL * full)
+
+
+def entries(plan: Elimination) -> int:
+    """How many the factors have."""
+    return plan.size**2 if is_full(plan) else len(plan.slots)
+
+
+def text(plan: Elimination, places: Sequence[Place]) -> list[str]:
+    """`factorise` and `substitute`; `places` are those of the Jacobian, in its order."""
     if plan.operations <= UNROLLED_PRODUCTS:
-        return _written_out(plan, entries)
+        return _written_out(plan, places)
+    if is_full(plan):
+        return [native("full.h")]
     slots = plan.slots
     factors: list[int] = []
     forward: list[int] = []
@@ -45,7 +62,7 @@ def text(plan: Elimination, entries: Sequence[Place]) -> list[str]:
         beyond = plan.beyond(k)
         backward += [k, slots[k, k], len(beyond), *(v for j in beyond for v in (j, slots[k, j]))]
     return [
-        integers("JAC_SLOT", [slots[place] for place in entries]),
+        integers("JAC_SLOT", [slots[place] for place in places]),
         integers("DIAGONAL", [slots[i, i] for i in range(plan.size)]),
         integers("COLUMN", [j for _, j in sorted(slots, key=slots.__getitem__)]),
         integers("FACTORS", factors),

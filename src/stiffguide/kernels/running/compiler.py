@@ -25,7 +25,8 @@ FLAGS = (
     "-fopenmp-simd",
     "-fno-math-errno",
     "-fno-trapping-math",
-    "-ffp-contract=off",  # one lane and many lanes round alike
+    "-ffp-contract=off",  # one lane and many lanes round alike,
+    "-fno-tree-slp-vectorize",  # for which gcc contracts all the same, and takes twice as long
     "-fno-strict-aliasing",
     "-fno-exceptions",
     "-fno-rtti",
