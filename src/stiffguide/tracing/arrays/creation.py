@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stiffguide.tracing.arrays import functions
-from stiffguide.tracing.arrays.symbol_arrays import Symbols, plain
+from stiffguide.tracing.arrays.symbol_arrays import Symbols, filled, plain
 from stiffguide.tracing.arrays.symbols import Symbol
 
 
@@ -49,16 +49,19 @@ def _same_array(a: Any, dtype: Any = None, *_: Any, **__: Any) -> Any:
 
 OWN: dict[Any, Callable[..., Any]] = {
     np.array: _array,
-    np.zeros: lambda shape, dtype=None, *_, **__: functions.filled(shape, 0.0, dtype),
-    np.empty: lambda shape, dtype=None, *_, **__: functions.filled(shape, np.nan, dtype),
-    np.ones: lambda shape, dtype=None, *_, **__: functions.filled(shape, 1.0, dtype),
-    np.full: lambda shape, value, dtype=None, *_, **__: functions.filled(
+    np.fromiter: lambda values, dtype, *_, **__: _array(list(values), dtype),
+    np.zeros: lambda shape, dtype=None, *_, **__: filled(shape, 0.0, dtype),
+    np.empty: lambda shape, dtype=None, *_, **__: filled(shape, np.nan, dtype),
+    np.ones: lambda shape, dtype=None, *_, **__: filled(shape, 1.0, dtype),
+    np.full: lambda shape, value, dtype=None, *_, **__: filled(
         shape, value, _dtype_of(value) if dtype is None else dtype
     ),
     np.zeros_like: lambda a, *args, **named: _like(0.0, a, *args, **named),
     np.empty_like: lambda a, *args, **named: _like(np.nan, a, *args, **named),
     np.ones_like: lambda a, *args, **named: _like(1.0, a, *args, **named),
-    **dict.fromkeys((np.asarray, np.asanyarray, np.ascontiguousarray), _same_array),
+    **dict.fromkeys(
+        (np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray), _same_array
+    ),
 }
 
 
@@ -69,4 +72,4 @@ def _dtype_of(value: Any) -> Any:
 def _like(value: float, a: Any, dtype: Any = None, *_: Any, **__: Any) -> Any:
     if dtype is None and not symbolic(a):
         dtype = np.asarray(a).dtype
-    return functions.filled(np.shape(a), value, dtype)
+    return filled(np.shape(a), value, dtype)

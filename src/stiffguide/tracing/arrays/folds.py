@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stiffguide.tracing.arrays.symbol_arrays import plain, wrapped
+from stiffguide.tracing.arrays.symbol_arrays import filled, plain, wrapped
 from stiffguide.tracing.arrays.symbols import choice, evaluated, refusal
 from stiffguide.tracing.arrays.ufuncs import along, total_of
 
@@ -44,7 +44,7 @@ def variance(a: Any, axis: Any = None, dtype: Any = None, ddof: float = 0, **nam
 
 
 def _refuse_mask(named: dict[str, Any]) -> None:
-    if named.get("where", True) not in (True, np._NoValue):
+    if not any(named.get("where", True) is x for x in (True, np._NoValue)):
         raise refusal("f takes a mean of some entries of an array, by `where`")
 
 
@@ -94,6 +94,23 @@ def sort(a: Any, axis: int = -1, **_: Any) -> Any:
                 rows[(*k, i)] = evaluated("minimum", pair)
                 rows[(*k, i + 1)] = evaluated("maximum", pair)
     return np.moveaxis(rows, -1, axis)
+
+
+def median(a: Any, axis: Any = None, **named: Any) -> Any:
+    """`numpy.median`."""
+
+    def middle(row: list[Any]) -> Any:
+        ordered = sort(np.array(row, dtype=object))
+        return (ordered[(len(row) - 1) // 2] + ordered[len(row) // 2]) / 2.0
+
+    return along(plain(a), axis, named.get("keepdims") is True, middle)
+
+
+def binned(x: Any, weights: Any = None, minlength: int = 0) -> Any:
+    """`numpy.bincount`, of numbers by weights that may be symbols."""
+    result = filled(max(int(np.max(x)) + 1, minlength), 0.0)
+    np.add.at(result, np.asarray(x), weights)
+    return result
 
 
 def place_among(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:

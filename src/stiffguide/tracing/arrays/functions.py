@@ -16,6 +16,7 @@ from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.tracing.arrays import folds, products, tables
 from stiffguide.tracing.arrays.symbol_arrays import (
     Symbols,
+    filled,
     plain,
     symbols,
     truths,
@@ -43,10 +44,7 @@ def call(f: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         result = f(*map(bare, args), **{k: bare(v) for k, v in named.items()})
     else:
         result = _own_code(f, args, named, needed)
-    if out is None:
-        return wrapped(result)
-    out[...] = wrapped(result)
-    return out
+    return _put(wrapped(result), out)
 
 
 def _own_code(f: Any, args: tuple[Any, ...], named: dict[str, Any], needed: list[Symbol]) -> Any:
@@ -74,7 +72,7 @@ def entries(value: Any) -> Iterator[Symbol]:
 
 def settled(value: Any) -> Any:
     """Arrays of floats for arrays of numbers in which there is no symbol."""
-    if isinstance(value, Symbols) and not any(entries(value)):
+    if isinstance(value, Symbols) and next(entries(value), None) is None:
         return plain(value).astype(value.dtype)
     return type(value)(map(settled, value)) if type(value) in (list, tuple) else value
 
@@ -101,15 +99,6 @@ def cast(values: Any, dtype: Any) -> Any:
 
 
 # what is made anew ------------------------------------------------------------------------------
-
-
-def filled(shape: Any, value: Any, dtype: Any = None) -> Any:
-    """An array of floats that symbols can be written to; of other numbers as numpy makes it."""
-    if dtype is not None and np.dtype(dtype).kind not in "fO":
-        return np.full(shape, value, dtype)
-    result = np.empty(shape, dtype=object)
-    result[...] = plain(symbols(value))
-    return result.view(Symbols)
 
 
 def _like(value: float) -> Rule:
@@ -140,6 +129,25 @@ def _where(condition: Any, *ways: Any) -> Any:
 def _mask(values: Any) -> Any:
     """Truths that are decided: a path for each."""
     return np.frompyfunc(bool, 1, 1)(plain(values)).astype(bool)
+
+
+def _clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, **named: Any) -> Any:
+    low = named.get("min") if a_min is None else a_min
+    high = named.get("max") if a_max is None else a_max
+    low, high = (-np.inf if low is None else low), (np.inf if high is None else high)
+    return _put(each("clip", None, (a, low, high)), out)
+
+
+def _put(value: Any, out: Any) -> Any:
+    """A value, written to an array where there is one."""
+    if out is None:
+        return value
+    out[...] = wrapped(value)
+    return out
+
+
+def _putmask(a: Any, mask: Any, values: Any) -> None:
+    a[mask] = values
 
 
 def _select(conditions: Any, choices: Any, default: Any = 0) -> Any:
@@ -241,7 +249,7 @@ _PAIRS: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (lambda a, *args, **named: np.sum(symbols_or_truths(_truth(a)), *args, **named),
      ("count_nonzero",)),
     (folds.norm, ("linalg.norm", "linalg.vector_norm")),
-    (products.dot, ("dot",)),
+    (lambda a, b, out=None: _put(products.dot(a, b), out), ("dot",)),
     (products.product, ("linalg.matmul",)),
     (products.solve, ("linalg.solve",)),
     (products.inverse, ("linalg.inv",)),
@@ -253,8 +261,7 @@ _PAIRS: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (lambda a: np.argwhere(_mask(a)), ("argwhere",)),
     (_select, ("select",)),
     (_piecewise, ("piecewise",)),
-    (lambda a, low=None, high=None, min=None, max=None, **_: _clip(
-        a, min if low is None else low, max if high is None else high), ("clip",)),
+    (_clip, ("clip",)),
     (_nan_to_num, ("nan_to_num",)),
     (_isclose, ("isclose",)),
     (_allclose, ("allclose",)),
@@ -274,6 +281,9 @@ _PAIRS: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (_like(1.0), ("ones_like",)),
     (_full_like, ("full_like",)),
     (_copyto, ("copyto",)),
+    (_putmask, ("putmask",)),
+    (folds.median, ("median",)),
+    (folds.binned, ("bincount",)),
 )  # fmt: skip
 ANEW = frozenset(_named("zeros_like", "empty_like", "ones_like", "full_like"))
 RULES: dict[Any, Rule] = {f: rule for rule, names in _PAIRS for f in _named(*names)}
@@ -281,8 +291,3 @@ RULES: dict[Any, Rule] = {f: rule for rule, names in _PAIRS for f in _named(*nam
 
 def _truth(values: Any) -> Any:
     return values if truths(values) else each("not_equal", np.not_equal, (values, 0.0))
-
-
-def _clip(a: Any, low: Any, high: Any) -> Any:
-    low = -np.inf if low is None else low
-    return each("clip", None, (a, low, np.inf if high is None else high))

@@ -50,8 +50,9 @@ class Function:
     def __call__(self, *args: Any, **named: Any) -> Any:
         """The value of the function, for symbols or for numbers."""
         f = self._original
-        args = tuple(map(_given, args))
-        named = {key: _given(value) for key, value in named.items()}
+        given = _unwrapped if f is np.block else _given
+        args = tuple(map(given, args))
+        named = {key: given(value) for key, value in named.items()}
         if _hashable(f) and f in OWN:
             found = OWN[f](*args, **named)
         elif not any(map(symbolic, (*args, *named.values()))):
@@ -147,6 +148,8 @@ class StandIns:
             return Rows(value, lambda parts: np.concatenate([np.atleast_1d(p) for p in parts]))
         if value is np.c_:
             return Rows(value, np.column_stack)
+        if value is np.frompyfunc:
+            return lambda f, *_: Entrywise(f)
         if isinstance(value, np.vectorize):
             return Entrywise(self.copies.of(value.pyfunc))
         found = fixture(value)
@@ -171,11 +174,13 @@ def _hashable(value: Any) -> bool:
 
 def _given(value: Any) -> Any:
     """An argument for numpy: no stand-in, and a list with symbols as an array."""
+    return lifted(_unwrapped(value))
+
+
+def _unwrapped(value: Any) -> Any:
     if isinstance(value, (Function, Library)):
         return value._original
-    if isinstance(value, Kind):
-        return value.original
-    return lifted(value)
+    return value.original if isinstance(value, Kind) else value
 
 
 class Entrywise:

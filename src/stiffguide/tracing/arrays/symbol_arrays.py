@@ -44,6 +44,10 @@ class Symbols(np.ndarray):
 
         return functions.cast(self, dtype)
 
+    def sort(self, axis: int = -1, **_: Any) -> None:  # type: ignore[override]
+        """In place."""
+        self[...] = np.sort(self, axis)
+
     def item(self, *args: Any) -> Any:
         """An entry."""
         return plain(self).item(*args)
@@ -87,6 +91,15 @@ def symbols(value: Any) -> Any:
     entries = plain(value)
     result = np.empty(entries.shape, dtype=object)
     result[...] = floats(entries)
+    return result.view(Symbols)
+
+
+def filled(shape: Any, value: Any, dtype: Any = None) -> Any:
+    """An array of floats that symbols can be written to; of other numbers as numpy makes it."""
+    if dtype is not None and np.dtype(dtype).kind not in "fO":
+        return np.full(shape, value, dtype)
+    result = np.empty(shape, dtype=object)
+    result[...] = plain(symbols(value))
     return result.view(Symbols)
 
 

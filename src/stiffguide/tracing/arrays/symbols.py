@@ -65,7 +65,7 @@ def evaluated(name: str, values: tuple[Any, ...], ufunc: Any = None) -> Any:
     if name in OF_TRUTHS and all(is_truth(v) for v in values):
         name = OF_TRUTHS[name]
     if name not in FORMULAS:
-        raise unruled(f"numpy's {name}", values)
+        raise unruled(f"the ufunc {name}", values)
     scalars = []
     for value in values:
         if isinstance(value, Symbol):
@@ -126,7 +126,6 @@ class Symbol:
     __neg__, __pos__, __abs__ = _operator("negative"), _operator("positive"), _operator("absolute")
     __invert__ = _operator("invert")
     __floor__, __ceil__, __trunc__ = _operator("floor"), _operator("ceil"), _operator("trunc")
-    __hash__ = None  # type: ignore[assignment]
 
     def __bool__(self) -> bool:
         run = RUNNING.get()
@@ -161,8 +160,18 @@ class Symbol:
             raise refusal(NeedsValueError(sentence, [self], written=written))
         return known
 
-    def __format__(self, spec: str) -> str:
+    def __hash__(self) -> int:
+        return int(self._value("a key"))
+
+    def __str__(self) -> str:
+        nodes = self.run.graph.nodes
+        leaves = {nodes[n].op for n in self.run.graph.needed([self.number])}
+        if not leaves & {"t", "y"}:  # of an argument; it may be the name of something
+            return str(self._value("text"))
         return repr(self)  # for f may print
+
+    def __format__(self, spec: str) -> str:
+        return str(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} {self.number}>"

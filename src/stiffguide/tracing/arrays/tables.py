@@ -33,6 +33,8 @@ def interp(
     def read(v: Any) -> Any:
         found = entries[-1]
         for k in range(len(places) - 2, -1, -1):
+            if places[k + 1] == places[k]:  # a jump
+                continue
             slope = (entries[k + 1] - entries[k]) / float(places[k + 1] - places[k])
             piece = slope * (v - float(places[k])) + entries[k]
             found = choice(v < float(places[k + 1]), piece, found)

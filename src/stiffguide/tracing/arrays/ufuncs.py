@@ -9,12 +9,11 @@ import numpy as np
 
 from stiffguide.graphs.scalars import sum_of
 from stiffguide.tracing.arrays.formulas import SEVERAL
-from stiffguide.tracing.arrays.symbol_arrays import Symbols, plain, wrapped
+from stiffguide.tracing.arrays.symbol_arrays import Symbols, plain, symbols, wrapped
 from stiffguide.tracing.arrays.symbols import RUNNING, Symbol, choice, evaluated, refusal
 
 JOINS = {  # what a reduction starts with
-    "add": 0.0, "multiply": 1.0, "maximum": None, "minimum": None, "logical_and": True,
-    "logical_or": False, "fmax": None, "fmin": None,
+    "add": 0.0, "multiply": 1.0, "logical_and": True, "logical_or": False,
 }  # fmt: skip
 
 
@@ -32,6 +31,8 @@ def apply(ufunc: Any, method: str, inputs: tuple[Any, ...], named: dict[str, Any
     elif method == "at":
         return _added_at(ufunc, *inputs)
     elif method in ("accumulate", "outer", "reduceat"):
+        if ufunc.__name__ in ("add", "multiply"):
+            inputs = (symbols(inputs[0]), *inputs[1:])
         join = np.frompyfunc(lambda *v: evaluated(ufunc.__name__, v, ufunc), ufunc.nin, 1)
         axis = {"axis": named["axis"]} if "axis" in named else {}
         result = getattr(join, method)(*map(_unboxed, inputs), **axis)
@@ -88,16 +89,16 @@ def _added_at(ufunc: Any, target: Any, places: Any, *values: Any) -> None:
 
 def _reduced(ufunc: Any, values: Any, axis: Any = 0, **named: Any) -> Any:
     name, entries = ufunc.__name__, plain(values)
-    if name not in JOINS:
-        raise refusal(f"f uses numpy's {name}.reduce")
+    if name in ("add", "multiply"):
+        entries = plain(symbols(entries))  # of truths numpy makes numbers here
     where, initial = named.get("where", True), named.get("initial")
     if where is not True:
-        if JOINS[name] is None:
+        if JOINS.get(name) is None:
             raise refusal(f"f uses numpy's {name}.reduce with a mask")
         entries = np.frompyfunc(choice, 3, 1)(plain(where), entries, JOINS[name])
     joined = total_of if name == "add" else _fold(name, ufunc)
     first = [] if initial is None else [initial]
-    empty = JOINS[name] if initial is None else initial
+    empty = JOINS.get(name) if initial is None else initial
     return along(entries, axis, bool(named.get("keepdims")), lambda row: joined(first + row), empty)
 
 
