@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,8 @@ from stiffguide.tracing.arrays.products import product
 from stiffguide.tracing.arrays.symbol_arrays import Symbols, plain, wrapped
 from stiffguide.tracing.arrays.symbols import Symbol, choice, refusal
 from stiffguide.tracing.arrays.tables import polynomials
+
+RANDOM = (np.random.Generator, np.random.RandomState, random.Random)
 
 
 class Dice:
@@ -109,10 +112,9 @@ class Spline:
 
 def fixture(value: Any) -> Any:
     """The stand-in for an object of these kinds; else the object."""
-    owner = getattr(value, "__self__", None)
-    for candidate in (value, owner):
-        if isinstance(candidate, (np.random.Generator, np.random.RandomState, random.Random)):
-            return Dice()
+    bound = isinstance(value, (types.MethodType, types.BuiltinFunctionType))
+    if isinstance(value.__self__ if bound else value, RANDOM):
+        return Dice()
     # none of these can be here if their modules were never loaded
     sparse, interpolate = map(sys.modules.get, ("scipy.sparse", "scipy.interpolate"))
     if sparse is not None and sparse.issparse(value):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from stiffguide.tracing.arrays.symbol_arrays import Symbols, plain
-from stiffguide.tracing.arrays.symbols import Symbol, evaluated
+from stiffguide.tracing.arrays.symbols import Symbol, Truth, evaluated
 
 
 class Kind(type):
@@ -22,7 +22,8 @@ class Kind(type):
         if isinstance(value, Symbols) and value.size == 1:
             value = plain(value).item()
         if isinstance(value, Symbol):
-            return evaluated("trunc" if cls.dtype.kind == "i" else "positive", (value,))
+            whole = cls.dtype.kind == "i" and not isinstance(value, Truth)
+            return evaluated("trunc" if whole else "positive", (value,))
         return cls.original(*args, **named)
 
     def __instancecheck__(cls, value: Any) -> bool:
@@ -44,10 +45,11 @@ class Kind(type):
 
 
 def _kind(original: Any) -> Kind:
-    space = {"original": original, "dtype": np.dtype(original)}
-    return Kind(original.__name__, (), space)
+    dtype = np.dtype(int if issubclass(original, (int, np.integer)) else float)
+    return Kind(original.__name__, (), {"original": original, "dtype": dtype})
 
 
 KINDS: dict[type, Kind] = {
-    k: _kind(k) for k in (float, int, np.float64, np.int64, np.int32, np.intp)
+    kind: _kind(kind)
+    for kind in (float, int, np.float64, np.floating, np.number, np.int64, np.int32, np.intp)
 }

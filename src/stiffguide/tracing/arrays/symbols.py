@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from stiffguide.graphs import arithmetic
 from stiffguide.graphs.graph import Graph
 from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.graphs.scalars import Scalar
@@ -148,6 +149,8 @@ class Symbol:
         return int(self._value("a Python integer"))
 
     def __index__(self) -> int:
+        if self.run.graph.nodes[self.number].op in arithmetic.TRUTHS:
+            return int(bool(self))  # one of two
         return int(self._value("an integer, such as an index or the length of a loop"))
 
     def __complex__(self) -> complex:
