@@ -10,7 +10,6 @@ from torch import Tensor
 
 from stiffguide import arguments, choices, eager, kernels
 from stiffguide.caveats import Witness
-from stiffguide.errors import UnsupportedError
 from stiffguide.fields import jacobian
 from stiffguide.fields.flat import field
 from stiffguide.fields.layout import Layout
@@ -165,7 +164,7 @@ def _result(
     if way != "eager":
         try:
             result = kernels.solve(r, way)
-        except UnsupportedError as error:
+        except Exception as error:  # whatever a function of arrays raises on tensors
             eager.refuse_arrays(r, error)
             raise
         if isinstance(result, Result):

@@ -30,6 +30,7 @@ class Lifted:
     f: Function
     slots: tuple[int, ...]
     symbols: tuple[Tensor, ...]
+    places: tuple[Key, ...]  # of the floats
 
     @contextmanager
     def moved(self) -> Iterator[None]:
@@ -50,16 +51,14 @@ def lifted(f: Function, slots: Sequence[int]) -> Lifted | None:
     if any(slot not in places for slot in slots):
         return None
     symbols = [torch.tensor(fingerprint(f).floats[slot], dtype=torch.float64) for slot in slots]
-    table = {places[slot]: symbol for slot, symbol in zip(slots, symbols, strict=True)}
+    keys = [places[slot] for slot in slots]
+    table = dict(zip(keys, symbols, strict=True))
 
     def replace(place: Place, value: Any) -> Any:
-        return (
-            table[_key(place)]
-            if type(value) is float and _key(place) in table
-            else of_tensors(value)
-        )
+        symbol = table.get(key(place)) if type(value) is float else None
+        return of_tensors(value) if symbol is None else symbol
 
-    return Lifted(Copies(replace).of(f), tuple(slots), tuple(symbols))
+    return Lifted(Copies(replace).of(f), tuple(slots), tuple(symbols), tuple(keys))
 
 
 def _places(f: Function) -> dict[int, Key]:
@@ -79,8 +78,9 @@ def _places(f: Function) -> dict[int, Key]:
     floats = fingerprint(Copies(replace).of(f)).floats
     if len(floats) != len(fingerprint(f).floats):
         return {}
-    return {k: _key(own[id(x)][0]) for k, x in enumerate(floats) if id(x) in own}
+    return {k: key(own[id(x)][0]) for k, x in enumerate(floats) if id(x) in own}
 
 
-def _key(place: Place) -> Key:
+def key(place: Place) -> Key:
+    """A place, to be compared while what it is in is alive."""
     return id(place.holder), place.key, place.attribute

@@ -22,6 +22,7 @@ from stiffguide.tracing.arrays.stand_ins import StandIns
 from stiffguide.tracing.arrays.symbol_arrays import Symbols, floats, plain
 from stiffguide.tracing.arrays.symbols import RUNNING, NeedsValueError, Run, Symbol
 from stiffguide.tracing.decisions import Path, merged
+from stiffguide.tracing.lifting import Key
 from stiffguide.tracing.sources import LARGEST_CAPTURED, Sources
 from stiffguide.tracing.traced_field import Leaf
 
@@ -36,6 +37,7 @@ class Question:
     column: bool  # f takes and gives a state of shape (n, 1)
     values: list[Any]  # leaves of the arguments
     args: TreeSpec
+    places: tuple[Key, ...] = ()  # of floats in f that are parameters, too
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,12 @@ def _leaf(value: Any) -> Leaf:
 
 def _twice(q: Question, leaves: list[Leaf], *, loose: bool) -> Answer:
     """All paths, and all again, the first with what the first run of f has left behind."""
-    stand_ins = StandIns(loose=loose)
-    first, again = (_Paths(q, leaves, stand_ins, loose=loose).answer() for _ in range(2))
+    first, again = _Paths(q, leaves, loose=loose), _Paths(q, leaves, loose=loose)
+    again.stand_ins = first.stand_ins
+    return _same(first.answer(), again.answer())
+
+
+def _same(first: Answer, again: Answer) -> Answer:
     if first.outputs != again.outputs or first.graph.nodes != again.graph.nodes:
         raise UntraceableError(CHANGES)
     return first
@@ -87,17 +93,20 @@ def _twice(q: Question, leaves: list[Leaf], *, loose: bool) -> Answer:
 class _Paths:
     """All paths through f."""
 
-    def __init__(self, q: Question, leaves: list[Leaf], first: StandIns, *, loose: bool) -> None:
+    def __init__(self, q: Question, leaves: list[Leaf], *, loose: bool) -> None:
         self._q = q
         self._leaves = leaves
         self._loose = loose
-        self._stand_ins: StandIns | None = first  # of the first path; others have their own
         self._graph = Graph()
         self._graph.const(0.0)
-        self._sources = Sources(self._graph, len(leaves))
+        self._sources = Sources(self._graph, len(leaves) + bool(q.places))
         self._table = [self._numbers(k) for k in range(len(leaves))]
         self._components = [self._graph.add("y", index=i) for i in range(sum(map(prod, q.shapes)))]
+        self._lifted = {
+            place: self._sources.entry(len(leaves), k) for k, place in enumerate(q.places)
+        }
         self._failed: list[Exception | None] = []  # by path
+        self.stand_ins: StandIns | None = self._new()  # of the first path; others have their own
 
     def answer(self) -> Answer:
         """The merged graph."""
@@ -119,8 +128,8 @@ class _Paths:
         return values
 
     def _values(self, run: Run) -> list[int]:
-        q, stand_ins = self._q, self._stand_ins or StandIns(loose=self._loose)
-        self._stand_ins = None
+        q, stand_ins = self._q, self.stand_ins or self._new()
+        self.stand_ins = None
         before = RUNNING.set(run)
         try:
             f = stand_ins.copies.at(q, "f", q.f, attribute=True)
@@ -140,6 +149,9 @@ class _Paths:
         if run.refused is not None:
             raise run.refused
         return [v.number if isinstance(v, Symbol) else run.graph.const(float(v)) for v in entries]
+
+    def _new(self) -> StandIns:
+        return StandIns(loose=self._loose, numbers=self._lifted)
 
     def _numbers(self, place: int) -> list[int]:
         """The nodes of an argument."""

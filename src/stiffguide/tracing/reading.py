@@ -44,7 +44,7 @@ def trace(
     if layout.dtype.is_complex:
         raise UntraceableError(f"y0 is {layout.dtype}: a kernel computes in real numbers")
     if isinstance(f, ArrayFunction):
-        return _of_arrays(f, args, layout, t0, y0)
+        return _of_arrays(f, args, layout, t0, y0, symbols)
     row = layout
     if layout.batched:
         row = Layout(layout.unflatten(y0[:1], 1), batched=True)
@@ -122,7 +122,12 @@ def _attempt(s: Setting, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: 
 
 
 def _of_arrays(
-    f: ArrayFunction, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: Tensor
+    f: ArrayFunction,
+    args: tuple[Any, ...],
+    layout: Layout,
+    t0: Tensor,
+    y0: Tensor,
+    symbols: Lifted | None,
 ) -> Traced:
     """A function of numpy arrays, traced and checked."""
     if layout.batched:
@@ -130,14 +135,15 @@ def _of_arrays(
     values, tree = tree_flatten(args)
     leaves, state = tree_flatten(layout.unflatten(y0))
     shapes = [tuple(leaf.shape) for leaf in leaves]
-    question = numpy_fields.Question(f.function, shapes, state, f.column, values, tree)
+    places = () if symbols is None else symbols.places
+    question = numpy_fields.Question(f.function, shapes, state, f.column, values, tree, places)
     try:
         found = numpy_fields.answer(question)
     except UntraceableError as error:
         raise UntraceableError(f"{error}{place(error)}") from None
     except Exception as error:
         raise _not_followed(f, args, layout, t0, y0, error) from error
-    setting = Setting(f, layout, values, tree, found.leaves, None)
+    setting = Setting(f, layout, values, tree, found.leaves, None, symbols)
     traced = _assemble(setting, layout, found.graph, found.outputs, found.sources)
     traced = agreement.compared(traced, f, args, layout, agreement.points(t0, y0))
     if not traced.telling:

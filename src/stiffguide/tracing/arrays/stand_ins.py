@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,9 @@ from stiffguide.tracing.arrays.functions import entries, settled
 from stiffguide.tracing.arrays.kinds import KINDS, Kind
 from stiffguide.tracing.arrays.scalar_functions import elsewhere
 from stiffguide.tracing.arrays.symbol_arrays import plain, symbols, wrapped
-from stiffguide.tracing.arrays.symbols import RUNNING, choice, refusal, unruled
+from stiffguide.tracing.arrays.symbols import RUNNING, Number, choice, refusal, unruled
 from stiffguide.tracing.copies import Copies, Place
+from stiffguide.tracing.lifting import Key, key
 
 LIBRARIES = frozenset({"numpy", "math", "cmath", "scipy", "random"})
 LONGEST = 65_536  # entries of an array that f gets a copy of, to write to
@@ -106,8 +107,9 @@ class StandIns:
     all that f computes of them is done entry by entry.
     """
 
-    def __init__(self, *, loose: bool) -> None:
+    def __init__(self, *, loose: bool, numbers: Mapping[Key, int]) -> None:
         self.copies = Copies(self._replace)
+        self._numbers = numbers  # of floats that are parameters, by their places
         self._loose = loose
         self._made: dict[int, tuple[Any, Any]] = {}  # by id
 
@@ -115,6 +117,8 @@ class StandIns:
         """What `Copies` asks."""
         if place.holder is vars(builtins):
             return BUILTINS.get(value, value) if _hashable(value) else value
+        if type(value) is float and key(place) in self._numbers:
+            return Number(self._numbers[key(place)])
         return self.of(value)
 
     def of(self, value: Any) -> Any:

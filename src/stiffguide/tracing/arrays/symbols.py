@@ -210,6 +210,20 @@ class Symbol:
 numbers.Real.register(Symbol)
 
 
+class Number(Symbol):
+    """A float that f was built of, where it is a parameter: it is one in every run."""
+
+    __slots__ = ()
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    @property
+    def run(self) -> Run:  # type: ignore[override]
+        """The one under way."""
+        return RUNNING.get()
+
+
 class Truth(Symbol):
     """A symbol that is true or false."""
 
