@@ -7,7 +7,6 @@ values from call to call.
 
 from __future__ import annotations
 
-import dis
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -21,7 +20,7 @@ from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.tracing.arrays.stand_ins import StandIns
 from stiffguide.tracing.arrays.symbol_arrays import Symbols, floats, plain
 from stiffguide.tracing.arrays.symbols import RUNNING, NeedsValueError, Run, Symbol
-from stiffguide.tracing.decisions import Path, merged
+from stiffguide.tracing.decisions import Path, meant, merged
 from stiffguide.tracing.lifting import Key
 from stiffguide.tracing.sources import LARGEST_CAPTURED, Sources
 from stiffguide.tracing.traced_field import Leaf
@@ -48,6 +47,7 @@ class Answer:
     outputs: list[int]
     sources: Sources
     leaves: list[Leaf]
+    paths: int  # by branches on numbers
 
 
 def answer(q: Question) -> Answer:
@@ -113,7 +113,7 @@ class _Paths:
         outputs = merged(self._graph, self._follow)
         if self._failed[0] is not None and all(self._failed):
             raise self._failed[0]
-        return Answer(self._graph, outputs, self._sources, self._leaves)
+        return Answer(self._graph, outputs, self._sources, self._leaves, len(self._failed))
 
     def _follow(self, path: Path) -> list[int]:
         """The nodes of f's value on one path; nan where it raises an exception there."""
@@ -121,7 +121,7 @@ class _Paths:
             values = self._values(Run(self._graph, path))
             self._failed.append(None)
         except Exception as error:
-            if not path.conditions or not _meant(error):
+            if not path.conditions or not meant(error):
                 raise
             self._failed.append(error)
             values = [self._graph.const(np.nan)] * len(self._components)
@@ -205,18 +205,6 @@ def _entries(value: Any, q: Question) -> list[Any]:
         out[...] = floats(entries.ravel() if q.column else entries)
         found += out.ravel().tolist()
     return found
-
-
-def _meant(error: Exception) -> bool:
-    """Whether f itself raised an exception, or read beyond the end of a table."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None or isinstance(error, UntraceableError):
-        return False
-    raising = trace.tb_frame.f_code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]
-    beyond = "out of range" in str(error) or "out of bounds" in str(error)
-    return raising or (isinstance(error, IndexError) and beyond)
 
 
 def _of_a_mask(error: Exception) -> UntraceableError | None:

@@ -145,6 +145,7 @@ def _of_arrays(
         raise _not_followed(f, args, layout, t0, y0, error) from error
     setting = Setting(f, layout, values, tree, found.leaves, None, symbols)
     traced = _assemble(setting, layout, found.graph, found.outputs, found.sources)
+    traced.paths = found.paths
     traced = agreement.compared(traced, f, args, layout, agreement.points(t0, y0))
     if not traced.telling:
         agreement.evaluate(f, args, layout, t0.clone(), y0.clone())  # if it fails, that is to see
