@@ -6,6 +6,7 @@ import math
 import shutil
 from dataclasses import FrozenInstanceError
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from commands import good, refused
 from torch import Tensor, nn
 
 import stiffguide as sg
-from stiffguide import problems
+from stiffguide import explanation, problems
 from stiffguide.explanation import Size
 
 needs_compiler = pytest.mark.skipif(
@@ -146,6 +147,27 @@ def test_the_lines_say_what_was_measured_and_what_was_estimated() -> None:
     ]
     with pytest.raises(FrozenInstanceError):
         none.rows = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("later", "calls", "expected"), [(1e-3, [1] * 5 + [12] * 3, 1e-3), (3.0, [1, 1], 3.0)]
+)
+def test_only_what_comes_back_counts(later: float, calls: list[int], expected: float) -> None:
+    """The first solve loads something; and one that is slow is not repeated often."""
+    clock, asked = [0.0], []
+
+    def solve(*given: Any, max_attempts: int, **more: Any) -> Any:
+        asked.append(max_attempts)
+        clock[0] += 5.0 if len(asked) == 1 else later * max_attempts
+        attempts = torch.tensor(max_attempts)
+        return SimpleNamespace(stats=SimpleNamespace(accepted=attempts, rejected=0))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(explanation, "solve", solve)
+        patch.setattr(explanation.time, "process_time", lambda: clock[0])
+        found = sg.explain(reading, Y)
+    assert asked == calls
+    assert found.eager_attempt == pytest.approx(expected)
 
 
 # the command -------------------------------------------------------------------------------------

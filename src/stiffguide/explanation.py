@@ -147,9 +147,12 @@ class _Stopwatch(NamedTuple):
 
     def attempt(self, by: Any, attempts: int, step: float) -> float:
         """CPU seconds of an attempt: of many, less a solve of one."""
-        first, made = self._seconds(by, 1, step)  # which may have to load something
-        if first > SLOW:
-            return first / made
+        for _ in range(2):  # the first may have to load something
+            alone, made = self._seconds(by, 1, step)
+            if alone <= SLOW:
+                break
+        else:
+            return alone / made
         (few, made), (many, more) = (
             min(self._seconds(by, n, step) for _ in range(REPEATS)) for n in (1, attempts)
         )
