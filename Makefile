@@ -10,7 +10,7 @@ INSTALL := $(PY) -m pip install --disable-pip-version-check --quiet --constraint
 RECIPE := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-flags test-environments lint format bench docs clean
+.PHONY: help demo test test-fast test-flags test-backends test-environments lint format bench docs clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ test-fast: $(VENV)/test.stamp  ## the tests, without the slow ones
 
 test-flags: $(VENV)/test.stamp  ## the laws of the kernels under other compilers and roundings
 	OMP_NUM_THREADS=1 $(PY) tools/flags.py -n auto $(PYTEST_ARGS)
+
+test-backends: $(VENV)/test.stamp  ## the suite with every solve by a kernel that can be, and by the eager loop
+	STIFFGUIDE_BACKEND=eager OMP_NUM_THREADS=1 $(PY) -m pytest -n auto $(PYTEST_ARGS)
+	STIFFGUIDE_BACKEND=kernel OMP_NUM_THREADS=1 $(PY) -m pytest -n auto $(PYTEST_ARGS)
 
 test-environments: $(VENV)/test.stamp  ## the laws of the kernels on other machines: umasks, no home, ...
 	OMP_NUM_THREADS=1 $(PY) tools/environments.py -n auto $(PYTEST_ARGS)

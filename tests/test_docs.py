@@ -41,6 +41,7 @@ with_code = [page for page in PAGES if any(blocks(page, "python"))]
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("auto")
 @pytest.mark.parametrize("page", with_code, ids=lambda page: page.name)
 def test_every_block_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -50,6 +51,7 @@ def test_every_block_of_a_page_runs(page, tmp_path, monkeypatch):
         run(code, page, names)
 
 
+@pytest.mark.usefixtures("auto")
 def test_the_first_block_of_the_readme_stands_alone(capsys):
     run(next(blocks(ROOT / "README.md", "python")), "README.md", {"__name__": "__main__"})
     text = capsys.readouterr().out
