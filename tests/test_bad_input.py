@@ -138,10 +138,7 @@ FIELDS = {
     "f tensor": ({"f": torch.ones(3)}, "f must be callable, not Tensor"),
     "f shape": ({"f": lambda t, y: y[:2]}, r"the value of f has shape \(2,\), y0 has \(3,\)"),
     "f sum": ({"f": lambda t, y: y.sum()}, r"the value of f has shape \(\), y0 has \(3,\)"),
-    "f list": ({"f": lambda t, y: [1.0, 2.0, 3.0]}, "the value of f is .*list.*, y0 is a tensor"),
-    "f tuple": ({"f": lambda t, y: tuple(y)}, "the value of f is .*tuple.*, y0 is a tensor"),
     "f returns none": ({"f": lambda t, y: None}, "the value of f is a NoneType where y0 has"),
-    "f returns numpy": ({"f": lambda t, y: np.ones(3)}, "the value of f is a numpy.ndarray"),
     "f number": ({"f": lambda t, y: 1.0}, r"the value of f has shape \(\), y0 has \(3,\)"),
     "f double": (
         {"f": lambda t, y: -y.double(), "y0": torch.ones(3)},

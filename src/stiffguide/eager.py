@@ -37,7 +37,8 @@ def refuse_arrays(r: kernels.Request, error: Exception) -> None:
     """Raise WantsArrays where that is why f fails on tensors, or has no kernel."""
     if isinstance(r.f, ArrayFunction):
         return
-    t = (r.t0 if r.layout.batched else r.t0[0]).to(real_dtype(r.layout.dtype))
+    t = r.t0.to(real_dtype(r.layout.dtype))
+    t = t if r.layout.batched else t[0]
     found = wanting_arrays(r.f, r.args, t, r.layout.unflatten(r.y0))
     if found is not None:
         raise WantsArrays(found) from error

@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.utils._pytree import tree_map, tree_map_only
 
+from stiffguide.errors import InputError
+
 Function = Callable[..., Any]  # of t, y and more, in numpy's numbers and arrays
 
 
@@ -33,7 +35,12 @@ class ArrayFunction:
             return tree_map(torch.as_tensor, value)
         state = array(y)
         given = state[:, None] if self.column else state
-        value = np.asarray(self.function(number(t), given, *args), dtype=state.dtype)
+        value = self.function(number(t), given, *args)
+        if value is None:  # which is nan to numpy
+            raise InputError(
+                "the value of f is a NoneType where y0 has numbers; return it"
+            )
+        value = np.asarray(value, dtype=state.dtype)
         out = np.empty_like(state)
         out[...] = value.ravel() if self.column else value
         return torch.from_numpy(out).to(y.device)
@@ -52,8 +59,8 @@ def number(t: Tensor) -> Any:
 
 
 def array(x: Tensor) -> Any:
-    """The values of a tensor."""
-    return x.detach().cpu().numpy()
+    """The values of a tensor, in memory of their own: f may write to it."""
+    return x.detach().cpu().numpy().copy()
 
 
 def wanting_arrays(f: Function, args: tuple[Any, ...], t: Tensor, y: Any) -> ArrayFunction | None:
@@ -68,13 +75,17 @@ def wanting_arrays(f: Function, args: tuple[Any, ...], t: Tensor, y: Any) -> Arr
         ):  # numpy refuses a tensor with a gradient, and takes another
             warnings.simplefilter("ignore")  # of torch, for numbers taken out of it
             asked = tree_map_only(Tensor, lambda x: x.detach().clone().requires_grad_() * 1, y)
-            value = f(t, asked, *args)
+            value = f(t.clone(), asked, *args)
     except Exception:  # whatever a function of arrays raises on tensors
         value = None
     if isinstance(value, Tensor) or (not isinstance(y, Tensor) and _of_tensors(value)):
         return None
     field = ArrayFunction(f)
     try:
+        if isinstance(y, Tensor):  # numpy would repeat what is too small
+            value = f(number(t), array(y), *args)
+            if value is None or (np.shape(value) != tuple(y.shape) and y.numel() != 1):
+                return None
         field(t, y, *args)
     except Exception:  # the user shall see what f says on tensors
         return None
