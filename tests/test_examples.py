@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import csv
+import math
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from cached import needs_compiler
 from scripts import EXAMPLES, ROOT, call, load
+
+from stiffguide.problems.hydrogen_air import HYDROGEN_AIR
+from stiffguide.problems.hydrogen_ignition import DELAYS
 
 SMALL = ("audio_waveforms", "field_2d", "flow_matching", "video_digits")
 
@@ -111,3 +116,97 @@ def test_the_page_shows_every_example(name: str) -> None:
     picture = ROOT / "docs" / "images" / f"{name}.png"
     assert f"images/{name}.png" in text
     assert picture.stat().st_size < 100_000
+
+
+# combustion ---------------------------------------------------------------------------------------
+
+HYDROGEN = EXAMPLES / "hydrogen.yaml"
+
+
+def test_the_mechanism_that_comes_along_is_that_of_the_problems() -> None:
+    gas = load("mechanism").read(HYDROGEN)
+    assert gas.names == list(HYDROGEN_AIR.names)
+    y = torch.rand(60, 11, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    y[:, 0] = torch.linspace(500, 3000, 60)
+    here, pressure = torch.zeros(60, dtype=torch.float64), 2e5
+    found = gas.at_pressure(here, y, pressure)
+    expected = HYDROGEN_AIR.field(pressure)(here, y)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
+LITTLE = """
+units: {length: cm, quantity: mol, activation-energy: kcal/mol}
+phases: [{name: gas, species: [A, NO, B]}]
+species:
+- {name: A, composition: {N: 2}, thermo: {model: NASA7, temperature-ranges: [200, 1000, 3000],
+   data: [[3, 0, 0, 0, 0, 0, 1], [4, 0, 0, 0, 0, 0, 2]]}}
+- {name: NO, composition: {N: 1}, thermo: {model: NASA7, temperature-ranges: [200, 1000, 3000],
+   data: [[3, 0, 0, 0, 0, 0, 1]]}}
+- {name: B, composition: {N: 1}, thermo: {model: NASA7, temperature-ranges: [200, 1000, 3000],
+   data: [[3, 0, 0, 0, 0, 0, 1]]}}
+reactions:
+- {equation: A => 2 NO, rate-constant: {A: -3e2, b: 0.5, Ea: 1.0}}
+- {equation: A + M => 2 B + M, type: three-body, rate-constant: {A: 5e8, b: 0, Ea: 0},
+   default-efficiency: 0.5, efficiencies: {NO: 3}}
+- {equation: NO (+ M) => B (+ M), type: falloff, high-P-rate-constant: {A: 7, b: 0, Ea: 0},
+   low-P-rate-constant: {A: 9e6, b: 0, Ea: 0}}
+"""
+
+
+def test_a_mechanism_is_read_as_it_is_meant(tmp_path: Path) -> None:
+    """Irreversible reactions at 1200 K by hand: a negative A, efficiencies, Lindemann's falloff."""
+    (tmp_path / "little.yaml").write_text(LITTLE, encoding="utf-8")
+    module = load("mechanism")
+    gas = module.read(tmp_path / "little.yaml")
+    T, C = torch.tensor([1200.0], dtype=torch.float64), torch.tensor([2.0, 3.0, 5.0]).double()
+    a, no, b = C.tolist()
+    thermal = -3e2 * 1200**0.5 * math.exp(-4184 / (module.R * 1200)) * a
+    three = 5e8 * 1e-6 * (0.5 * a + 3 * no + 0.5 * b) * a
+    low, high = 9e6 * 1e-6 * (a + no + b), 7.0
+    falling = low * high / (low + high) * no
+    expected = [-thermal - three, 2 * thermal - falling, 2 * three + falling]
+    cp, _, g = gas.thermo(T)
+    assert gas.rates(T, C, g).tolist() == pytest.approx(expected, rel=1e-12)
+    assert cp.tolist() == [4.0, 3.0, 3.0]
+    wrong = LITTLE.replace("three-body", "Chebyshev")
+    (tmp_path / "wrong.yaml").write_text(wrong, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"A \+ M => 2 B \+ M: only reactions of the types"):
+        module.read(tmp_path / "wrong.yaml")
+
+
+@pytest.mark.parametrize("at", ["pressure", "volume"])
+def test_a_reactor_without_walls_that_conduct_keeps_its_energy(at: str) -> None:
+    gas = load("mechanism").read(HYDROGEN)
+    y = torch.rand(9, 11, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    y[:, 0] = torch.linspace(800, 2500, 9)
+    cp, h, _ = gas.thermo(y[:, :1])
+    change = getattr(gas, f"at_{at}")(torch.zeros(9), y, 1.5e5 if at == "pressure" else 0.3)
+    pv = float(at == "volume")  # u = h - p V, and its derivative cp - R
+    made = (h - pv) * y[:, :1] * change[:, 1:] / gas.weights
+    warmed = (cp - pv) * change[:, :1] * y[:, 1:] / gas.weights
+    assert (made.sum(-1) + warmed.sum(-1)).abs().max() < 1e-12 * made.abs().sum(-1).max()
+    assert change[:, 1:].sum(-1).abs().max() < 1e-12 * change[:, 1:].abs().max()
+
+
+@needs_compiler
+@pytest.mark.parametrize("at", ["pressure", "volume"])
+def test_hydrogen_ignites_when_it_does_in_cantera(at: str, tmp_path: Path) -> None:
+    said = call(load("ignition").main, "--fast", "--at", at, "--out", tmp_path)
+    assert said.startswith("36 ignitions")
+    with (tmp_path / "ignition.csv").open(encoding="utf-8") as file:
+        rows = [[float(x) for x in row] for row in list(csv.reader(file))[1:]]
+    found = {(T, phi): delay for T, phi, delay in rows}
+    for phi in (0.5, 1.0, 2.0):
+        by_heat = [delay for (_, ratio), delay in found.items() if ratio == phi]
+        assert by_heat == sorted(by_heat, reverse=True)
+        for T in (1000.0, 1400.0):
+            sooner = found[T, phi] / DELAYS[T, phi]
+            assert sooner == pytest.approx(1, rel=1e-4) if at == "pressure" else 0.7 < sooner < 1
+    assert (tmp_path / "ignition.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_shows_ignitions() -> None:
+    text = (ROOT / "docs" / "examples.md").read_text(encoding="utf-8")
+    assert "examples/ignition.py" in text
+    assert "images/ignition.png" in text
+    assert (ROOT / "docs" / "images" / "ignition.png").stat().st_size < 100_000
