@@ -114,7 +114,7 @@ def test_an_entry_that_cancels_by_one_way_only_stays() -> None:
 
 # problems -----------------------------------------------------------------------------------------
 
-SMALL = [name for name in problems.names() if problems.get(name).size <= 64]  # kernels take no more
+SMALL = [name for name in problems.names() if problems.get(name).size <= 64]
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -296,7 +296,7 @@ def test_a_matrix_that_needs_pivoting() -> None:
     assert_same(*both(f, y0, 0.0, 0.02, **settings), **TOLERANCE)
 
 
-@pytest.mark.parametrize("size", [1, 2, 13, 20, 64])
+@pytest.mark.parametrize("size", [1, 2, 13, 20, 64, 130])
 def test_sizes(size: int) -> None:
     def f(t: Tensor, y: Tensor) -> Tensor:
         """Heat conduction with a reaction."""

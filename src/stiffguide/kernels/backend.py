@@ -34,7 +34,7 @@ from stiffguide.tensors import constant, tangles
 from stiffguide.tracing import tracer
 
 LOG = logging.getLogger("stiffguide")
-LARGEST = 64  # components
+LARGEST = 256  # components
 REPEATED = "the kernel was there"
 NO_GRADIENT = "it records no gradient: use torch.no_grad() or detach"
 
