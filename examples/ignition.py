@@ -6,7 +6,7 @@
 Reads a mechanism in Cantera's YAML format (`mechanism.py` says which reactions it knows), makes a
 field of plain tensor operations of it, and burns every mixture in an adiabatic reactor at constant
 pressure, or at constant volume. The mechanism of hydrogen comes along; Cantera is not needed. The
-delay is the time at which a gas is 400 K hotter than at the start.
+delay (`delay.py`) is the time at which a gas is 400 K hotter than at the start.
 """
 
 from __future__ import annotations
@@ -17,42 +17,13 @@ from pathlib import Path
 
 import click
 import torch
+from delay import delays
 from matplotlib.figure import Figure
-from mechanism import Mechanism, R, read
+from mechanism import HYDROGEN, read
 from torch import Tensor
 
-import stiffguide as sg
-
-HYDROGEN = Path(__file__).with_name("hydrogen.yaml")
 RATIOS = torch.tensor((0.5, 1.0, 2.0), dtype=torch.float64)  # of fuel to what the air can burn
-HOTTER = 400.0  # K
-RTOL, ATOL = 1e-6, 1e-12
 FEW, MANY = 12, 1000  # temperatures for each ratio
-
-
-def density(gas: Mechanism, y: Tensor, pressure: float) -> Tensor:
-    """Of mixtures (B, 1 + K) in kg / m3: (B, 1)."""
-    moles = (y[:, 1:] / gas.weights).sum(-1, keepdim=True)
-    return pressure / (R * y[:, :1] * moles)
-
-
-def delays(gas: Mechanism, y0: Tensor, pressure: float, until: float, at: str) -> Tensor:
-    """When mixtures (B, 1 + K) are 400 K hotter, on a straight line within a step; nan: later."""
-    if at == "pressure":
-        f, args = gas.at_pressure, (pressure,)
-    else:
-        f, args = gas.at_volume, (density(gas, y0, pressure),)
-    settings = {"batched": True, "rtol": RTOL, "atol": ATOL, "method": "rodas5p"}
-    burnt = sg.solve(
-        f, y0, 0.0, until, args=args, save_at=sg.EveryStep(), backend="kernel", **settings
-    )
-    burnt.raise_if_failed()
-    above = burnt.y[..., 0] - y0[:, :1] - HOTTER  # nan behind the last step
-    first = (above > 0).to(torch.int64).argmax(-1, keepdim=True).clamp(min=1)
-    left, right = above.gather(-1, first - 1), above.gather(-1, first)
-    early, late = burnt.t.gather(-1, first - 1), burnt.t.gather(-1, first)
-    delay = early - left * (late - early) / (right - left)
-    return torch.where(right > 0, delay, torch.nan).squeeze(-1)
 
 
 def picture(found: dict[float, tuple[Tensor, Tensor]], title: str, where: Path) -> None:

@@ -16,6 +16,7 @@ import torch
 import yaml
 from torch import Tensor
 
+HYDROGEN = Path(__file__).with_name("hydrogen.yaml")
 R = 8.31446261815324  # J / mol / K
 REFERENCE = 101325.0  # Pa, that entropies are for
 ATOMS = {"H": 1.008, "C": 12.011, "N": 14.007, "O": 15.999, "Ar": 39.95, "He": 4.002602}  # g / mol

@@ -26,7 +26,12 @@ import stiffguide as sg
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks"
-PAGES = {"stiff": "scipy LSODA", "nonstiff": "scipy RK45", "batch": "scipy LSODA, loop"}
+PAGES = {
+    "stiff": "scipy LSODA",
+    "nonstiff": "scipy RK45",
+    "batch": "scipy LSODA, loop",
+    "ignition": "hydrogen | stiffguide rodas5p",
+}
 QUICK = PAGES | {"scipy_front": "scipy LSODA"}
 
 if not FOLDER.exists():

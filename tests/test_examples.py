@@ -120,11 +120,10 @@ def test_the_page_shows_every_example(name: str) -> None:
 
 # combustion ---------------------------------------------------------------------------------------
 
-HYDROGEN = EXAMPLES / "hydrogen.yaml"
-
 
 def test_the_mechanism_that_comes_along_is_that_of_the_problems() -> None:
-    gas = load("mechanism").read(HYDROGEN)
+    module = load("mechanism")
+    gas = module.read(module.HYDROGEN)
     assert gas.names == list(HYDROGEN_AIR.names)
     y = torch.rand(60, 11, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     y[:, 0] = torch.linspace(500, 3000, 60)
@@ -176,7 +175,8 @@ def test_a_mechanism_is_read_as_it_is_meant(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("at", ["pressure", "volume"])
 def test_a_reactor_without_walls_that_conduct_keeps_its_energy(at: str) -> None:
-    gas = load("mechanism").read(HYDROGEN)
+    module = load("mechanism")
+    gas = module.read(module.HYDROGEN)
     y = torch.rand(9, 11, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     y[:, 0] = torch.linspace(800, 2500, 9)
     cp, h, _ = gas.thermo(y[:, :1])
