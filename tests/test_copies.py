@@ -5,8 +5,10 @@ from __future__ import annotations
 import collections
 import enum
 import functools
+import gc
 import math
 import sys
+import threading
 import types
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -243,6 +245,21 @@ def test_what_a_copy_writes_stays_in_the_copy():
     assert copy(7.0) == 7.0 + 2 + 4 * 7.0
     assert fingerprint(f) == before
     assert (calls, len(history), config.K) == (0, 0, 2.0)
+
+
+def test_what_an_object_gives_back_is_not_given_back_by_its_copy():
+    given_back = threading.Event()
+
+    class Handle:
+        def __del__(self):
+            given_back.set()
+
+    handle = Handle()
+    copy = Copies(lambda place, value: value).of(handle)
+    assert type(copy) is not Handle
+    del copy
+    gc.collect()
+    assert not given_back.is_set()
 
 
 def test_an_object_has_one_copy():

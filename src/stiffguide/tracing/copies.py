@@ -246,9 +246,9 @@ class Copies:
         return self.at(kind, name, item, attribute=True)
 
 
-# of a class: what it is made with; what comes by itself
+# of a class: what it is made with; what comes by itself, or gives back what originals hold
 MAKING = ("__module__", "__qualname__", "__slots__", "__orig_bases__")
-AUTOMATIC = frozenset({*MAKING, "__dict__", "__weakref__", "_abc_impl"})
+AUTOMATIC = frozenset({*MAKING, "__dict__", "__weakref__", "_abc_impl", "__del__"})
 ATOMS = (enum.Enum, int)
 CONTAINERS: dict[type, Copier] = {
     tuple: Copies._tuple,
