@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import logging
 import math
 import random
 import warnings
@@ -358,6 +359,35 @@ def test_a_function_that_cannot_be_followed_to_its_end_changes_nothing():
     with pytest.raises(UntraceableError):
         numpy_fields.answer(numpy_fields.Question(f, [(2,)], state, False, [], none))
     assert fingerprint(f) == before
+
+
+def test_what_a_field_writes_to_files_and_logs_is_not_written_by_tracing(tmp_path, caplog):
+    log, path = logging.getLogger("of a field"), tmp_path / "values"
+    with path.open("w") as file:
+        say = file.write
+
+        def f(t, y):
+            file.write(f"{t} {y[0]}")
+            say(str(y))
+            log.warning("t is %s", t)
+            logging.getLogger("other").warning("y is %s", y)
+            with open(path, "a") as more:
+                more.write(f"{t}")
+                print(t, file=more)
+            return -y
+
+        _, state = tree_flatten(torch.zeros(1))
+        _, none = tree_flatten(())
+        numpy_fields.answer(numpy_fields.Question(f, [(2,)], state, False, [], none))
+    assert path.read_text() == ""
+    assert caplog.text == ""
+
+
+def test_an_iterator_is_not_used_up_by_tracing():
+    numbers = iter([1.0, 2.0, 3.0])
+    with pytest.raises(UntraceableError, match="iterator"):
+        traced(lambda t, y: -y * next(numbers), [0.5, 0.2])
+    assert next(numbers) == 1.0
 
 
 def test_numbers_and_arrays_of_args_are_parameters():

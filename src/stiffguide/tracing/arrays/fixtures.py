@@ -1,11 +1,13 @@
-"""Objects of scipy and numpy that f may hold, as f sees them: sparse matrices, splines, dice."""
+"""Objects that f may hold, as f sees them: sparse matrices, splines, dice, files, iterators."""
 
 from __future__ import annotations
 
+import io
+import logging
 import random
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from stiffguide.tracing.arrays.products import product
 from stiffguide.tracing.arrays.symbol_arrays import Symbols, plain, wrapped
 from stiffguide.tracing.arrays.symbols import Symbol, choice, refusal
 from stiffguide.tracing.arrays.tables import polynomials
+from stiffguide.tracing.followed import settled
 
 RANDOM = (np.random.Generator, np.random.RandomState, random.Random)
 
@@ -27,6 +30,38 @@ class Dice:
 
     def __getattr__(self, name: str) -> Any:
         raise refusal(f"f draws random numbers ({name})")
+
+
+class Mute:
+    """What is written to, and says nothing: a log, an open file."""
+
+    def __call__(self, *_: Any, **__: Any) -> Mute:
+        """Nothing."""
+        return self
+
+    def __getattr__(self, name: str) -> Mute:
+        if name.startswith("read"):
+            raise refusal("f reads a file")
+        return self
+
+    def __enter__(self) -> Mute:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        pass
+
+    def __iter__(self) -> Any:
+        raise refusal("f reads a file")
+
+
+class Once:
+    """An iterator, which f would use up."""
+
+    def __iter__(self) -> Once:
+        return self
+
+    def __next__(self) -> Any:
+        raise refusal("f takes the next entry of an iterator")
 
 
 class Sparse:
@@ -113,8 +148,13 @@ class Spline:
 def fixture(value: Any) -> Any:
     """The stand-in for an object of these kinds; else the object."""
     bound = isinstance(value, (types.MethodType, types.BuiltinFunctionType))
-    if isinstance(value.__self__ if bound else value, RANDOM):
+    owner = value.__self__ if bound else value
+    if isinstance(owner, RANDOM):
         return Dice()
+    if isinstance(owner, (io.IOBase, logging.Logger)):
+        return getattr(Mute(), value.__name__) if bound else Mute()
+    if isinstance(value, Iterator) and settled(type(value).__module__):
+        return Once()
     # none of these can be here if their modules were never loaded
     sparse, interpolate = map(sys.modules.get, ("scipy.sparse", "scipy.interpolate"))
     if sparse is not None and sparse.issparse(value):

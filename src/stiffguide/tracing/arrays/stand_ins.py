@@ -7,6 +7,7 @@ makes some that symbols can be written to.
 from __future__ import annotations
 
 import builtins
+import logging
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 
 from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.tracing.arrays.creation import OWN, lifted, symbolic
-from stiffguide.tracing.arrays.fixtures import Dice, fixture
+from stiffguide.tracing.arrays.fixtures import Dice, Mute, fixture
 from stiffguide.tracing.arrays.functions import entries, settled
 from stiffguide.tracing.arrays.kinds import KINDS, Kind
 from stiffguide.tracing.arrays.scalar_functions import elsewhere
@@ -138,6 +139,8 @@ class StandIns:
         return fixture(value)
 
     def _new(self, value: Any) -> Any:
+        if value is logging:
+            return Mute()
         if isinstance(value, types.ModuleType):
             return Library(value, self) if _root(value.__name__) in LIBRARIES else value
         if type(value) is np.ndarray:
@@ -211,10 +214,16 @@ def _extreme(original: Callable[..., Any], first: Callable[[Any, Any], Any]) -> 
     return extreme
 
 
+def _opened(file: Any, mode: str = "r", *more: Any, **named: Any) -> Any:
+    reads = set(mode) <= {*"rbt"}
+    return open(file, mode, *more, **named) if reads else Mute()
+
+
 BUILTINS: dict[Any, Any] = {
     max: _extreme(max, lambda a, b: a > b),
     min: _extreme(min, lambda a, b: a < b),
     float: KINDS[float],
     int: KINDS[int],
     print: lambda *_, **__: None,
+    open: _opened,
 }
