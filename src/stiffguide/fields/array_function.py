@@ -37,9 +37,7 @@ class ArrayFunction:
         given = state[:, None] if self.column else state
         value = self.function(number(t), given, *args)
         if value is None:  # which is nan to numpy
-            raise InputError(
-                "the value of f is a NoneType where y0 has numbers; return it"
-            )
+            raise InputError("the value of f is a NoneType where y0 has numbers; return it")
         value = np.asarray(value, dtype=state.dtype)
         out = np.empty_like(state)
         out[...] = value.ravel() if self.column else value

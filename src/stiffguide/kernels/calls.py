@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from stiffguide.errors import Status
 from stiffguide.fields.array_function import ArrayFunction, user_function
 from stiffguide.fields.flat import field
 from stiffguide.fields.jacobian import AutogradJacobian
+from stiffguide.kernels import room
 from stiffguide.kernels.request import Request
 from stiffguide.kernels.running import packing
 from stiffguide.kernels.running.run import (
@@ -42,39 +43,9 @@ from stiffguide.tracing.traced_field import leaves_of
 F64 = torch.float64
 LARGEST = sys.float_info.max
 OUT_OF_ATTEMPTS = int(Status.MAX_ATTEMPTS)
-ROOM = 1023  # steps of one row that are kept without having been counted before
 COUNTS = torch.empty(0, dtype=torch.int64, device="cpu")
-Ends = ctypes.c_double * 3
 
 Finish = Callable[[Kernel, Request, Task, Ended, str], Result]
-
-
-class Times(NamedTuple):
-    """Times (T,) to save at."""
-
-    line: Tensor
-    first: float
-    last: float
-
-    def between(self, t0: float, t1: float) -> bool:
-        """Whether they lie between t0 and t1, given that they are in the order of some solve."""
-        if t1 < t0:
-            return t0 >= self.first >= self.last >= t1
-        return t0 <= self.first <= self.last <= t1
-
-
-class Steps(NamedTuple):
-    """Room for the start of a solve of one row and the ends of its accepted steps."""
-
-    t: Tensor  # (ROOM + 1,)
-    y: Tensor  # (ROOM + 1, F)
-    before: Tensor  # (ROOM, 1 + F), which nobody reads
-
-    def places(self) -> tuple[int, ...]:
-        """What a kernel is told of it."""
-        features = self.y.shape[1]
-        before, t, y = self.before.data_ptr(), self.t.data_ptr() + 8, self.y.data_ptr()
-        return ROOM, before, t, before + 8 * ROOM, y + 8 * features, 0
 
 
 class Call:
@@ -97,7 +68,7 @@ class Call:
         self._times = None
         if task.times is not None:
             line = task.times[0].clone()
-            self._times = Times(line, float(line[0]), float(line[-1]))
+            self._times = room.Times(line, float(line[0]), float(line[-1]))
         few = self._rows < 2 * SHARE  # which are one thread's, however many torch uses
         self._attempts = min(alone(self._rows, self._features) if few else 0, task.max_attempts)
         brief = task._replace(max_attempts=self._attempts or task.max_attempts)
@@ -152,7 +123,7 @@ class Call:
         parameters: Tensor,
     ) -> Solution[Any]:
         rows, axis = self._rows, self._axis
-        ends, here = _ends(t0, t1, rows)
+        ends, here = room.ends(t0, t1, rows)
         # `new_empty` of single sizes takes half of the time of `torch.empty`
         t, y = y0.new_empty(*axis, 1), y0.new_empty(*axis, 1, *self._entry)
         counts, saved = COUNTS.new_empty(6, *axis), None
@@ -161,7 +132,7 @@ class Call:
             line = self._times.line
             saved = y0.new_empty(*axis, len(line), *self._entry)
             places = (len(line), line.data_ptr(), 0, saved.data_ptr())
-        flags, steps = Flags(), self._room(y0, t0) if self._steps else None
+        flags, steps = Flags(), room.steps(y0, t0) if self._steps else None
         packed = packing.joined(
             (rows, ctypes.addressof(flags)),
             (here, here + 8 * rows, y0.data_ptr(), parameters.data_ptr(), *self._tolerances),
@@ -187,7 +158,7 @@ class Call:
         parameters: Tensor,
         x: Ended,
         ends: Any,
-        steps: Steps | None,
+        steps: room.Steps | None,
     ) -> Solution[Any]:
         rows, layout, problem = self._rows, self._layout, self._problem
         start = y0 if y0.ndim == 1 == rows else y0.reshape(rows, -1)
@@ -201,7 +172,7 @@ class Call:
             t = t.expand(rows, -1) if self._axis else t
         elif steps is not None:
             end = int(x.counts[1]) + 1
-            if end > ROOM:
+            if end > room.STEPS:
                 return self._explained(f, y0, args, parameters, self._flat(x, ends), ends)
             t = steps.t[:end].clone().reshape(*self._axis, end)
             y = steps.y[:end].clone().reshape(*self._axis, end, *self._entry)
@@ -225,7 +196,7 @@ class Call:
         layout = self._layout
         if self._arrays and not isinstance(f, ArrayFunction):
             f = ArrayFunction(f)
-        t0, t1, _ = _table(ends, self._rows)
+        t0, t1, _ = room.table(ends, self._rows)
         p = self._problem._replace(
             f=AutogradJacobian(field(f, args, layout)), stops=t1.unsqueeze(1)
         )
@@ -243,20 +214,13 @@ class Call:
             x = x._replace(saved=x.saved.masked_fill(missed.unsqueeze(-1), float("nan")))
         return presented(self._finish(self._kernel, r, task, x, self._why), layout, p.method.name)
 
-    def _room(self, y0: Tensor, t0: float) -> Steps:
-        """Room that begins with the start."""
-        n = self._features
-        steps = Steps(y0.new_empty(ROOM + 1), y0.new_empty(ROOM + 1, n), y0.new_empty(ROOM, 1 + n))
-        steps.t[0], steps.y[0] = t0, y0.reshape(-1)
-        return steps
-
     def _flat(self, x: Ended, ends: Any) -> Ended:
         """What a kernel leaves, row by row."""
         rows, features = self._rows, self._features
         return Ended(
             x.t.view(rows, 1),
             x.y.view(rows, 1, features),
-            _table(ends, rows)[2],
+            room.table(ends, rows)[2],
             x.counts.view(6, rows),
             None if x.saved is None else x.saved.view(rows, -1, features),
         )
@@ -283,23 +247,6 @@ def _number(value: Any) -> float | None:
     if isinstance(value, (float, int)) and abs(value) <= LARGEST:
         return float(value)
     return None
-
-
-def _ends(t0: float, t1: float, rows: int) -> tuple[Any, int]:
-    """t0, t1 and room for dt, for every row, and the address of it all."""
-    if rows == 1:
-        few = Ends(t0, t1)
-        return few, ctypes.addressof(few)
-    table = torch.empty((3, rows), dtype=F64)
-    table[0], table[1] = t0, t1
-    return table, table.data_ptr()
-
-
-def _table(ends: Any, rows: int) -> Tensor:
-    """The same as a tensor (3, B)."""
-    return (
-        ends if isinstance(ends, Tensor) else torch.tensor(list(ends), dtype=F64).reshape(3, rows)
-    )
 
 
 def _failed(counts: Tensor, rows: int) -> bool:

@@ -14,11 +14,10 @@ from __future__ import annotations
 import builtins
 import collections
 import functools
-import struct
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +35,7 @@ from stiffguide.tracing.followed import (
     settled,
 )
 from stiffguide.tracing.frozen import FROZEN, constant, remember
+from stiffguide.tracing.mark import Mark
 from stiffguide.tracing.module_copy import ModuleCopy, original
 from stiffguide.tracing.reads import OPAQUE, reads
 
@@ -45,39 +45,6 @@ BUDGET = 20_000  # values
 SEQUENCES = (tuple, list, set, frozenset, collections.deque, torch.Size)
 MODULES = (types.ModuleType, ModuleCopy)
 MAPPINGS = (dict, collections.OrderedDict, collections.Counter, types.MappingProxyType)
-
-
-class Mark(NamedTuple):
-    """Equal marks: nothing has changed, if it is complete: if all was followed to its end.
-
-    `alive` keeps the objects, so that no id is used twice. Floats and tensors stand apart from the
-    rest, each in the order in which they are met, so that one can see whether they alone differ.
-    """
-
-    values: tuple[Any, ...]
-    floats: tuple[float, ...]
-    tensors: tuple[Tensor, ...]
-    alive: tuple[Any, ...]
-    complete: bool
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Mark)
-            and self.values == other.values
-            and (not self.floats or self.bits == other.bits)
-            and all([a is b for a, b in zip(self.tensors, other.tensors, strict=True)])  # noqa: C419 - faster than a generator
-        )
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other  # a tuple has a notion of its own
-
-    def __hash__(self) -> int:
-        return hash((self.values, self.bits))
-
-    @property
-    def bits(self) -> bytes:
-        """The floats, to be compared: nan is itself, and 0.0 is not -0.0."""
-        return struct.pack(f"{len(self.floats)}d", *self.floats)
 
 
 def fingerprint(f: Callable[..., Any], *more: Any) -> Mark:

@@ -20,8 +20,9 @@ from stiffguide.graphs.derive import Derived, derived
 from stiffguide.graphs.graph import Graph
 from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.tensors import constant
-from stiffguide.tracing.fingerprint import Mark, fingerprint
+from stiffguide.tracing.fingerprint import fingerprint
 from stiffguide.tracing.glance import Glance
+from stiffguide.tracing.mark import Mark, changed
 from stiffguide.tracing.sources import Parameter, content, readable, structure
 
 ENOUGH = 2  # checks that can tell
@@ -221,14 +222,6 @@ class Traced:
         if not any(per_row for _, per_row, _ in self._columns):
             return torch.cat(columns)
         return torch.cat([c if c.ndim == 2 else c.expand(rows, -1) for c in columns], -1)
-
-
-def changed(old: Mark, new: Mark) -> tuple[int, ...]:
-    """Which floats differ between marks that have as many."""
-    if old.bits == new.bits:
-        return ()
-    pairs = enumerate(zip(old.floats, new.floats, strict=True))
-    return tuple(k for k, (a, b) in pairs if a.hex() != b.hex())
 
 
 def _plain(value: Any, place: torch.device) -> bool:

@@ -25,8 +25,9 @@ from stiffguide.fields.layout import Layout
 from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.tracing import agreement, lifting, reading
 from stiffguide.tracing.fingerprint import fingerprint
+from stiffguide.tracing.mark import changed
 from stiffguide.tracing.sources import Parameter
-from stiffguide.tracing.traced_field import Captured, Leaf, Traced, changed, fixed, leaves_of
+from stiffguide.tracing.traced_field import Captured, Leaf, Traced, fixed, leaves_of
 from stiffguide.tracing.varying import varied
 
 __all__ = [
