@@ -238,9 +238,9 @@ def _table(value: Tensor | float, place: torch.device) -> Tensor:
 
 def _plain(x: Tensor) -> Tensor:
     """The numbers of x in float64, one behind the other; asked first, for a call costs its time."""
-    if x.dtype == torch.float64 and x.is_contiguous():
+    if x.dtype == torch.float64 and x.is_contiguous() and not x.is_neg():
         return x
-    return x.detach().to(torch.float64).contiguous()
+    return x.detach().to(torch.float64).contiguous().resolve_neg()
 
 
 def _live(p: Problem, r: Request, ended: Ended) -> Live:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ from stiffguide.kernels.running.run import (
 )
 from stiffguide.kernels.running.task import Ended, Task
 from stiffguide.solution import Result, Solution, presented
+from stiffguide.stepping.contracts import Tolerance
 from stiffguide.stepping.output import AtTimes, End, EveryStep
 from stiffguide.tensors import tangles
 from stiffguide.tracing import tracer
@@ -55,11 +57,12 @@ class Call:
     """
 
     def __init__(self, r: Request, kernel: Kernel, task: Task, why: str, finish: Finish) -> None:
-        layout = r.layout
+        layout, task, problem = r.layout, _owned(task), r.problem
         self._kernel, self._finish, self._why = kernel, finish, why
         self._arrays = isinstance(r.f, ArrayFunction)
-        self._layout, self._problem, self._first_step = layout, r.problem, r.first_step
-        self._task = task._replace(parameters=task.rtol, y0=task.rtol)  # nothing of the user's
+        self._problem = problem._replace(tolerance=_copied(problem.tolerance))
+        self._layout, self._first_step = layout, r.first_step
+        self._task = task._replace(parameters=task.rtol, y0=task.rtol)
         self._tolerances = task.rtol.data_ptr(), task.atol.data_ptr()
         self._rows, self._features = task.y0.shape
         self._axis = (self._rows,) if layout.batched else ()
@@ -67,7 +70,7 @@ class Call:
         self._shape = torch.Size((*self._axis, *self._entry))
         self._times = None
         if task.times is not None:
-            line = task.times[0].clone()
+            line = task.times[0]
             self._times = room.Times(line, float(line[0]), float(line[-1]))
         few = self._rows < 2 * SHARE  # which are one thread's, however many torch uses
         self._attempts = min(alone(self._rows, self._features) if few else 0, task.max_attempts)
@@ -110,6 +113,7 @@ class Call:
             and y0.dtype is F64
             and y0.is_cpu
             and y0.layout is torch.strided
+            and not y0.is_neg()
             and not (y0.requires_grad and torch.is_grad_enabled())
         )
 
@@ -238,6 +242,18 @@ def possible(r: Request, task: Task) -> bool:
         in ((End, AtTimes, EveryStep) if layout.rows == 1 else (End, AtTimes))
         and (task.times is None or task.times.shape[0] == 1)
     )
+
+
+def _owned(task: Task) -> Task:
+    """A task in which nothing is the user's to write to, but for the state and the parameters."""
+    times = None if task.times is None else task.times.clone()
+    return task._replace(rtol=task.rtol.clone(), atol=task.atol.clone(), times=times)
+
+
+def _copied(tolerance: Tolerance) -> Tolerance:
+    values = tolerance.rtol, tolerance.atol
+    rtol, atol = (x.clone() if isinstance(x, Tensor) else x for x in values)
+    return replace(tolerance, rtol=rtol, atol=atol)
 
 
 def _number(value: Any) -> float | None:

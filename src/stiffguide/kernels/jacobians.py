@@ -33,7 +33,7 @@ def compare(r: Request, traced: Traced) -> None:
     ours = torch.zeros_like(theirs)
     graph, _, entries, _ = traced.derived
     table = torch.atleast_2d(traced.parameter_table(r.args, r.layout.rows))[0]
-    start = float(r.t0[0]), r.y0[0].detach().double().numpy(), table.numpy()
+    start = float(r.t0[0]), r.y0[0].detach().double().resolve_neg().numpy(), table.numpy()
     for (i, j), value in zip(entries, graph.evaluate(list(entries.values()), *start), strict=True):
         ours[i, j] = float(value)
     size = torch.maximum(ours.abs(), theirs.abs()).amax(-1, keepdim=True)

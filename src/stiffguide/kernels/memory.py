@@ -46,7 +46,7 @@ def _content(value: Any) -> Hashable | None:
     """A few numbers, or what is to be kept, as a value; None for anything else."""
     if type(value) in (End, EveryStep):
         return str(value.kept)
-    if type(value) is Tensor and value.is_cpu and not value.requires_grad:
+    if type(value) is Tensor and value.is_cpu and not (value.requires_grad or value.is_neg()):
         if value.numel() <= SMALL and value.dtype in PLAIN:
             return value.dtype, value.shape, value.numpy().tobytes()
     elif type(value) is np.ndarray:

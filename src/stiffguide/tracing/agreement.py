@@ -91,7 +91,7 @@ def disagreement(traced: Traced, t: Tensor, y: Tensor, p: Tensor, value: Tensor)
     them after cancellation has no more digits.
     """
     eps = torch.finfo(value.dtype).eps
-    t, y, p = (x.detach().cpu().double() for x in (t, y, p))
+    t, y, p = (x.detach().cpu().double().resolve_neg() for x in (t, y, p))
     value = value.detach().cpu().double()
     graph = torch.stack(_graph_values(traced.plain, traced.values, t, y, p), -1)
     same = (graph == value) | (graph.isnan() & value.isnan())

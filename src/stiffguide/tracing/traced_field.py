@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves
 
 from stiffguide.errors import InputError
 from stiffguide.graphs.derive import Derived, derived
@@ -92,6 +92,7 @@ class Traced:
     parameters: list[Parameter]
     key: str
     leaves: list[Leaf] = field(default_factory=list)
+    nesting: TreeSpec | None = None  # of args; None where nothing is nested
     captured: list[Captured] = field(default_factory=list)
     mark: Mark = NOTHING
     glance: Glance | None = None  # of a field whose mark is that of f alone
@@ -153,9 +154,11 @@ class Traced:
 
     def fitted(self, f: Callable[..., Any], args: tuple[Any, ...], rows: int) -> Traced | None:
         """This trace with the numbers of today; None where it is not f with these arguments."""
-        values = leaves_of(args)
+        values, nesting = flattened(args)
         if len(values) != len(self.leaves) or (self.rows == 1) != (rows == 1):
             return None  # one row alone cannot tell what is by row, and what rows do together
+        if nesting != self.nesting:
+            return None
         for leaf, value in zip(self.leaves, values, strict=True):
             if not leaf.accepts(value, rows):
                 return None
@@ -232,6 +235,7 @@ def _plain(value: Any, place: torch.device) -> bool:
         and value.layout is torch.strided
         and value.device == place
         and value.is_contiguous()
+        and not value.is_neg()
     )
 
 
@@ -241,6 +245,18 @@ def leaves_of(args: tuple[Any, ...]) -> list[Any]:
         if type(value) is not Tensor and type(value) is not float:
             return tree_leaves(args)
     return list(args)
+
+
+def flattened(args: tuple[Any, ...]) -> tuple[list[Any], TreeSpec | None]:
+    """The leaves, and how they are nested: None where args are the leaves themselves."""
+    for value in args:
+        if type(value) is not Tensor and type(value) is not float:
+            break
+    else:
+        return list(args), None
+    leaves, tree = tree_flatten(args)
+    flat = len(leaves) == len(args) and all(a is b for a, b in zip(leaves, args, strict=True))
+    return leaves, None if flat else tree
 
 
 def fixed(leaves: list[Leaf], values: list[Any]) -> list[Any]:

@@ -27,7 +27,7 @@ from stiffguide.tracing import agreement, lifting, reading
 from stiffguide.tracing.fingerprint import fingerprint
 from stiffguide.tracing.mark import changed
 from stiffguide.tracing.sources import Parameter
-from stiffguide.tracing.traced_field import Captured, Leaf, Traced, fixed, leaves_of
+from stiffguide.tracing.traced_field import Captured, Leaf, Traced, fixed, flattened
 from stiffguide.tracing.varying import varied
 
 __all__ = [
@@ -73,7 +73,7 @@ def trace(f: Function, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: Te
     with torch.no_grad():
         made = _with_symbols(f, args, layout, t0, y0, known)
         made = made or varied(reading.trace(f, args, layout, t0, y0), known)
-    made.shape = form
+    made.shape, made.nesting = form, flattened(args)[1]
     made.rigid = any(traced.rigid for traced in known)
     return _remember(code, made, wrong)
 
@@ -87,9 +87,10 @@ def _with_symbols(
     known: Sequence[Traced],
 ) -> Traced | None:
     """A trace of f in which floats that have changed since an earlier one are parameters."""
-    values = leaves_of(args)
+    values, nesting = flattened(args)
     for traced in known:
-        if traced.rigid or len(values) != len(traced.leaves):
+        alike = len(values) == len(traced.leaves) and nesting == traced.nesting
+        if traced.rigid or not alike:
             continue
         mark = fingerprint(user_function(f), *fixed(traced.leaves, values))
         if mark.values != traced.mark.values or not changed(traced.mark, mark):
