@@ -329,3 +329,11 @@ def test_many_fits_build_twice(counts):
         stiffguide.solve(lambda t, y, k: -k * y, Y0, 0.0, 1.0, args=(k,), backend="kernel")
     assert counts["make"] <= 5
     backend.forget()
+
+
+def test_the_sign_of_a_zero_is_that_of_today():
+    def signed(k: float) -> Field:
+        return lambda t, y: -math.copysign(1.0, k) * y - k
+
+    found = ends(signed, [1.0, 2.0, 0.0, -0.0, 0.0])
+    assert_decays(found[2:], [1.0, -1.0, 1.0])

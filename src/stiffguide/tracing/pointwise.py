@@ -122,7 +122,11 @@ def _where(c: Scalar, a: Scalar, b: Scalar) -> Scalar:
 
 def _copysign(x: Scalar, y: Scalar) -> Scalar:
     size = x.apply("abs")
-    return (y < 0).where(-size, size)
+    return _signbit(y).where(-size, size)
+
+
+def _signbit(x: Scalar) -> Scalar:
+    return (x < 0) | (x.equals(0) & (1.0 / x < 0))  # which -0.0 has
 
 
 def _heaviside(x: Scalar, y: Scalar) -> Scalar:
@@ -256,7 +260,7 @@ FORMULAS: dict[str, Formula] = {
     "isnan": lambda x: x.differs(x),
     "isinf": lambda x: x.apply("abs").equals(math.inf),
     "isfinite": _isfinite,
-    "signbit": lambda x: x < 0,
+    "signbit": _signbit,
     "logical_and": lambda x, y: x & y,
     "logical_or": lambda x, y: x | y,
     "logical_not": lambda x: ~x,
