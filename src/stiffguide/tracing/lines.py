@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import traceback
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import scipy
 import torch
 
 HERE = Path(__file__).parent
-LIBRARIES = tuple(str(Path(str(library.__file__)).parent) for library in (torch, np, scipy))
+SCIPY = find_spec("scipy")  # which takes long to load
+LIBRARIES = tuple(
+    str(Path(str(file)).parent)
+    for file in (torch.__file__, np.__file__, SCIPY.origin if SCIPY else None)
+    if file
+)
 FOREIGN = (*LIBRARIES, str(HERE), str(HERE.parent / "graphs"), "<frozen ")
 STANDARD = str(Path(traceback.__file__).parent)
 

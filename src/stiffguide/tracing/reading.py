@@ -20,7 +20,7 @@ from stiffguide.fields.array_function import ArrayFunction, user_function
 from stiffguide.fields.layout import Layout
 from stiffguide.graphs.graph import Graph, digest
 from stiffguide.graphs.refusal import UntraceableError
-from stiffguide.tracing import agreement, numpy_fields
+from stiffguide.tracing import agreement
 from stiffguide.tracing.fingerprint import fingerprint
 from stiffguide.tracing.glance import glance
 from stiffguide.tracing.lifting import Lifted
@@ -130,6 +130,8 @@ def _of_arrays(
     symbols: Lifted | None,
 ) -> Traced:
     """A function of numpy arrays, traced and checked."""
+    from stiffguide.tracing import numpy_fields  # late: it loads scipy
+
     if layout.batched:
         raise UntraceableError("f is a function of numpy arrays, of which only one row is followed")
     values, tree = tree_flatten(args)
