@@ -128,6 +128,21 @@ def test_other_numbers_are_other_numbers(name):
     assert_the_same(repeated, solve(case, y0=y0, k=k, t1=2.5))
 
 
+def test_a_first_step_may_be_another_in_each_call():
+    memory.forget()
+    for first in (1e-3, None, 0.5, torch.tensor(0.25), 1e-3):
+        found = solve({}, first_step=first)
+        kept = dict(memory._CALLS)
+        memory.forget()
+        assert_the_same(found, solve({}, first_step=first))
+        memory._CALLS.update(kept)
+    assert len(memory._CALLS) == 1
+    with pytest.raises(InputError, match="first_step must be positive"):
+        solve({}, first_step=-1.0)
+    failed = {"f": blow_up, "t1": 5.0}
+    assert_the_same(solve(failed, first_step=0.1), solve(failed, first_step=0.1))
+
+
 def test_what_is_asked_for_is_compared_by_value():
     atol, times = torch.tensor([1e-3] * 3, dtype=F64), TIMES.clone()
     memory.forget()

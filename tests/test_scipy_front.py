@@ -119,6 +119,7 @@ def test_same_values_at_given_times(method):
     np.testing.assert_allclose(ours.y, theirs.y, rtol=1e-11)
 
 
+@pytest.mark.usefixtures("eager")
 def test_dense_output_of_dop853_costs_three_evaluations_a_step():
     plain = solve_ivp(kepler, (0, 5), [0.4, 0, 0, 2], "DOP853")
     dense = solve_ivp(kepler, (0, 5), [0.4, 0, 0, 2], "DOP853", dense_output=True)
@@ -426,6 +427,7 @@ def test_max_step_below_the_spacing_of_numbers_is_a_returned_failure(method):
 
 @every_name
 @pytest.mark.parametrize("kind", [ZeroDivisionError, KeyboardInterrupt])
+@pytest.mark.usefixtures("eager")
 def test_what_fun_raises_comes_through(method, kind):
     def angry(t, y):
         if t > 0.5:

@@ -25,16 +25,18 @@ class Prepared:
         self.why = why
         self._f = f
         self._settings = settings
+        self._first_step = settings["first_step"]
+        self._name = {k: v for k, v in settings.items() if k != "first_step"}
         self._call: kernels.Call | None = None
 
     def __call__(self, y0: State, t0: Numbers, t1: Numbers, *args: Any) -> Solution[Any]:
         """Solve dy/dt = f(t, y, *args) from t0 to t1; raises as `solve` does."""
         if self._call is not None:
-            found = self._call(self._f, y0, t0, t1, args)
+            found = self._call(self._f, y0, t0, t1, args, self._first_step)
             if found is not None:
                 return found
         solution: Solution[Any] = solve(self._f, y0, t0, t1, args=args, **self._settings)
-        self._call = kernels.known(named(self._f, y0, **self._settings))
+        self._call = kernels.known(named(self._f, y0, **self._name))
         return solution
 
 

@@ -116,10 +116,10 @@ def solve(
     way = kernels.way(backend)
     name, special = None, (method, controller, guidance, monitor, jac)
     if way != "eager" and not (dense or progress or tstops is not None):
-        numbers = rtol, atol, save_at, first_step, max_step, max_attempts, batched, backend
+        numbers = rtol, atol, save_at, max_step, max_attempts, batched, backend
         name = kernels.asked(f, y0, numbers, special)
         known = kernels.known(name)
-        if known is not None and (found := known(f, y0, t0, t1, args)) is not None:
+        if known is not None and (found := known(f, y0, t0, t1, args, first_step)) is not None:
             return found
     layout = Layout(y0, batched=batched)
     stepper = choices.method(method, layout)
@@ -185,7 +185,6 @@ def named(
     rtol: PerEntry,
     atol: PerEntry,
     save_at: Any,
-    first_step: Number | None,
     max_step: Number | None,
     max_attempts: int,
     controller: Controller | None,
@@ -193,5 +192,5 @@ def named(
     backend: Backend,
 ) -> Hashable | None:
     """The name under which a solve with these settings and no others may be known."""
-    numbers = rtol, atol, save_at, first_step, max_step, max_attempts, batched, backend
+    numbers = rtol, atol, save_at, max_step, max_attempts, batched, backend
     return kernels.asked(f, y0, numbers, (method, controller, None, None, None))

@@ -43,7 +43,11 @@ def first_step(
     length, sign = abs(t1 - t0), 1.0 if t1 >= t0 else -1.0
     with torch.no_grad():
         y0, f0 = y0.detach(), f0.detach()
-        scale = settings["atol"].to(y0.device) + y0.abs() * settings["rtol"].to(y0.device)
+        atol, rtol = (
+            torch.as_tensor(settings[name], dtype=torch.float64, device=y0.device)
+            for name in ("atol", "rtol")
+        )
+        scale = atol + y0.abs() * rtol
 
         def at(t: float, y: Tensor) -> Tensor:
             return field(torch.tensor(t, dtype=torch.float64, device=y0.device), y).detach()

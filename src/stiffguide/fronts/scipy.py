@@ -5,6 +5,7 @@ numpy arrays in, numpy arrays out; tensors in, tensors out, gradients included.
 
 from __future__ import annotations
 
+import cmath
 import inspect
 import sys
 import warnings
@@ -37,6 +38,8 @@ NAMES = {"RK23": "bosh3", "RK45": "dopri5", "DOP853": "dop853"}
 ELSEWHERE = ("Radau", "BDF", "LSODA")
 FINISHED = "The solver successfully reached the end of the integration interval."
 TOO_SMALL = "Required step size is less than spacing between numbers"
+CONTROL = PID()  # scipy's, of those
+FEW = 64  # components, of which python asks faster than torch
 SMALLEST_RTOL = float(100 * np.finfo(float).eps)
 
 
@@ -97,7 +100,7 @@ def _method(method: Any) -> tuple[Method, Controller | None]:
             raise UnsupportedError(
                 f"`method`: {name} is not offered; use method='rodas5p' for a stiff problem"
             )
-        return methods.get(NAMES.get(name, name)), PID() if name in NAMES else None
+        return methods.get(NAMES.get(name, name)), CONTROL if name in NAMES else None
     if isinstance(name, (Tableau, RosenbrockTableau)):
         return methods.from_tableau(name), None
     if not hasattr(name, "step"):
@@ -124,7 +127,9 @@ def _bind(fun: Any, more: tuple[Any, ...]) -> Any:
 def _checked(y0: Tensor) -> Tensor:
     if y0.ndim != 1:
         raise InputError(f"`y0` must be 1-dimensional, not of shape {tuple(y0.shape)}.")
-    if not bool(torch.isfinite(y0).all()):
+    values = y0.detach()
+    finite = values.tolist() if len(y0) <= FEW else [float(values.abs().max())]
+    if not all(map(cmath.isfinite, finite)):
         raise InputError("All components of the initial state `y0` must be finite.")
     return y0
 
@@ -162,16 +167,20 @@ def _settings(
     rtol, atol = _tolerances(options, tuple(y0.shape))
     return {
         "jac": "differences",  # explicit methods never ask
-        "rtol": torch.tensor(rtol),
-        "atol": torch.tensor(atol),
+        "rtol": rtol,
+        "atol": atol,
         "max_step": float(max_step),
         "first_step": first_step,
         "backend": options.get("backend", "auto"),
     }
 
 
-def _tolerances(options: dict[str, Any], shape: tuple[int, ...]) -> tuple[Numbers, Numbers]:
-    rtol, atol = _numbers(options.get("rtol", 1e-3)), _numbers(options.get("atol", 1e-6))
+def _tolerances(options: dict[str, Any], shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """rtol and atol, numbers or tensors."""
+    given = options.get("rtol", 1e-3), options.get("atol", 1e-6)
+    if type(given[0]) is type(given[1]) is float and given[0] >= SMALLEST_RTOL and given[1] >= 0:
+        return given  # the common case, quickly
+    rtol, atol = map(_numbers, given)
     if (rtol < SMALLEST_RTOL).any():
         warnings.warn(
             "At least one element of `rtol` is too small. "
@@ -183,7 +192,8 @@ def _tolerances(options: dict[str, Any], shape: tuple[int, ...]) -> tuple[Number
         raise InputError("`atol` has wrong shape.")
     if (atol < 0).any():
         raise InputError("`atol` must be positive.")
-    return np.broadcast_to(rtol, shape) if rtol.ndim else rtol, atol
+    rtol = np.broadcast_to(rtol, shape) if rtol.ndim else rtol
+    return torch.tensor(rtol), torch.tensor(atol)
 
 
 def _numbers(values: Any) -> Numbers:

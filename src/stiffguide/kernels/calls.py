@@ -12,7 +12,7 @@ import ctypes
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -50,6 +50,16 @@ COUNTS = torch.empty(0, dtype=torch.int64, device="cpu")
 Finish = Callable[[Kernel, Request, Task, Ended, str], Result]
 
 
+class Given(NamedTuple):
+    """What differs from call to call, besides the times."""
+
+    f: Callable[..., Any]
+    y0: Tensor
+    args: tuple[Any, ...]
+    parameters: Tensor
+    first_step: float | None
+
+
 class Call:
     """The solve with a kernel for other states, times and arguments than it was made from.
 
@@ -61,7 +71,7 @@ class Call:
         self._kernel, self._finish, self._why = kernel, finish, why
         self._arrays = isinstance(r.f, ArrayFunction)
         self._problem = problem._replace(tolerance=_copied(problem.tolerance))
-        self._layout, self._first_step = layout, r.first_step
+        self._layout = layout
         self._task = task._replace(parameters=task.rtol, y0=task.rtol)
         self._tolerances = task.rtol.data_ptr(), task.atol.data_ptr()
         self._rows, self._features = task.y0.shape
@@ -74,17 +84,27 @@ class Call:
             self._times = room.Times(line, float(line[0]), float(line[-1]))
         few = self._rows < 2 * SHARE  # which are one thread's, however many torch uses
         self._attempts = min(alone(self._rows, self._features) if few else 0, task.max_attempts)
-        brief = task._replace(max_attempts=self._attempts or task.max_attempts)
-        self._settings = packing.settings(brief, kernel.method.error_order + 1)
+        self._brief = self._task._replace(max_attempts=self._attempts or task.max_attempts)
+        self._k = kernel.method.error_order + 1
+        self._settings = packing.settings(self._brief, self._k)
         self._steps = type(r.problem.outputs[0]) is EveryStep
         self._function = kernel.built(wide=self._rows > FEW).stiffguide_solve
 
     def __call__(
-        self, f: Callable[..., Any], y0: Any, t0: Any, t1: Any, args: tuple[Any, ...]
+        self,
+        f: Callable[..., Any],
+        y0: Any,
+        t0: Any,
+        t1: Any,
+        args: tuple[Any, ...],
+        first_step: Any,
     ) -> Solution[Any] | None:
-        """Solve from t0 to t1."""
+        """Solve from t0 to t1; the first step, if any, is a positive number."""
+        first = None if first_step is None else _number(first_step)
         begin, end = _number(t0), _number(t1)
         if begin is None or end is None or not self._takes(y0):
+            return None
+        if first_step is not None and not (first is not None and first > 0):
             return None
         if self._times is not None and not self._times.between(begin, end):
             return None
@@ -104,7 +124,7 @@ class Call:
                 return None
         parameters = found.parameter_table(args, rows)
         y0 = y0 if y0.is_contiguous() else y0.contiguous()
-        return self._solved(f, y0, begin, end, args, parameters)
+        return self._solved(Given(f, y0, args, parameters, first), begin, end)
 
     def _takes(self, y0: Any) -> bool:
         return (
@@ -117,16 +137,11 @@ class Call:
             and not (y0.requires_grad and torch.is_grad_enabled())
         )
 
-    def _solved(
-        self,
-        f: Callable[..., Any],
-        y0: Tensor,
-        t0: float,
-        t1: float,
-        args: tuple[Any, ...],
-        parameters: Tensor,
-    ) -> Solution[Any]:
-        rows, axis = self._rows, self._axis
+    def _solved(self, x: Given, t0: float, t1: float) -> Solution[Any]:
+        rows, axis, y0, parameters = self._rows, self._axis, x.y0, x.parameters
+        settings = self._settings
+        if x.first_step != self._brief.first_step:
+            settings = packing.settings(self._brief._replace(first_step=x.first_step), self._k)
         ends, here = room.ends(t0, t1, rows)
         # `new_empty` of single sizes takes half of the time of `torch.empty`
         t, y = y0.new_empty(*axis, 1), y0.new_empty(*axis, 1, *self._entry)
@@ -141,7 +156,7 @@ class Call:
             (rows, ctypes.addressof(flags)),
             (here, here + 8 * rows, y0.data_ptr(), parameters.data_ptr(), *self._tolerances),
             parameters.shape[1] if parameters.ndim == 2 and rows > 1 else 0,
-            self._settings,
+            settings,
             (t.data_ptr(), y.data_ptr(), here + 16 * rows, counts.data_ptr()),
             places,
             packing.NONE if steps is None else steps.places(),
@@ -152,22 +167,16 @@ class Call:
             carry_out(lambda: self._function(packed), task, self._flat(ended, ends), flags)
         elif self._function(packed):
             raise MemoryError(NO_MEMORY)
-        return self._presented(f, y0, args, parameters, ended, ends, steps)
+        return self._presented(x, ended, ends, steps)
 
     def _presented(
-        self,
-        f: Callable[..., Any],
-        y0: Tensor,
-        args: tuple[Any, ...],
-        parameters: Tensor,
-        x: Ended,
-        ends: Any,
-        steps: room.Steps | None,
+        self, given: Given, x: Ended, ends: Any, steps: room.Steps | None
     ) -> Solution[Any]:
+        y0 = given.y0
         rows, layout, problem = self._rows, self._layout, self._problem
         start = y0 if y0.ndim == 1 == rows else y0.reshape(rows, -1)
         if _failed(x.counts, rows) or not caveats.quiet(problem.tolerance, start):
-            return self._explained(f, y0, args, parameters, self._flat(x, ends), ends)
+            return self._explained(given, self._flat(x, ends), ends)
         t, y = x.t, x.y
         if self._times is not None:
             assert x.saved is not None
@@ -177,27 +186,19 @@ class Call:
         elif steps is not None:
             end = int(x.counts[1]) + 1
             if end > room.STEPS:
-                return self._explained(f, y0, args, parameters, self._flat(x, ends), ends)
+                return self._explained(given, self._flat(x, ends), ends)
             t = steps.t[:end].clone().reshape(*self._axis, end)
             y = steps.y[:end].clone().reshape(*self._axis, end, *self._entry)
         return Solution(
             t, y, x.counts, problem.method.name, {}, layout, None, {}, "kernel", self._why
         )
 
-    def _explained(
-        self,
-        f: Callable[..., Any],
-        y0: Tensor,
-        args: tuple[Any, ...],
-        parameters: Tensor,
-        x: Ended,
-        ends: Any,
-    ) -> Solution[Any]:
+    def _explained(self, given: Given, x: Ended, ends: Any) -> Solution[Any]:
         """The same for a solve of which something is to be said.
 
         One that ran out of the attempts of the calling thread is solved once more, by others.
         """
-        layout = self._layout
+        layout, (f, y0, args, parameters, first) = self._layout, given
         if self._arrays and not isinstance(f, ArrayFunction):
             f = ArrayFunction(f)
         t0, t1, _ = room.table(ends, self._rows)
@@ -205,8 +206,8 @@ class Call:
             f=AutogradJacobian(field(f, args, layout)), stops=t1.unsqueeze(1)
         )
         flat = y0.reshape(self._rows, self._features)
-        r = Request(f, args, layout, p, t0, t1, flat, self._first_step, False)
-        task = self._task._replace(t0=t0, t1=t1, y0=flat, parameters=parameters)
+        r = Request(f, args, layout, p, t0, t1, flat, first, False)
+        task = self._task._replace(t0=t0, t1=t1, y0=flat, parameters=parameters, first_step=first)
         if self._steps:
             x = self._kernel.trace_steps(task, dense=False)
         elif self._attempts < task.max_attempts and bool((x.counts[0] == OUT_OF_ATTEMPTS).any()):
