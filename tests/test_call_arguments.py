@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import shutil
 from typing import Any
 
 import pytest
 import torch
-from test_calls import CASES, TIMES, assert_the_same, solve
+from test_calls import CASES, RATES, TIMES, Y0, assert_the_same, chain, solve
 from torch import Tensor
 
 import stiffguide
@@ -78,3 +80,25 @@ def test_the_numbers_of_a_tensor_are_not_always_those_of_its_memory():
             for rtol in (1e-6, negated(torch.tensor([1e-6], dtype=F64))):
                 found = solve({"f": field(captured), "y0": start, "k": rate}, rtol=rtol)
                 assert found.y.item() == pytest.approx(end, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["rtol", "atol", "save_at"])
+@pytest.mark.parametrize("form", [torch.clone, Tensor.numpy, Tensor.tolist])
+def test_what_is_prepared_keeps_the_settings_that_it_was_given(name, form):
+    given = form(TIMES.clone() if name == "save_at" else torch.tensor([1e-2] * 3, dtype=F64))
+    more = {"args": (RATES,), "backend": "kernel", name: given}
+    prepared = stiffguide.prepare(chain, like=Y0, **more)
+    expected = solve({}, **{name: copy.deepcopy(given)})
+    given[1] = 0.25
+    for _ in range(2):
+        found = prepared(Y0, 0.0, 2.0, RATES)
+        assert torch.equal(found.t, expected.t)
+        assert torch.equal(found.y, expected.y)
+
+
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_what_is_prepared_and_was_used_can_be_copied(way):
+    prepared = stiffguide.prepare(chain, like=Y0, args=(RATES,), backend="kernel")
+    expected = prepared(Y0, 0.0, 2.0, RATES)
+    for other in (way(prepared), prepared):
+        assert torch.equal(other(Y0, 0.0, 2.0, RATES).y, expected.y)

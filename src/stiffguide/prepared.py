@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
+
+from torch import Tensor
 
 from stiffguide import arguments, choices, kernels
 from stiffguide.errors import UnsupportedError
@@ -38,6 +41,10 @@ class Prepared:
         solution: Solution[Any] = solve(self._f, y0, t0, t1, args=args, **self._settings)
         self._call = kernels.known(named(self._f, y0, **self._name))
         return solution
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the call, which holds addresses of this process; the next one makes another."""
+        return vars(self) | {"_call": None}
 
 
 def prepare(
@@ -83,9 +90,9 @@ def prepare(
             why = str(error)
     settings = {
         "method": stepper,
-        "rtol": rtol,
-        "atol": atol,
-        "save_at": save_at,
+        "rtol": _owned(rtol),
+        "atol": _owned(atol),
+        "save_at": _owned(save_at),
         "first_step": first_step,
         "max_step": max_step,
         "max_attempts": max_attempts,
@@ -94,3 +101,8 @@ def prepare(
         "backend": backend,
     }
     return Prepared(f, settings, why or kernels.ASKED["eager"] * (way == "eager"))
+
+
+def _owned(value: Any) -> Any:
+    """Numbers that nobody else writes to."""
+    return value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
