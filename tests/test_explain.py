@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from commands import good, refused
@@ -195,3 +196,17 @@ def test_models_that_are_none_are_refused(tmp_path: Path, monkeypatch) -> None:
     assert "has no g: define g(t, y) and y0" in refused("explain", "model.py:g", code=2)
     assert "no file other.py" in refused("explain", "other.py:f", code=2)
     assert "no problem" in refused("explain", "model.txt:f", code=2)
+
+
+def test_a_function_of_arrays_is_explained():
+    def tank(t, y):
+        level = max(y[0], 0.0)
+        out = 0.4 * np.sqrt(level) if level > 0.1 else 1.6 * level
+        return [1.0 - out, out - 30 * y[1]]
+
+    for y0 in (np.array([1.0, 0.0]), torch.tensor([1.0, 0.0], dtype=torch.float64)):
+        found = sg.explain(tank, y0)
+        assert found.refusal == ""
+        assert found.size.paths > 1
+    no_kernel = sg.explain(lambda t, y: np.linalg.eigvals(np.diag(y)).real, np.ones(2))
+    assert "line" in no_kernel.refusal

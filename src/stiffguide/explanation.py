@@ -9,13 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from stiffguide import arguments, choices
 from stiffguide.errors import InputError, StiffguideError, UnsupportedError
 from stiffguide.fields.layout import Layout
 from stiffguide.inputs import Number, State
-from stiffguide.kernels import backend
+from stiffguide.kernels.compiled import kernel_of
 from stiffguide.kernels.emitting.elimination import plan
 from stiffguide.kernels.emitting.steps import UNROLLED
 from stiffguide.kernels.running import compiler
@@ -97,7 +99,7 @@ def _microseconds(seconds: float) -> str:
 
 def explain(
     f: Callable[..., Any],
-    y0: State,
+    y0: State | NDArray[Any],
     *,
     method: str | Method = "auto",
     batched: bool = False,
@@ -106,11 +108,13 @@ def explain(
 ) -> Explanation:
     """Say whether `solve(f, y0, t0, ..., backend="kernel")` gets a kernel, and what that means.
 
-    f is traced and a few attempts near t0 are timed; no kernel is built. Raises InputError where f
-    cannot be evaluated at t0 and y0 either, and where y0 is not on the CPU.
+    f is traced and a few attempts near t0 are timed; no kernel is built. y0 may be an array, too.
+    Raises InputError where f cannot be evaluated at t0 and y0, and where y0 is not on the CPU.
     """
     if not callable(f):
         raise InputError(f"f must be a function f(t, y, *args), not {type(f).__name__}")
+    if isinstance(y0, np.ndarray):  # as who writes f in numpy has it
+        y0 = torch.as_tensor(y0, dtype=torch.float64)
     layout = Layout(y0, batched=batched)
     if not layout.rows or layout.device.type != "cpu":
         raise InputError("y0: give one row at least, on the CPU")
@@ -124,7 +128,7 @@ def explain(
             found = Explanation(stepper.name, layout.features, layout.rows, "", eager)
             try:
                 flat = layout.flatten(y0, "y0")
-                kernel = backend.prepare(f, args, layout, stepper, start, flat)
+                kernel = kernel_of(f, args, layout, stepper, start, flat)
             except UnsupportedError as error:
                 return replace(found, refusal=str(error))
             return _with_kernel(found, kernel, watch)

@@ -52,7 +52,7 @@ def compile(
         raise InputError("like: it has no rows, and a kernel is traced with one; give at least one")
     stepper = methods.get(method) if isinstance(method, str) else method
     start, _ = arguments.times(t0, t0, layout)
-    kernel = _kernel(f, args, layout, stepper, start, layout.flatten(like, "like"))
+    kernel = kernel_of(f, args, layout, stepper, start, layout.flatten(like, "like"))
     widths = (False, True) if batched else (False,)
     found = [kernel.ready(wide=wide) for wide in widths]
     for wide in widths:
@@ -66,7 +66,7 @@ def compile(
     )
 
 
-def _kernel(
+def kernel_of(
     f: Callable[..., Any],
     args: tuple[Any, ...],
     layout: Layout,
@@ -74,7 +74,7 @@ def _kernel(
     t0: Tensor,
     y0: Tensor,
 ) -> Kernel:
-    """The kernel of a function of tensors, or of numpy arrays."""
+    """The kernel of a function of tensors or of numpy arrays; raises UnsupportedError."""
     try:
         return backend.prepare(f, args, layout, stepper, t0, y0)
     except UnsupportedError:
