@@ -411,8 +411,9 @@ def test_a_singularity_is_a_returned_failure(method):
 
 
 @every_name
-def test_a_field_that_is_not_finite_is_a_returned_failure(method):
-    found = solve_ivp(lambda t, y: np.nan * y, (0, 1), [1.0], method)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_field_that_is_not_finite_is_a_returned_failure(method, value):
+    found = solve_ivp(lambda t, y: value * y, (0, 1), [1.0], method)
     assert (found.status, found.success) == (-1, False)
     assert found.t.tolist() == [0]
     assert "not finite" in found.message

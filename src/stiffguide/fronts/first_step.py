@@ -57,7 +57,8 @@ def first_step(
 
         d0, d1 = size(y0), size(f0)
         h0 = min(1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1, length)
-        d2 = size(at(t0 + h0 * sign, y0 + h0 * sign * f0) - f0) / h0
+        change = size(at(t0 + h0 * sign, y0 + h0 * sign * f0) - f0)
+    d2 = change / h0 if h0 else math.inf  # of an infinite f, of which nothing is known
     if d1 <= 1e-15 and d2 <= 1e-15:
         h1 = max(1e-6, h0 * 1e-3)
     else:
