@@ -73,21 +73,25 @@ def wanting_arrays(f: Function, args: tuple[Any, ...], t: Tensor, y: Any) -> Arr
         ):  # numpy refuses a tensor with a gradient, and takes another
             warnings.simplefilter("ignore")  # of torch, for numbers taken out of it
             asked = tree_map_only(Tensor, lambda x: x.detach().clone().requires_grad_() * 1, y)
-            value = f(t.clone(), asked, *args)
+            value = f(t.clone(), asked, *args)  # which may write to what it is given
     except Exception:  # whatever a function of arrays raises on tensors
         value = None
     if isinstance(value, Tensor) or (not isinstance(y, Tensor) and _of_tensors(value)):
         return None
     field = ArrayFunction(f)
     try:
-        if isinstance(y, Tensor):  # numpy would repeat what is too small
-            value = f(number(t), array(y), *args)
-            if value is None or (np.shape(value) != tuple(y.shape) and y.numel() != 1):
-                return None
+        if isinstance(y, Tensor) and not _alike(f(number(t), array(y), *args), y):
+            return None
         field(t, y, *args)
     except Exception:  # the user shall see what f says on tensors
         return None
     return field
+
+
+def _alike(value: Any, y: Tensor) -> bool:
+    """Whether a value has a number for each entry of y: numpy would repeat them, and read text."""
+    found = np.asarray(value)
+    return found.dtype.kind in "fiubc" and (found.shape == tuple(y.shape) or y.numel() == 1)
 
 
 def _of_tensors(value: Any) -> bool:

@@ -39,9 +39,9 @@ def points(t0: Tensor, y0: Tensor, seed: int = 0) -> Iterator[tuple[Tensor, Tens
 
 
 def evaluate(f: Function, args: tuple[Any, ...], layout: Layout, t: Tensor, y: Tensor) -> Tensor:
-    """f (B, F) at copies of t (B,), y (B, F), as the eager loop evaluates it."""
-    t = t.to(real_dtype(layout.dtype), copy=True)
-    value = f(t if layout.batched else t[0], layout.unflatten(y.clone()), *args)
+    """f (B, F) at t (B,), y (B, F), as the eager loop evaluates it."""
+    t, y = t.to(real_dtype(layout.dtype), copy=True), y.clone()  # f may write to them
+    value = f(t if layout.batched else t[0], layout.unflatten(y), *args)
     return layout.flatten(value, "the value of f")
 
 
