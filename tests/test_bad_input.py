@@ -220,6 +220,15 @@ def test_what_f_changes_in_place_is_not_the_users(mode: Any, batched: bool) -> N
         close(end, torch.tensor([[1 + math.sin(1.0)]], dtype=torch.float64), rtol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["rodas5p", "tsit5"])
+def test_a_state_from_inference_mode_is_one_like_others(method: str) -> None:
+    with torch.inference_mode():
+        y0 = real(1.0, 2.0)
+    close(sg.solve(lambda t, y: -y, y0, 0.0, 1.0, method=method).y[0], y0 * math.exp(-1), rtol=1e-5)
+    with refused("f changes y in place"):
+        sg.solve(lambda t, y: y.mul_(-1), y0, 0.0, 1.0, method=method)
+
+
 @pytest.mark.parametrize(("changes", "words"), UNSUPPORTED.values(), ids=UNSUPPORTED)
 def test_what_is_not_offered_is_refused_with_the_way_out(changes: Any, words: str) -> None:
     with refused(words, UnsupportedError) as error:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Hashable
 from typing import Any, overload
 
+import torch
 from torch import Tensor
 
 from stiffguide import arguments, choices, eager, kernels
@@ -127,6 +128,8 @@ def solve(
     start, end = arguments.times(t0, t1, layout)
     tolerance = arguments.tolerance(rtol, atol, layout)
     flat0 = layout.flatten(y0, "y0")
+    if flat0.is_inference() and not torch.is_inference_mode_enabled():
+        flat0 = flat0.clone()  # autograd takes nothing that inference mode has left
     problem = Problem(
         f=jacobian.AutogradJacobian(field(f, args, layout)),
         method=stepper,
