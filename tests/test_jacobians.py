@@ -320,6 +320,7 @@ def test_what_hides_later_is_left_to_differences_then(name: str, method: str) ->
     close(found.y, plain.y, rtol=1e-4)
 
 
+@pytest.mark.usefixtures("eager")
 def test_an_exception_of_the_field_stays_the_users_own() -> None:
     def f(t: Tensor, y: Tensor) -> Tensor:
         if t > 0.3:
