@@ -143,6 +143,7 @@ def test_a_compiler_is_asked_once_for_its_version(tmp_path: Path, monkeypatch) -
 
 
 @pytest.mark.environments
+@pytest.mark.usefixtures("auto")
 def test_no_compiler(monkeypatch, caplog) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.delenv("CXX", raising=False)

@@ -22,7 +22,7 @@ from stiffguide.kernels.jacobians import compare
 from stiffguide.kernels.names import ASKED, SWITCHED, Way
 from stiffguide.kernels.patience import Patience
 from stiffguide.kernels.request import Request
-from stiffguide.kernels.running import device
+from stiffguide.kernels.running import compiler, device
 from stiffguide.kernels.running.run import FEW, Kernel
 from stiffguide.kernels.running.task import Ended, Pieces, Task
 from stiffguide.solution import Result
@@ -61,23 +61,23 @@ def solve(r: Request, way: Way) -> Result | Eager:
         return run(kernel, r, ASKED["kernel"])
     try:
         kernel = _found(r)
+        there = r.y0.device.type != "cpu" or kernel.ready(wide=wide)
+        if not there:
+            compiler.command()  # without one there is nothing to wait for
     except UnsupportedError as error:
         return _eager(str(error).removesuffix("; use backend='eager'"))
     except Exception as error:  # of the user's f, where the solve itself need not take it
         reason = str(error).strip().split("\n")[0]
         return _eager(f"f fails near the start ({type(error).__name__}: {reason})")
-    if r.y0.device.type != "cpu" or kernel.ready(wide=wide):
+    if there:
         kernel.prepare(r.y0.device, wide=wide)
         return run(kernel, r, REPEATED)
     if way == "kernel if possible" and kernel.tried(wide=wide):
         return run(kernel, r, SWITCHED)
     if failure := kernel.failure(wide=wide):
         return _eager(failure)
-    LOG.info("eager, until a kernel is worth building")
-    return Eager(
-        "the kernel was not built, and this solve was shorter than its build",
-        Patience(kernel, rows=r.layout.rows, wide=wide),
-    )
+    patience = Patience(kernel, rows=r.layout.rows, wide=wide)
+    return Eager("the kernel was not built, and this solve was shorter than its build", patience)
 
 
 def _eager(why: str) -> Eager:
