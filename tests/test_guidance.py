@@ -119,6 +119,7 @@ def test_negative_weights_are_refused(bad: dict) -> None:
     "rule", [ErkGuid(0.0, 0.5), ErkGuid(0.0, 0.0), Window(ErrorDirection(), 5, 6)]
 )
 @pytest.mark.parametrize("method", ["heun", "dopri5"])
+@pytest.mark.usefixtures("eager")
 def test_zero_weight_is_bitwise_no_guidance(rule: sg.Guidance, method: str) -> None:
     plain = sg.solve(coupled, Y0, 0.0, 2.0, method=method, rtol=1e-4)
     guided = sg.solve(coupled, Y0, 0.0, 2.0, method=method, rtol=1e-4, guidance=rule)
@@ -202,6 +203,7 @@ def test_guided_methods_keep_their_order(name: str) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@pytest.mark.usefixtures("eager")
 def test_guidance_adds_no_evaluation_to_heun(rule: sg.Guidance) -> None:
     """Only a sum that mixes both kinds of rule has to evaluate f again."""
     n = 20

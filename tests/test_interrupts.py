@@ -27,6 +27,8 @@ from stiffguide.kernels import backend
 from stiffguide.kernels.running import run, store
 from stiffguide.problems import robertson_field
 
+pytestmark = pytest.mark.usefixtures("eager")  # f is interrupted by itself, and not while traced
+
 
 @pytest.fixture(autouse=True)
 def heeded() -> Iterator[None]:
