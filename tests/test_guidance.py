@@ -218,6 +218,7 @@ COUNTED = [n for n in SOUND if not isinstance(TABLEAUX[n], sg.Tableau) or TABLEA
 
 
 @pytest.mark.parametrize("name", COUNTED)
+@pytest.mark.usefixtures("eager")
 def test_the_cost_of_guidance_is_the_one_that_is_announced(name: str) -> None:
     plain, guided = (
         sg.solve(
