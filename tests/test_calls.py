@@ -263,8 +263,27 @@ def test_what_has_no_kernel_is_prepared_all_the_same(auto):
         ({"method": "rodas"}, "rodas"),
         ({"backend": "fast"}, "fast"),
         ({"t0": "now"}, "t0"),
+        ({"args": [RATES]}, "args must be a tuple"),
+        ({"args": [RATES], "backend": "eager"}, "args must be a tuple"),
     ],
 )
 def test_settings_are_checked_when_they_are_given(settings, match):
     with pytest.raises(InputError, match=match):
-        stiffguide.prepare(chain, like=Y0, args=(RATES,), **{"backend": "kernel"} | settings)
+        stiffguide.prepare(chain, like=Y0, **{"args": (RATES,), "backend": "kernel"} | settings)
+
+
+@pytest.mark.parametrize("make", [stiffguide.prepare, stiffguide.compile])
+def test_what_is_no_function_is_refused(make):
+    with pytest.raises(InputError, match="f must be callable, not int"):
+        make(3, like=Y0)
+
+
+def test_a_field_that_fails_beside_the_start_is_prepared_as_it_is_solved(auto):
+    def narrow(t: Tensor, y: Tensor) -> Tensor:
+        if not bool(y[0] <= 1.0):
+            raise ValueError("y[0] is above 1")
+        return torch.special.bessel_j0(y) - y
+
+    prepared = stiffguide.prepare(narrow, like=Y0)
+    assert prepared.why
+    assert prepared(Y0, 0.0, 0.1).stats.backend == "eager"

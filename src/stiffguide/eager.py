@@ -33,7 +33,7 @@ class WantsArrays(Exception):
         self.field = field
 
 
-def refuse_arrays(r: kernels.Request, error: Exception) -> None:
+def look_for_arrays(r: kernels.Request, error: Exception) -> None:
     """Raise WantsArrays where that is why f fails on tensors, or has no kernel."""
     if isinstance(r.f, ArrayFunction):
         return
@@ -60,7 +60,7 @@ def solve(
     try:
         f0, jac = first_value(flat, r.t0, r.y0, r.layout), r.jac
     except Exception as error:  # whatever a function of arrays raises on tensors
-        refuse_arrays(r, error)
+        look_for_arrays(r, error)
         raise
     if not r.problem.method.implicit and jac is None:
         jac = "differences"  # nobody will ask for it: no need to try what autograd can do

@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from stiffguide import arguments, choices, kernels
-from stiffguide.errors import UnsupportedError
+from stiffguide.errors import InputError, UnsupportedError
+from stiffguide.fields.flat import field
 from stiffguide.fields.layout import Layout
 from stiffguide.inputs import Number, Numbers, PerEntry, State, Times
 from stiffguide.kernels import Backend
@@ -73,6 +74,7 @@ def prepare(
     UnsupportedError where backend="kernel" and there is no kernel.
     """
     layout = Layout(like, batched=batched)
+    field(f, args, layout)  # which refuses what is no function, and no tuple
     stepper = choices.method(method, layout)
     tolerance = arguments.tolerance(rtol, atol, layout)
     choices.outputs(save_at, False, layout, tolerance)
@@ -88,6 +90,12 @@ def prepare(
             if way == "kernel":
                 raise
             why = str(error)
+        except InputError:
+            raise
+        except Exception as error:  # of the user's f, where a solve need not take it
+            if way == "kernel":
+                raise
+            why = f"f fails near the start ({type(error).__name__}: {error})"
     settings = {
         "method": stepper,
         "rtol": _owned(rtol),

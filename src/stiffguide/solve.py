@@ -168,7 +168,7 @@ def _result(
         try:
             result = kernels.solve(r, way)
         except Exception as error:  # whatever a function of arrays raises on tensors
-            eager.refuse_arrays(r, error)
+            eager.look_for_arrays(r, error)
             raise
         if isinstance(result, Result):
             return result

@@ -67,10 +67,8 @@ def wanting_arrays(f: Function, args: tuple[Any, ...], t: Tensor, y: Any) -> Arr
     None where it does, and where it gives nothing of use for arrays either.
     """
     try:
-        with (
-            warnings.catch_warnings(),
-            torch.enable_grad(),
-        ):  # numpy refuses a tensor with a gradient, and takes another
+        # numpy refuses a tensor with a gradient, and takes another
+        with warnings.catch_warnings(), torch.enable_grad():
             warnings.simplefilter("ignore")  # of torch, for numbers taken out of it
             asked = tree_map_only(Tensor, lambda x: x.detach().clone().requires_grad_() * 1, y)
             value = f(t.clone(), asked, *args)  # which may write to what it is given

@@ -197,7 +197,8 @@ def run(kernel: Kernel, r: Request, why: str) -> Result:
 def result(kernel: Kernel, r: Request, task: Task, ended: Ended, why: str) -> Result:
     """What a kernel left, as what was asked for."""
     p = r.problem
-    messages = diagnosis.messages(p, _live(p, r, ended), r.layout) if _failed(ended) else {}
+    bad = calls.failed(ended.counts, task.rows)
+    messages = diagnosis.messages(p, _live(p, r, ended), r.layout) if bad else {}
     trajectory = None
     dense = any(kept(output) == "pieces" for output in p.outputs)
     if dense and ended.pieces is not None and ended.pieces.coefficients is not None:
@@ -263,14 +264,6 @@ def _live(p: Problem, r: Request, ended: Ended) -> Live:
         accepted=accepted,
         work=ended.counts[3:],
     )
-
-
-def _failed(ended: Ended) -> bool:
-    """Whether any row did not succeed."""
-    # SUCCESS is 0; of few rows, python asks faster than torch
-    if ended.counts.shape[1] <= FEW:
-        return any(ended.counts.tolist()[0])
-    return bool(ended.counts[0].any())
 
 
 def _kept(output: Any, task: Task, ended: Ended, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

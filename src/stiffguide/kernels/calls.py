@@ -175,7 +175,7 @@ class Call:
         y0 = given.y0
         rows, layout, problem = self._rows, self._layout, self._problem
         start = y0 if y0.ndim == 1 == rows else y0.reshape(rows, -1)
-        if _failed(x.counts, rows) or not caveats.quiet(problem.tolerance, start):
+        if failed(x.counts, rows) or not caveats.quiet(problem.tolerance, start):
             return self._explained(given, self._flat(x, ends), ends)
         t, y = x.t, x.y
         if self._times is not None:
@@ -266,8 +266,8 @@ def _number(value: Any) -> float | None:
     return None
 
 
-def _failed(counts: Tensor, rows: int) -> bool:
-    """Whether any row did not succeed: SUCCESS is 0."""
+def failed(counts: Tensor, rows: int) -> bool:
+    """Whether any row did not succeed, from counts (6, B) or (6,): SUCCESS is 0."""
     if rows > FEW:  # of few rows, python asks faster than torch
         return bool(counts[0].any())
     status = counts.tolist()[0]

@@ -12,6 +12,7 @@ from torch import Tensor
 from stiffguide import arguments, methods
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.fields.array_function import wanting_arrays
+from stiffguide.fields.flat import field
 from stiffguide.fields.layout import Layout
 from stiffguide.inputs import Number, State
 from stiffguide.kernels import backend
@@ -48,6 +49,7 @@ def compile(
     """
     began = time.perf_counter()
     layout = Layout(like, batched=batched)
+    field(f, args, layout)  # which refuses what is no function
     if not layout.rows:
         raise InputError("like: it has no rows, and a kernel is traced with one; give at least one")
     stepper = methods.get(method) if isinstance(method, str) else method

@@ -12,17 +12,18 @@ from stiffguide.kernels.emitting.coefficients import Coefficients
 from stiffguide.kernels.request import Overtaken
 from stiffguide.kernels.running.run import Kernel
 
-# Counted by a dispatch mode for eleven methods on fields of 3 and of 20 components, within a tenth
-# for those with stages alone, a third for those with Newton iterations.
+# Counted by a dispatch mode for nine methods on fields of 3 and of 20 components: within 15 %, and
+# within a fifth for those with Newton iterations, which keep their Jacobian for many attempts.
 AN_ATTEMPT = {"explicit": 130, "rosenbrock": 200, "esdirk": 250}
 A_STAGE = {"explicit": 11, "rosenbrock": 11, "esdirk": 50}
 EVALUATIONS = {"explicit": 1, "rosenbrock": 1, "esdirk": 2}  # of f, by stage
 A_SWEEP = 2  # operations of autograd for each of f's
 SMALL = 4096  # numbers, from which an operation takes as long as its call
-A_BUILD = 100_000  # 0.4 s, what a compiler takes for the code around a field, and
-A_NODE = 150  # for each node of a field, with
-DERIVATIVES = 8  # nodes in f, J and df/dt for each in f: as measured on chemistry with 3 to 54
-# components; sparse fields have fewer
+# What a compiler takes: 0.4 s for the code around a field, and more for each node of it. One of f
+# stands for so many of f, J and df/dt, as on chemistry with 3 to 54 components; often for fewer.
+A_BUILD = 100_000
+A_NODE = 150
+DERIVATIVES = 8
 
 
 class Patience:
@@ -54,7 +55,7 @@ def operations(kernel: Kernel, rows: int) -> float:
     size = rows * n
     if family == "explicit":
         return count * (1 + size / SMALL)
-    count += n * A_SWEEP * f
+    count += n * A_SWEEP * f * (family == "rosenbrock")
     return count * (1 + size / SMALL) + size  # the rows' matrices are factorised one by one
 
 

@@ -50,7 +50,8 @@ def lifted(f: Function, slots: Sequence[int]) -> Lifted | None:
     places = _places(f)
     if any(slot not in places for slot in slots):
         return None
-    symbols = [torch.tensor(fingerprint(f).floats[slot], dtype=torch.float64) for slot in slots]
+    floats = fingerprint(f).floats
+    symbols = [torch.tensor(floats[slot], dtype=torch.float64) for slot in slots]
     keys = [places[slot] for slot in slots]
     table = dict(zip(keys, symbols, strict=True))
 

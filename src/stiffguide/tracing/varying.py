@@ -1,6 +1,6 @@
 """Constants of a graph that differ from trace to trace, as parameters: one kernel for all of them.
 
-For numbers that have to be seen to be used, such as the bounds of a loop, or that f computes from
+For numbers that have to be seen to be used, as by `torch.tensor([k])`, or that f computes from
 others out of sight: where two traces of a code differ in constants alone, these are entries of the
 table. f is traced again when its numbers change, but nothing is built.
 """
