@@ -138,6 +138,8 @@ FIELDS = {
     "f tensor": ({"f": torch.ones(3)}, "f must be callable, not Tensor"),
     "f shape": ({"f": lambda t, y: y[:2]}, r"the value of f has shape \(2,\), y0 has \(3,\)"),
     "f sum": ({"f": lambda t, y: y.sum()}, r"the value of f has shape \(\), y0 has \(3,\)"),
+    "f text": ({"f": lambda t, y: "1.0", "y0": torch.ones(1)}, "the value of f is a str"),
+    "f list of none": ({"f": lambda t, y: [None], "y0": torch.ones(1)}, "the value of f is a list"),
     "f returns none": ({"f": lambda t, y: None}, "the value of f is a NoneType where y0 has"),
     "f number": ({"f": lambda t, y: 1.0}, r"the value of f has shape \(\), y0 has \(3,\)"),
     "f double": (
