@@ -191,7 +191,6 @@ UNSUPPORTED = {
         {"y0": torch.ones(3, dtype=torch.complex128), "backend": "kernel"},
         "kernel: .*it computes in real numbers and y0 is torch.complex128; use backend='eager'",
     ),
-    "events": ({"events": [lambda t, y: y[0]]}, "events are not supported yet"),
 }
 
 BAD = TIMES | TOLERANCES | STATES | FIELDS | METHODS

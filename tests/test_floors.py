@@ -9,15 +9,16 @@ from floors import FLOORS, HEIGHT, imports, place, sources
 
 import stiffguide
 
-# Lower floors that these know nothing of, all the same: fields and first steps are the loop's to
-# hand out, and what is inside a field is for kernels to see.
-UNSEEN = frozenset({"fields", "graphs", "problems", "stepping/initial_dt", "tracing"})
+# Lower floors that these know nothing of, all the same: fields are handed to the loop, first steps
+# are the loop's to take, and what is inside a field is for kernels to see.
+FOREIGN = frozenset({"fields", "graphs", "problems", "tracing"})
+UNSEEN = FOREIGN | {"stepping/initial_dt"}
 STRANGERS = {
     "guidance": UNSEEN,
     "methods": UNSEEN,
     "stepping/controllers": UNSEEN,
     "stepping/output": UNSEEN,
-    "stepping": UNSEEN | {"guidance", "methods", "stepping/controllers", "stepping/output"},
+    "stepping": FOREIGN | {"guidance", "methods", "stepping/controllers", "stepping/output"},
     "gradients": {"kernels/emitting", "kernels/running"},
 }
 

@@ -98,7 +98,7 @@ sg.solve(f, y0, 0.0, 1.0, args=[2.0])  # refused
 sg.solve(f, y0, 0.0, 1.0, monitor=lambda t: True)  # refused
 sg.solve(f, y0, 0.0, 1.0, controller="PID")  # refused
 sg.solve(f, y0, 0.0, 1.0, controller=sg.PID)  # refused
-sg.solve(f, y0, 0.0, 1.0, events=lambda t, y: y)  # refused
+sg.solve(f, y0, 0.0, 1.0, events=3)  # refused
 sg.solve(f, y0, 0.0, 1.0, method=5)  # refused
 sg.solve(f, y0, 0.0, 1.0, methd="tsit5")  # refused
 sg.solve(f, y0, 0.0, 1.0).at("0.5")  # refused

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
         TableauError,
         UnsupportedError,
     )
+    from stiffguide.events import Event
     from stiffguide.explanation import Explanation, explain
     from stiffguide.kernels import Compiled, compile
     from stiffguide.prepared import Prepared, prepare
-    from stiffguide.solution import Solution, Stats
+    from stiffguide.solution import Occurrences, Solution, Stats
     from stiffguide.solve import solve
     from stiffguide.stepping import controllers, output
     from stiffguide.stepping.contracts import Guidance, Method, Step
@@ -41,6 +42,7 @@ __all__ = [
     "AtTimes",
     "Compiled",
     "End",
+    "Event",
     "EveryStep",
     "Explanation",
     "Fixed",
@@ -50,6 +52,7 @@ __all__ = [
     "Integral",
     "Interrupted",
     "Method",
+    "Occurrences",
     "Prepared",
     "RosenbrockTableau",
     "Solution",
@@ -81,10 +84,11 @@ if not TYPE_CHECKING:
                 *("InputError", "Interrupted", "SolveFailed", "Status"),
                 *("StiffguideError", "StiffguideWarning", "TableauError", "UnsupportedError"),
             ),
+            "stiffguide.events": ("Event",),
             "stiffguide.explanation": ("Explanation", "explain"),
             "stiffguide.kernels": ("Compiled", "compile"),
             "stiffguide.prepared": ("Prepared", "prepare"),
-            "stiffguide.solution": ("Solution", "Stats"),
+            "stiffguide.solution": ("Occurrences", "Solution", "Stats"),
             "stiffguide.solve": ("solve",),
             "stiffguide.stepping": ("controllers", "output"),
             "stiffguide.stepping.contracts": ("Guidance", "Method", "Step"),

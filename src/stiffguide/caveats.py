@@ -90,6 +90,13 @@ class Witness:
             _add_unresolved(found, p.tolerance, s.y.dtype, moved)
         if self.fell is not None:
             self._add_runaways(found, p, s, layout)
+        if p.events is not None:
+            zero = (s.events.side == 0) & moved.unsqueeze(1)
+            for row in _rows(zero.any(-1)):
+                names = [e.name for e, z in zip(p.events.triggers, zero[row], strict=True) if z]
+                found.setdefault(row, []).append(
+                    f"{names[0]} was zero wherever it was looked at, and crosses nothing"
+                )
         if torch.is_autocast_enabled(s.y.device.type):
             _add_autocast(found, s)
         return {row: tuple(sentences) for row, sentences in found.items()}

@@ -29,12 +29,6 @@ TUNING: dict[str, PID] = {
 LARGEST_DENSE = 4096  # a dense Jacobian of this size takes 134 MB a row
 
 
-def refuse_events(events: Any) -> None:
-    """There are none yet."""
-    if events is not None:
-        raise UnsupportedError("events are not supported yet; `monitor` can stop a solve")
-
-
 def method(given: Any, layout: Layout) -> Method:
     """A method by name, from a tableau, or as it is; raises InputError, also if y0 is unfit."""
     if isinstance(given, str):

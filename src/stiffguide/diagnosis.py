@@ -37,7 +37,8 @@ def examine(p: Problem, s: Live) -> Finding | None:
 
     None where no row failed by itself, or f would not have it.
     """
-    stopped = [int(st) for st in Status if st.ok or st is Status.INTERRUPTED]
+    known = (Status.INTERRUPTED, Status.CHATTERING)
+    stopped = [int(st) for st in Status if st.ok or st in known]
     if not bool((~torch.isin(s.status, torch.tensor(stopped, device=s.status.device))).any()):
         return None
     try:
@@ -122,8 +123,10 @@ def sentence(p: Problem, s: Live, found: Finding | None, row: int, layout: Layou
     who = f"row {row}: " if layout.batched else ""
     text = f"{who}{status.sentence} at t = {float(s.t[row]):.6g} (dt = {float(s.dt[row]):.3g}, "
     text += f"{int(s.attempts[row])} attempts with {p.method.name})"
+    if status is Status.CHATTERING:
+        return text + _chatter(s, row)
     if status in (Status.EVENT, Status.INTERRUPTED, Status.SUCCESS):
-        return text
+        return text + _stopped_by(p, s, status, row)
     if status is Status.NON_FINITE and not bool(torch.isfinite(s.f0[row]).all()):
         return text + "; f is not finite at the start: check y0 and the arguments of f"
     if found is None:
@@ -135,6 +138,27 @@ def sentence(p: Problem, s: Live, found: Finding | None, row: int, layout: Layou
     if bool(found.grown[row]):
         text += ", and a mode grows faster than the next step could see, which is refused"
     return text + ". " + (_reason(s, found, status, row, layout) or _advice(p, status, stiffness))
+
+
+def _stopped_by(p: Problem, s: Live, status: Status, row: int) -> str:
+    """The event that ended a row, if one did."""
+    if p.events is None or status is not Status.EVENT:
+        return ""
+    counts = s.events.counts[row].tolist()
+    for event, count in zip(p.events.triggers, counts, strict=True):
+        if 0 < event.terminal <= count:
+            return f": {event.name} happened" + (f" {count} times" if count > 1 else "")
+    return ""
+
+
+def _chatter(s: Live, row: int) -> str:
+    x = s.events
+    streak, since = int(x.streak[row]), float((s.t[row] - x.since[row]).abs())
+    return (
+        f": chattering, {streak} events within {since:.2g}, {int(x.counts[row].sum())} in all. A "
+        "jump that leads back to its own event has no end: make it terminal, or let a mode of the "
+        "state end it"
+    )
 
 
 def _value(s: Live, layout: Layout, row: int, component: int) -> str:

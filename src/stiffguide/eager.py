@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stiffguide import diagnosis, kernels
+from stiffguide import diagnosis, events, kernels
+from stiffguide.errors import UnsupportedError
 from stiffguide.fields import jacobian
 from stiffguide.fields.array_function import ArrayFunction, wanting_arrays
 from stiffguide.fields.checks import evaluations
@@ -19,8 +20,7 @@ from stiffguide.gradients.unreached import without_gradient
 from stiffguide.progress import Progress
 from stiffguide.solution import Result
 from stiffguide.stepping import loop
-from stiffguide.stepping.initial_dt import initial_dt
-from stiffguide.stepping.live import Live, Problem, begin
+from stiffguide.stepping.live import Live, Problem, begin, first_dt
 from stiffguide.stepping.output import Dense
 from stiffguide.tensors import real_dtype
 
@@ -68,7 +68,10 @@ def solve(
     wrapped = jacobian.wrap(flat, given, r.t0, r.y0)
     problem = r.problem._replace(f=wrapped)
     recorded = gradient.wanted(r.f, r.args, r.y0, f0)
+    if recorded and (problem.events is not None or problem.jump_at is not None):
+        raise UnsupportedError("events and jumps record no gradient: use torch.no_grad() or detach")
     spent = _check(r, flat, f0, wrapped, given, jac, recorded) if checks else 0
+    events.check(problem.events, problem.jump_at, r.layout, r.t0, r.y0.detach())
     if recorded:
         ended, problem = _recorded(r, problem, f0, watch)
     else:
@@ -86,6 +89,7 @@ def solve(
         trajectory=pieces,
         backend="eager",
         why=why,
+        events=() if problem.events is None else problem.events.tables(r.t0, r.y0),
     )
 
 
@@ -113,9 +117,7 @@ def _check(
 def _recorded(r: kernels.Request, p: Problem, f0: Tensor, watch: Progress) -> tuple[Live, Problem]:
     """The end of the loop with a history, and the problem that was solved at last."""
     y, slope = r.y0.detach(), f0.detach()
-    return gradient.direct(
-        p, r.t0, r.y0, f0, lambda q: _start(q, r.t0, y, slope, r.first_step), watch
-    )
+    return gradient.direct(p, r.t0, r.y0, f0, lambda q: _start(q, r.t0, y, slope), watch)
 
 
 def _run(
@@ -131,19 +133,13 @@ def _run(
         return watch.look(s)
 
     with torch.no_grad():
-        s = _start(p, r.t0, r.y0, f0, r.first_step)
+        s = _start(p, r.t0, r.y0, f0)
         for output in p.outputs:
             output.start(r.t0, p.stops[:, -1], r.y0)
         with watch:
             return loop.solve(p, s, look)
 
 
-def _start(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor, first: float | None) -> Live:
-    t1 = p.stops[:, -1]
-    nfe = 1
-    if first is not None or not p.controller.adaptive:
-        dt = torch.sign(t1 - t0) * torch.clamp((t1 - t0).abs(), max=first or float("inf"))
-    else:
-        dt = initial_dt(p.f, t0, t1, y0, f0, p.tolerance, p.method.error_order or p.method.order)
-        nfe = 2
-    return begin(p, t0, y0, f0, dt, nfe)
+def _start(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor) -> Live:
+    dt, nfe = first_dt(p, t0, y0, f0)
+    return begin(p, t0, y0, f0, dt, 1 + nfe)

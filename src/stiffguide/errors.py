@@ -72,6 +72,7 @@ class Status(IntEnum):
     EVENT = 4  # a stopping condition of the user: event, monitor, steady state
     INTERRUPTED = 5  # only in `Interrupted.solution`
     NOT_CONVERGED = 6
+    CHATTERING = 7  # events without end
 
     @property
     def ok(self) -> bool:
@@ -93,4 +94,5 @@ _SENTENCES = {
     Status.EVENT: "a stopping condition was met",
     Status.INTERRUPTED: "the solve was interrupted",
     Status.NOT_CONVERGED: "the nonlinear solver did not converge",
+    Status.CHATTERING: "events followed one another without end",
 }

@@ -21,4 +21,5 @@ State = Tensor | complex | Nested  # `fields.layout` takes it apart
 PerEntry = Number | Array | Nested  # one, one per component or per row, or nested as y0 is
 
 Jacobian = Callable[..., Tensor] | Tensor | Literal["autograd", "differences"]
+Events = Callable[..., Any] | Sequence[Callable[..., Any]]
 Monitor = Callable[[Tensor, Any], Any]  # of t and y; a true value stops

@@ -12,6 +12,7 @@ from stiffguide.errors import InputError, Interrupted, SolveFailed, Status
 from stiffguide.fields import parts
 from stiffguide.fields.layout import Layout
 from stiffguide.inputs import Number, Times
+from stiffguide.stepping.contracts import Table
 from stiffguide.stepping.output import Trajectory
 
 if TYPE_CHECKING:
@@ -22,6 +23,14 @@ else:
     from typing import TypeVar
 
     Y = TypeVar("Y")
+
+
+class Occurrences(NamedTuple, Generic[Y]):
+    """Every time that one event happened, by row and then by time."""
+
+    row: Tensor  # (M,) int64
+    t: Tensor  # (M,)
+    y: Y  # (M, ...) in the shape or nesting of y0, before any jump
 
 
 class Result(NamedTuple):
@@ -35,6 +44,7 @@ class Result(NamedTuple):
     trajectory: Trajectory | None
     backend: str
     why: str  # it was this one
+    events: tuple[Table, ...] = ()
 
 
 class Stats:
@@ -91,7 +101,7 @@ class Solution(Generic[Y]):
     t (B, T) float64 and y (B, T, ...) with the shape or nesting of y0; without the B axis when the
     solve was not batched. `messages` has one sentence
     for every row that did not reach its end, and `warnings` the sentences about rows whose figures
-    may mean less than their status says.
+    may mean less than their status says. `events` has a table for every event that was given.
     """
 
     t: Tensor
@@ -104,6 +114,7 @@ class Solution(Generic[Y]):
     warnings: dict[int, tuple[str, ...]] = field(default_factory=dict)
     backend: str = "eager"
     why: str = ""
+    events: tuple[Occurrences[Y], ...] = ()
 
     @property
     def status(self) -> Tensor:
@@ -201,9 +212,10 @@ def _brief(values: Tensor) -> str:
 
 def presented(x: Result, layout: Layout, method: str) -> Solution:
     """A result in the user's layout; raises Interrupted, with it, where a row was interrupted."""
-    y, trajectory = x.y, x.trajectory
+    y, trajectory, states = x.y, x.trajectory, [table.y for table in x.events]
     if layout.split:
         layout, y, trajectory = layout.whole(), parts.join(y), _joined(trajectory)
+        states = [parts.join(state) for state in states]
     shape = x.t.shape if layout.batched else x.t.shape[1:]
     found: Solution = Solution(
         t=x.t if layout.batched else x.t.squeeze(0),
@@ -216,6 +228,10 @@ def presented(x: Result, layout: Layout, method: str) -> Solution:
         warnings=x.warnings,
         backend=x.backend,
         why=x.why,
+        events=tuple(
+            Occurrences(table.row, table.t, layout.unflatten(state, len(state)))
+            for table, state in zip(x.events, states, strict=True)
+        ),
     )
     if x.messages and bool((x.counts[0] == int(Status.INTERRUPTED)).any()):
         raise Interrupted(found.message, found)

@@ -11,10 +11,13 @@ from torch import Tensor
 
 from stiffguide import arguments, choices, eager, kernels
 from stiffguide.caveats import Witness
+from stiffguide.events import Setting, jumping, watched
 from stiffguide.fields import jacobian
+from stiffguide.fields.array_function import ArrayFunction
 from stiffguide.fields.flat import field
 from stiffguide.fields.layout import Layout
 from stiffguide.inputs import (
+    Events,
     Jacobian,
     Monitor,
     Nested,
@@ -43,7 +46,8 @@ def solve(
     jac: Jacobian | None = None, save_at: Times | Output | None = None, dense: bool = False,
     tstops: Number | Times | None = None, first_step: Number | None = None,
     max_step: Number | None = None, max_attempts: int = 100_000,
-    controller: Controller | None = None, guidance: Guidance | None = None, events: None = None,
+    controller: Controller | None = None, guidance: Guidance | None = None,
+    events: Events | None = None, jump_at: Callable[..., Any] | None = None,
     backend: Backend = "auto", progress: bool = False, monitor: Monitor | None = None,
     checks: bool = True,
 ) -> Solution[Tensor]: ...
@@ -55,7 +59,8 @@ def solve(
     jac: Jacobian | None = None, save_at: Times | Output | None = None, dense: bool = False,
     tstops: Number | Times | None = None, first_step: Number | None = None,
     max_step: Number | None = None, max_attempts: int = 100_000,
-    controller: Controller | None = None, guidance: Guidance | None = None, events: None = None,
+    controller: Controller | None = None, guidance: Guidance | None = None,
+    events: Events | None = None, jump_at: Callable[..., Any] | None = None,
     backend: Backend = "auto", progress: bool = False, monitor: Monitor | None = None,
     checks: bool = True,
 ) -> Solution[Any]: ...
@@ -80,7 +85,8 @@ def solve(
     max_attempts: int = 100_000,
     controller: Controller | None = None,
     guidance: Guidance | None = None,
-    events: None = None,
+    events: Events | None = None,
+    jump_at: Callable[..., Any] | None = None,
     backend: Backend = "auto",
     progress: bool = False,
     monitor: Monitor | None = None,
@@ -100,7 +106,12 @@ def solve(
         it is the complex derivative.
     save_at: times, or an object of `stiffguide.output`; the default keeps the end only, T = 1.
     dense: keep the interpolant, for `Solution.at`.
-    tstops: times that a step must end on, for example where f jumps.
+    tstops: times that a step must end on, for example where f jumps; (T,) or (B, T) per row.
+    jump_at: jump_at(t, y, *args) returns the state to go on from at every one of `tstops` between
+        t0 and t1, in the shape of y.
+    events: event(t, y, *args), or several: a number, (B,) when batched, whose changes of sign are
+        found; attributes `terminal` and `direction` as in scipy, or `stiffguide.Event`, which may
+        set the state anew. What happened stands in `Solution.events`.
     first_step, max_step: lengths of dt, in units of t. max_attempts: per row.
     controller: `PID`, `Fixed` or `Grid` of `stiffguide.controllers`.
     backend: "kernel" solves by generated native code (`stiffguide.kernels`), with a Jacobian of its
@@ -113,10 +124,11 @@ def solve(
 
     Raises InputError (a ValueError) for arguments that cannot be used.
     """
-    choices.refuse_events(events)
     way = kernels.way(backend)
     name, special = None, (method, controller, guidance, monitor, jac)
-    if way != "eager" and not (dense or progress or tstops is not None):
+    if way != "eager" and not (
+        dense or progress or events is not None or tstops is not None or jump_at is not None
+    ):
         numbers = rtol, atol, save_at, max_step, max_attempts, batched, backend
         name = kernels.asked(f, y0, numbers, special)
         known = kernels.known(name)
@@ -140,13 +152,25 @@ def solve(
         stops=arguments.stops(tstops, start, end, layout),
         max_step=arguments.length(max_step, "max_step") or float("inf"),
         max_attempts=arguments.attempts(max_attempts),
+        first_step=arguments.length(first_step, "first_step"),
+        **_happening(events, jump_at, args, layout, arrays=isinstance(f, ArrayFunction)),
     )
     if not (isinstance(t1, float) and math.isfinite(t1)):  # which is dear to ask of a tensor
         choices.check_that_it_ends(end, problem.outputs, monitor)
-    first = arguments.length(first_step, "first_step")
-    watched = progress or monitor is not None
+    looked_at = progress or monitor is not None
     r = kernels.Request(
-        f, args, layout, problem, start, end, flat0, first, watched, jac, name, special
+        f,
+        args,
+        layout,
+        problem,
+        start,
+        end,
+        flat0,
+        problem.first_step,
+        looked_at,
+        jac,
+        name,
+        special,
     )
     watch = Progress(progress, monitor, layout, start, end, witness=Witness(problem, flat0, layout))
     why = kernels.ASKED["eager"] if way == backend else kernels.SWITCHED
@@ -154,9 +178,19 @@ def solve(
         result = _result(r, way, why, watch, checks=checks)
     except eager.WantsArrays as found:
         flat = field(found.field, args, layout)
-        problem = problem._replace(f=jacobian.AutogradJacobian(flat))
+        more = _happening(events, jump_at, args, layout, arrays=True)
+        problem = problem._replace(f=jacobian.AutogradJacobian(flat), **more)
         result = _result(r._replace(f=found.field, problem=problem), way, why, watch, checks=checks)
     return presented(result, layout, stepper.name)
+
+
+def _happening(
+    events: Any, jump_at: Any, args: tuple[Any, ...], layout: Layout, *, arrays: bool
+) -> dict[str, Any]:
+    """The parts of a problem that may happen, from functions of tensors or of numpy arrays."""
+    setting = Setting(args, layout, arrays=arrays)
+    jump = None if jump_at is None else jumping(jump_at, "jump_at", setting)
+    return {"events": watched(events, setting), "jump_at": jump}
 
 
 def _result(

@@ -160,6 +160,8 @@ def _refuse(r: Request) -> None:
             f"y0 is on {r.y0.device}, and it runs on CPUs, and on GPUs of NVIDIA with a torch that "
             "can compile for them (torch.cuda._compile_kernel)"
         )
+    elif p.events is not None or p.jump_at is not None:
+        reason = "it knows no events and no jumps"
     elif p.stops.shape[1] > 1:
         reason = "it knows no `tstops`"
     elif not isinstance(p.controller, PID):

@@ -265,6 +265,11 @@ class Esdirk:
         """The Jacobian is an approximation anyway."""
         return state
 
+    def restart(self, state: EsdirkState, where: Tensor) -> EsdirkState:
+        """Nothing is known, and nothing has moved."""
+        secant = torch.where(rows(where, state.secant), 0.0, state.secant)
+        return state._replace(keep=state.keep & ~where, secant=secant)
+
     def interpolant(self, step: Step, f1: Tensor) -> Tensor:
         """Coefficients (D, B, F) of the continuous extension."""
         weights, filters, _ = self._dense

@@ -131,6 +131,10 @@ class ExplicitRK:
         """Nothing here depends on where y1 is."""
         return state
 
+    def restart(self, state: State, where: Tensor) -> State:
+        """Nothing is carried from step to step."""
+        return state
+
     def interpolant(self, step: Step, f1: Tensor) -> Tensor:
         """Coefficients (D, B, F) of the continuous extension."""
         weights, stages = self._dense[0], step.stages

@@ -136,6 +136,10 @@ class Rosenbrock:
         """The secant is of the step as the method made it."""
         return state
 
+    def restart(self, state: RosenbrockState, where: Tensor) -> RosenbrockState:
+        """Nothing has moved yet."""
+        return RosenbrockState(torch.where(rows(where, state.secant), 0.0, state.secant))
+
     def interpolant(self, step: Step, f1: Tensor) -> Tensor:
         """Coefficients (D, B, F): the tableau's own, or cubic Hermite."""
         if self._dense is None:

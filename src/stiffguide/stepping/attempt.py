@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from stiffguide.errors import Status
+from stiffguide.stepping import events
 from stiffguide.stepping.contracts import Moment, State, Step, Verdict, Work
 from stiffguide.stepping.interpolate import hermite
-from stiffguide.stepping.live import Live, Problem, limited
+from stiffguide.stepping.live import Live, Problem, limited, sliver
 from stiffguide.tensors import constant, finite, select
 
 ROUNDING = 1e-9  # a stop this close (relative to dt) is reached by this step
@@ -37,6 +38,7 @@ class Outcome(NamedTuple):
     reached: Tensor  # (B,) bool: accepted, and on a stop
     arrived: Tensor  # (B,) bool: and that is t1
     dt_next: Tensor  # (B,)
+    spared: Tensor  # (B,) bool: the controller is to forget what it saw
 
 
 class Arrival(NamedTuple):
@@ -57,27 +59,39 @@ def attempt(p: Problem, s: Live) -> Live:
         step = step._replace(ok=~step.grown if step.ok is None else step.ok & ~step.grown)
     verdict = p.controller.judge(step, p.tolerance, s.controller)
     end = _arrive(p, s, step, clip)
-    out = _outcome(p, s, step, clip, verdict, end)
-    f1, turned = _depart(p, s, end, out.reached & ~out.arrived)
+    values = None if p.events is None else p.events.values(end.t1, end.y1)
+    out = _outcome(p, s, step, clip, verdict, end, values)
     piece = Piece(p, s, step, end)
+    seen = None
+    if values is not None:
+        moment = Moment(s.t, end.t1, s.y, end.y1, end.f1, out.accept, piece)
+        seen = events.look(p, s, moment, values)
+        out = _held(s, out, seen.held)
+    f1, turned = _depart(p, s, end, out.reached & ~out.arrived)
     stopped = _record(p, Moment(s.t, end.t1, s.y, end.y1, end.f1, out.accept, piece))
     t = torch.where(out.accept, end.t1, s.t)
     attempts = s.attempts + clip.live
     endings = _endings(p, out, t, attempts, stopped)
-    return Live(
+    if seen is not None:
+        endings.append((seen.stuck, Status.CHATTERING))
+    after = Live(
         t=t,
         y=select(out.accept, end.y1, s.y),
         f0=select(out.accept, f1, s.f0),
         dt=torch.where(out.arrived, clip.dt, torch.where(clip.live, out.dt_next, s.dt)),
         method=select(out.accept, step.state, p.method.retry(s.method, step.state)),
-        controller=select(clip.live, verdict.state, s.controller),
+        controller=select(clip.live & ~out.spared, verdict.state, s.controller),
         guidance=select(out.accept, end.guidance, s.guidance),
         status=_ended(s.status, clip.live, endings),
         stop=torch.clamp(s.stop + out.reached, max=p.stops.shape[1] - 1),
         attempts=attempts,
         accepted=s.accepted + out.accept,
         work=s.work + clip.live * _spent(step.work, end.nfe + piece.nfe + turned, t),
+        events=() if seen is None else select(clip.live, seen.state, s.events),
     )
+    if seen is None and p.jump_at is None:
+        return after
+    return events.settle(p, after, seen and seen.which, out.reached & ~out.arrived)
 
 
 def aim(p: Problem, s: Live, live: Tensor) -> Clip:
@@ -91,7 +105,13 @@ def aim(p: Problem, s: Live, live: Tensor) -> Clip:
     at_end = left == 0
     if p.stops.shape[1] > 1:  # f may jump at a stop: the step before it must not see that
         inner = target != p.stops[:, -1]
-        left = left * (1 - inner * torch.clamp(_sliver(s, target) / left.abs(), max=0.5))
+        short = sliver(torch.maximum(s.t.abs(), target.abs()), s.y)
+        left = left * (1 - inner * torch.clamp(short / left.abs(), max=0.5))
+    if p.events is not None:
+        event = s.events.target
+        hunted = ~torch.isnan(event)
+        target, last = torch.where(hunted, event, target), last | hunted
+        left = torch.where(hunted, event - s.t, left)
     dt = torch.where(last & ~at_end, left, s.dt)
     # s.t + dt is rounded: where t is large, the step must be as long as t really moves
     dt = torch.where(live, (s.t + dt) - s.t, IDLE * dt)
@@ -121,21 +141,44 @@ def _arrive(p: Problem, s: Live, step: Step, clip: Clip) -> Arrival:
 
 
 def _outcome(
-    p: Problem, s: Live, step: Step, clip: Clip, verdict: Verdict, end: Arrival
+    p: Problem,
+    s: Live,
+    step: Step,
+    clip: Clip,
+    verdict: Verdict,
+    end: Arrival,
+    values: Tensor | None,
 ) -> Outcome:
     """The verdict, and what it could not see: values that are not finite, and stops."""
     sound = finite(end.y1, end.f1)
+    if values is not None:
+        sound = sound & ~torch.isnan(values).any(-1)
     usable = sound if step.ok is None else sound & step.ok
     accept = verdict.accept & usable & clip.live
-    dt_next = verdict.dt_next
+    dt_next, short = verdict.dt_next, accept & clip.last
     if p.controller.adaptive:
         dt_next = torch.where(verdict.accept & ~usable, clip.dt * SHRINK, dt_next)
-        # a step cut short by a stop says little about the next one
-        cut = accept & clip.last & (dt_next.abs() < s.dt.abs())
-        dt_next = limited(torch.where(cut, s.dt, dt_next), p.max_step)
+        # a step cut short says little about the next one
+        short = short & (dt_next.abs() < s.dt.abs())
+        dt_next = limited(torch.where(short, s.dt, dt_next), p.max_step)
+    else:  # steps of given lengths go on to where they would have ended
+        short = short & ((end.t1 - s.t).abs() * (1 + ROUNDING) < s.dt.abs())
+        dt_next = torch.where(short, s.t + s.dt - end.t1, dt_next)
     reached = accept & clip.last
-    return Outcome(
-        sound, usable, accept, reached, reached & (clip.target == p.stops[:, -1]), dt_next
+    if p.events is not None:
+        reached = reached & torch.isnan(s.events.target)
+    arrived = reached & (clip.target == p.stops[:, -1])
+    return Outcome(sound, usable, accept, reached, arrived, dt_next, short)
+
+
+def _held(s: Live, out: Outcome, held: Tensor) -> Outcome:
+    """The outcome where rows `held` (B,) are not to be committed, and yet did not fail."""
+    return out._replace(
+        accept=out.accept & ~held,
+        reached=out.reached & ~held,
+        arrived=out.arrived & ~held,
+        dt_next=torch.where(held, s.dt, out.dt_next),
+        spared=out.spared | held,
     )
 
 
@@ -164,14 +207,9 @@ def _depart(p: Problem, s: Live, end: Arrival, turning: Tensor) -> tuple[Tensor,
         return end.f1, 0
     if end.t1.device.type == "cpu" and not bool(turning.any()):
         return end.f1, 0
-    beyond = end.t1 + torch.sign(end.t1 - s.t) * _sliver(s, end.t1)
+    short = sliver(torch.maximum(s.t.abs(), end.t1.abs()), s.y)
+    beyond = end.t1 + torch.sign(end.t1 - s.t) * short
     return select(turning, p.f(beyond, end.y1), end.f1), turning.long()
-
-
-def _sliver(s: Live, stop: Tensor) -> Tensor:
-    """A length of time (B,) that f can tell, and the solution cannot."""
-    eps = torch.finfo(s.y.dtype).eps
-    return 4 * eps * torch.maximum(s.t.abs(), stop.abs())
 
 
 class Piece:

@@ -133,6 +133,10 @@ class Method(Protocol):
         """The state after y1 was moved by delta (B, F)."""
         ...
 
+    def restart(self, state: State, where: Tensor) -> State:
+        """The state of a new solve in the rows `where` (B,) bool, whose y was set anew."""
+        ...
+
     def interpolant(self, step: Step, f1: Tensor) -> Tensor:
         """Coefficients (D, B, F): y(t0 + theta dt) = y0 + sum_d coefficient_d theta^(d+1)."""
         ...
@@ -229,6 +233,14 @@ class Output(Protocol):
     def result(self, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """(times (B, T), states (B, T, F)), given where each row ended."""
         ...
+
+
+class Table(NamedTuple):
+    """Every time that one event happened, by row and then by time."""
+
+    row: Tensor  # (M,) int64
+    t: Tensor  # (M,)
+    y: Tensor  # (M, F), before any jump
 
 
 @dataclass(frozen=True)

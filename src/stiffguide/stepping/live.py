@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,7 +18,11 @@ from stiffguide.stepping.contracts import (
     State,
     Tolerance,
 )
-from stiffguide.tensors import finite
+from stiffguide.stepping.initial_dt import initial_dt
+from stiffguide.tensors import finite, real_dtype
+
+if TYPE_CHECKING:
+    from stiffguide.stepping.events import Watched
 
 
 class Problem(NamedTuple):
@@ -32,6 +37,9 @@ class Problem(NamedTuple):
     stops: Tensor  # (B, K) times to step on exactly, in order; the last is t1
     max_step: float
     max_attempts: int
+    first_step: float | None = None
+    events: Watched | None = None
+    jump_at: Callable[[Tensor, Tensor], Tensor] | None = None  # at inner stops: t, y -> y (B, F)
 
 
 class Live(NamedTuple):
@@ -49,6 +57,7 @@ class Live(NamedTuple):
     attempts: Tensor  # (B,) int64
     accepted: Tensor  # (B,) int64
     work: Tensor  # (3, B) int64: nfe, njac, nlu
+    events: State = ()
 
 
 def begin(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor, dt: Tensor, nfe: int) -> Live:
@@ -75,7 +84,22 @@ def begin(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor, dt: Tensor, nfe: int) 
         attempts=zero.clone(),
         accepted=zero.clone(),
         work=work,
+        events=() if p.events is None else p.events.start(t0, y0),
     )
+
+
+def first_dt(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor) -> tuple[Tensor, int]:
+    """The first dt (B,) of a solve from (t0, y0), and the evaluations of f that it took."""
+    t1, first = p.stops[:, -1], p.first_step
+    if first is not None or not p.controller.adaptive:
+        return torch.sign(t1 - t0) * torch.clamp((t1 - t0).abs(), max=first or float("inf")), 0
+    order = p.method.error_order or p.method.order
+    return initial_dt(p.f, t0, t1, y0, f0, p.tolerance, order), 1
+
+
+def sliver(t: Tensor, y: Tensor) -> Tensor:
+    """A length of time (B,) around t (B,) that f can tell, and the solution cannot."""
+    return 4 * torch.finfo(real_dtype(y.dtype)).eps * t.abs()
 
 
 def limited(dt: Tensor, longest: float) -> Tensor:

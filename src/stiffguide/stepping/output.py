@@ -174,6 +174,10 @@ class EveryStep(Keeper):
         self._ends.append((moment.t1, moment.y1, moment.accept))
         return None
 
+    def jump(self, t: Tensor, y: Tensor, where: Tensor) -> None:
+        """Keep the state (B, F) after a jump, too, at the time (B,) of the step's end."""
+        self._ends.append((t, y, where))
+
     def result(self, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T), (B, T, F) with T = 1 + the largest number of accepted steps."""
         ends, reached, accept = (torch.stack(x, 1) for x in zip(*self._ends, strict=True))

@@ -1,0 +1,272 @@
+"""Events: where a function of (t, y) crosses zero, what happens there, and the way on after it.
+
+The interpolant of an accepted attempt only proposes where a crossing lies. Unless that is the end
+of the attempt, nothing is committed: the row tries again from where it was, to the proposal. So
+what is committed is a step that ends at the event, with the accuracy of steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from stiffguide.errors import Status
+from stiffguide.stepping.contracts import Moment, State, Table
+from stiffguide.stepping.crossings import Along, crossings
+from stiffguide.stepping.live import Live, Problem, first_dt, limited, sliver
+from stiffguide.tensors import finite, real_dtype, select
+
+HUNTS = 8  # attempts towards one event, after which it is where the last of them ended
+SAME = 4  # roundings of t: events this close happen together
+CHATTER = 200  # events in a row
+WITHIN = 1e-6  # of the time since t0: so close that they will go on for ever
+PROBE = 1e-3  # of the first step after a jump: where the side of an event shows
+CLEAR = 4  # times the value at the jump, which may be nothing but rounding
+
+
+class Trigger(NamedTuple):
+    """An event on flat states."""
+
+    value: Callable[[Tensor, Tensor], Tensor]  # of t (B,) and y (B, F): (B,)
+    direction: float  # of the crossings that count: up (> 0), down (< 0), both (0)
+    terminal: int  # how often it happens to a row before that stops; 0: as often as it will
+    jump: Callable[[Tensor, Tensor], Tensor] | None  # to the state (B, F) after it
+    name: str = "an event"
+
+
+class Happened(NamedTuple):
+    """Events at one time of every row, as they are kept."""
+
+    which: Tensor  # (B, E) bool
+    t: Tensor  # (B,)
+    y: Tensor  # (B, F), before any jump
+    jumped: Tensor  # (B,) bool
+
+
+class Watched:
+    """The events of a solve, and what has happened so far."""
+
+    def __init__(self, triggers: tuple[Trigger, ...]) -> None:
+        self.triggers = triggers
+        self.happened: list[Happened] = []
+
+    def values(self, t: Tensor, y: Tensor) -> Tensor:
+        """All events (B, E) at t (B,), y (B, F), in the precision of time."""
+        return torch.stack([x.value(t, y).to(t.dtype) for x in self.triggers], -1)
+
+    def direction(self, like: Tensor) -> Tensor:
+        """That of every event (E,)."""
+        return like.new_tensor([x.direction for x in self.triggers])
+
+    def start(self, t0: Tensor, y0: Tensor) -> EventState:
+        """Forget the solve before, and take sides at the start."""
+        self.happened = []
+        values = self.values(t0, y0)
+        none = torch.zeros_like(t0, dtype=torch.int64)
+        return EventState(
+            value=values,
+            side=torch.sign(values),
+            fresh=torch.zeros_like(values, dtype=torch.bool),
+            counts=torch.zeros_like(values, dtype=torch.int64),
+            target=torch.full_like(t0, torch.nan),
+            hunts=none,
+            begun=t0.clone(),
+            since=t0.clone(),
+            streak=none.clone(),
+        )
+
+    def tables(self, t0: Tensor, y0: Tensor) -> tuple[Table, ...]:
+        """What has happened, event by event."""
+        if not self.happened:
+            none = Table(t0.new_empty(0, dtype=torch.int64), t0[:0], y0[:0])
+            return (none,) * len(self.triggers)
+        which, t, y, _ = (torch.stack(x) for x in zip(*self.happened, strict=True))
+        found = []
+        for k in range(len(self.triggers)):
+            row, time = torch.nonzero(which[..., k].T, as_tuple=True)
+            found.append(Table(row, t[time, row], y[time, row]))
+        return tuple(found)
+
+
+class EventState(NamedTuple):
+    """What a row knows of its events."""
+
+    value: Tensor  # (B, E) at t
+    side: Tensor  # (B, E) on which it is; after an event that of the crossing, whatever the value
+    fresh: Tensor  # (B, E) bool: it has set the state anew at this t, and no step was made since
+    counts: Tensor  # (B, E) int64, how often each has happened
+    target: Tensor  # (B,) where the next attempt is to end, or nan
+    hunts: Tensor  # (B,) int64, attempts that went to a target
+    begun: Tensor  # (B,) t0
+    since: Tensor  # (B,) the first of the last events, which came
+    streak: Tensor  # (B,) int64 so many in a row
+
+
+class Sighting(NamedTuple):
+    """What an attempt shows of events."""
+
+    held: Tensor  # (B,) bool: it is not to be committed
+    which: Tensor  # (B, E) bool: these happen, at its start where it is held, else at its end
+    stuck: Tensor  # (B,) bool: one happens again, before time can move
+    state: EventState
+
+
+def look(p: Problem, s: Live, moment: Moment, values: Tensor) -> Sighting:
+    """What happens in an attempt that would be committed where `moment.accept` says so.
+
+    `values` are the events (B, E) at its end.
+    """
+    assert p.events is not None
+    old, t0, t1 = s.events, moment.t0, moment.t1
+    nothing = torch.zeros_like(old.counts, dtype=torch.bool)
+    idle = old._replace(
+        target=torch.full_like(old.target, torch.nan), hunts=torch.zeros_like(old.hunts)
+    )
+    if t0.device.type == "cpu" and not bool(moment.accept.any()):
+        none = torch.zeros_like(moment.accept)
+        return Sighting(none, nothing, none, idle)
+    close = SAME * torch.finfo(s.y.dtype).eps * torch.maximum(t0.abs(), t1.abs())
+    length = (t1 - t0).abs()
+    along = Along(
+        [x.value for x in p.events.triggers], t0, t1, moment.y0, moment.y1, moment.interpolant()
+    )
+    width = torch.clamp(close / length / 2, 2.0**-52, 1.0)
+    seen = crossings(along, old.side, (old.value, values), p.events.direction(t0), width)
+    root = torch.where(moment.accept.unsqueeze(1), seen.root, torch.inf)
+    first = root.amin(-1)
+    found, at_start = torch.isfinite(first), first * length <= close
+    at_end = ((1 - first) * length <= close) | (old.hunts >= HUNTS)
+    held = found & (at_start | ~at_end)
+    near = torch.isfinite(root) & (
+        (root - first.unsqueeze(1)) * length.unsqueeze(1) <= close[:, None]
+    )
+    which = torch.where((found & at_start).unsqueeze(1), near, nothing)
+    which = torch.where((found & ~held).unsqueeze(1), torch.isfinite(root), which)
+    stuck = (which & old.fresh).any(-1) & held
+    which = which & ~stuck.unsqueeze(1)
+    # of those that are one, the last: there the others have happened, too
+    last = torch.where(near, root, 0.0).amax(-1)
+    hunting = held & ~at_start
+    committed = (moment.accept & ~held).unsqueeze(1)
+    state = idle._replace(
+        value=torch.where(committed, values, old.value),
+        fresh=old.fresh & ~committed,
+        side=torch.where(which, seen.goes, torch.where(committed, seen.side, old.side)),
+        target=torch.where(hunting, t0 + last * (t1 - t0), torch.nan),
+        hunts=torch.where(hunting, old.hunts + 1, 0),
+    )
+    return Sighting(held, which, stuck, state)
+
+
+def settle(p: Problem, s: Live, which: Tensor | None, stopped: Tensor) -> Live:
+    """Let happen what does at (s.t, s.y): events `which` (B, E), and stops (B,) with their jump."""
+    quiet = s.t.device.type == "cpu" and not (
+        (which is not None and bool(which.any())) or (p.jump_at is not None and bool(stopped.any()))
+    )
+    if quiet:
+        return s
+    before = s.events
+    if which is not None:
+        s = _count(p, s, which)
+    y, jumped = _jump(p, s, which, stopped)
+    if which is not None:
+        assert p.events is not None
+        p.events.happened.append(Happened(which, s.t, s.y, jumped))
+    if s.t.device.type == "cpu" and not bool(jumped.any()):
+        return s
+    for output in p.outputs:
+        if hasattr(output, "jump"):
+            output.jump(s.t, y, jumped)
+    return restart(p, s, y, jumped, stopped, before)
+
+
+def _count(p: Problem, s: Live, which: Tensor) -> Live:
+    """The same with what happened counted, and the rows that it ends."""
+    assert p.events is not None
+    x, any_, running = s.events, which.any(-1), s.status == int(Status.RUNNING)
+    count = x.counts + which
+    limit = torch.tensor([e.terminal for e in p.events.triggers], device=count.device)
+    ends = (which & (limit > 0) & (count >= limit)).any(-1)
+    near = (s.t - x.since).abs() <= WITHIN * (s.t - x.begun).abs()
+    streak = torch.where(any_, torch.where(near, x.streak + 1, 1), x.streak)
+    since = torch.where(any_ & ~near, s.t, x.since)
+    status = torch.where(running & (streak >= CHATTER), int(Status.CHATTERING), s.status)
+    status = torch.where(ends, int(Status.EVENT), status)
+    state = x._replace(counts=count, streak=streak, since=since)
+    return s._replace(events=state, status=status)
+
+
+def _jump(p: Problem, s: Live, which: Tensor | None, stopped: Tensor) -> tuple[Tensor, Tensor]:
+    """The states (B, F) after all jumps, one after the other, and which rows jumped (B,).
+
+    Rows that end here do not: they keep the state before.
+    """
+    y, jumped = s.y, torch.zeros_like(stopped)
+    goes_on = s.status == int(Status.RUNNING)
+    jumps = [] if p.jump_at is None else [(p.jump_at, stopped & goes_on)]
+    if which is not None:
+        assert p.events is not None
+        events = zip(p.events.triggers, which.unbind(-1), strict=True)
+        jumps = [(x.jump, w & goes_on) for x, w in events if x.jump is not None] + jumps
+    for jump, where in jumps:
+        if where.device.type != "cpu" or bool(where.any()):
+            y, jumped = select(where, jump(s.t, y), y), jumped | where
+    return y, jumped
+
+
+def restart(p: Problem, s: Live, y: Tensor, where: Tensor, stopped: Tensor, before: State) -> Live:
+    """The rows `where` (B,) go on from (s.t, y) as a solve that begins there.
+
+    `before` are their events as they were on the way here, `stopped` (B,) the rows on a stop.
+    """
+    t1 = p.stops[:, -1]
+    beyond = s.t + torch.sign(t1 - s.t) * sliver(s.t, s.y)
+    t = torch.where(stopped, beyond, s.t)  # f may jump there
+    f0 = p.f(t, y)
+    controller, dt, nfe = s.controller, s.dt, 1
+    if p.controller.adaptive:
+        dt, more = first_dt(p, t, y, f0)
+        nfe += more
+        dt, controller = p.controller.init(s.t, t1, dt)
+        dt = limited(dt, p.max_step)
+    work = s.work.clone()
+    work[0] += where * nfe
+    status = torch.where(where & ~finite(y, f0), int(Status.NON_FINITE), s.status)
+    s = s._replace(
+        y=select(where, y, s.y),
+        f0=select(where, f0, s.f0),
+        dt=torch.where(where, dt, s.dt),
+        method=p.method.restart(s.method, where),
+        controller=select(where, controller, s.controller),
+        guidance=() if p.guidance is None else select(where, p.guidance.init(s.t, y), s.guidance),
+        status=torch.where(s.status == int(Status.RUNNING), status, s.status),
+        work=work,
+    )
+    return s if p.events is None else _sides(p, s, where, before)
+
+
+def _sides(p: Problem, s: Live, where: Tensor, before: State) -> Live:
+    """The events' sides after a jump, which crosses nothing itself.
+
+    An event that has just happened is near zero, where its sign is rounding: a little later along
+    f0 the side may show, and if it does not, it is that from before the event.
+    """
+    assert p.events is not None
+    now = p.events.values(s.t, s.y)
+    later = s.t + PROBE * s.dt
+    step = (PROBE * s.dt).to(real_dtype(s.y.dtype)).unsqueeze(1)
+    probe = p.events.values(later, s.y + step * s.f0)
+    clear = probe.abs() > CLEAR * now.abs()
+    happened = s.events.counts > before.counts
+    side = torch.where(clear, torch.sign(probe), before.side)
+    side = torch.where(happened | (now == 0), side, torch.sign(now))
+    mask = where.unsqueeze(1)
+    state = s.events._replace(
+        value=torch.where(mask, now, s.events.value),
+        side=torch.where(mask, side, s.events.side),
+        fresh=s.events.fresh | (happened & mask),
+    )
+    return s._replace(events=state)
