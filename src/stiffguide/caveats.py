@@ -111,7 +111,8 @@ class Witness:
         ran = (s.y.detach() < -AWAY * size) & ~torch.isnan(when)
         if not bool(ran.any()):
             return
-        ran = ran & _kept_out(p.f, when, torch.where((where < 0) & (self._y0 >= 0), 0.0, where))
+        slight = (where < 0) & (where >= -self._atol) & (self._y0 >= 0)
+        ran = ran & _kept_out(p.f, when, torch.where(slight, 0.0, where))
         for row in _rows(ran.any(-1)):
             first = int(torch.where(ran[row], when[row], torch.inf).argmin())
             found.setdefault(row, []).append(

@@ -118,11 +118,11 @@ def outputs(save_at: Any, dense: bool, layout: Layout, tolerance: Tolerance) -> 
     return (chosen,)
 
 
-def check_that_it_ends(t1: Tensor, keep: tuple[Output, ...], monitor: Any) -> None:
+def check_that_it_ends(t1: Tensor, keep: tuple[Output, ...], *, stopping: bool) -> None:
     """Raise InputError where t1 is infinite and nothing may stop the solve."""
-    watched = monitor is not None or not all(map(kept, keep))
+    watched = stopping or not all(map(kept, keep))
     if not watched and bool(torch.isinf(t1).any()):
         raise InputError(
             "t1 is infinite and nothing would stop the solve: give save_at=SteadyState(), a "
-            "monitor, or a finite t1"
+            "terminal event, a monitor, or a finite t1"
         )

@@ -128,6 +128,8 @@ def sentence(p: Problem, s: Live, found: Finding | None, row: int, layout: Layou
     if status in (Status.EVENT, Status.INTERRUPTED, Status.SUCCESS):
         return text + _stopped_by(p, s, status, row)
     if status is Status.NON_FINITE and not bool(torch.isfinite(s.f0[row]).all()):
+        if int(s.accepted[row]):
+            return text + "; y or f is not finite after a jump: check what sets the state anew"
         return text + "; f is not finite at the start: check y0 and the arguments of f"
     if found is None:
         return text + ". " + _advice(p, status, 0.0)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stiffguide import arguments, choices, eager, kernels
 from stiffguide.caveats import Witness
+from stiffguide.errors import InputError
 from stiffguide.events import Setting, jumping, watched
 from stiffguide.fields import jacobian
 from stiffguide.fields.array_function import ArrayFunction
@@ -153,10 +154,11 @@ def solve(
         max_step=arguments.length(max_step, "max_step") or float("inf"),
         max_attempts=arguments.attempts(max_attempts),
         first_step=arguments.length(first_step, "first_step"),
-        **_happening(events, jump_at, args, layout, arrays=isinstance(f, ArrayFunction)),
+        **_happening(events, tstops, jump_at, args, layout, arrays=isinstance(f, ArrayFunction)),
     )
     if not (isinstance(t1, float) and math.isfinite(t1)):  # which is dear to ask of a tensor
-        choices.check_that_it_ends(end, problem.outputs, monitor)
+        stopping = monitor is not None or (problem.events is not None and problem.events.terminal)
+        choices.check_that_it_ends(end, problem.outputs, stopping=stopping)
     looked_at = progress or monitor is not None
     r = kernels.Request(
         f,
@@ -178,17 +180,25 @@ def solve(
         result = _result(r, way, why, watch, checks=checks)
     except eager.WantsArrays as found:
         flat = field(found.field, args, layout)
-        more = _happening(events, jump_at, args, layout, arrays=True)
+        more = _happening(events, tstops, jump_at, args, layout, arrays=True)
         problem = problem._replace(f=jacobian.AutogradJacobian(flat), **more)
         result = _result(r._replace(f=found.field, problem=problem), way, why, watch, checks=checks)
     return presented(result, layout, stepper.name)
 
 
 def _happening(
-    events: Any, jump_at: Any, args: tuple[Any, ...], layout: Layout, *, arrays: bool
+    events: Any,
+    tstops: Any,
+    jump_at: Any,
+    args: tuple[Any, ...],
+    layout: Layout,
+    *,
+    arrays: bool,
 ) -> dict[str, Any]:
     """The parts of a problem that may happen, from functions of tensors or of numpy arrays."""
     setting = Setting(args, layout, arrays=arrays)
+    if jump_at is not None and tstops is None:
+        raise InputError("jump_at: give the times as tstops")
     jump = None if jump_at is None else jumping(jump_at, "jump_at", setting)
     return {"events": watched(events, setting), "jump_at": jump}
 

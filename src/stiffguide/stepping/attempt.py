@@ -66,7 +66,7 @@ def attempt(p: Problem, s: Live) -> Live:
     if values is not None:
         moment = Moment(s.t, end.t1, s.y, end.y1, end.f1, out.accept, piece)
         seen = events.look(p, s, moment, values)
-        out = _held(s, out, seen.held)
+        out = _located(p, s, out, seen, clip)
     f1, turned = _depart(p, s, end, out.reached & ~out.arrived)
     stopped = _record(p, Moment(s.t, end.t1, s.y, end.y1, end.f1, out.accept, piece))
     t = torch.where(out.accept, end.t1, s.t)
@@ -171,14 +171,21 @@ def _outcome(
     return Outcome(sound, usable, accept, reached, arrived, dt_next, short)
 
 
-def _held(s: Live, out: Outcome, held: Tensor) -> Outcome:
-    """The outcome where rows `held` (B,) are not to be committed, and yet did not fail."""
+def _located(p: Problem, s: Live, out: Outcome, seen: events.Sighting, clip: Clip) -> Outcome:
+    """The outcome, given events: attempts that only locate one are not committed, nor failures."""
+    held, missed = seen.held, out.accept & ~torch.isnan(s.events.target) & ~seen.held
+    dt_next, happens = torch.where(held, s.dt, out.dt_next), seen.which.any(-1)
+    missed = missed & ~happens
+    if p.controller.adaptive:
+        dt_next = torch.where(happens & (s.events.wide != 0), s.events.wide, dt_next)
+        closer = torch.maximum(clip.dt.abs() * events.CLOSER, s.dt.abs() * events.LEAST)
+        dt_next = torch.where(missed, torch.sign(clip.dt) * closer, dt_next)
     return out._replace(
         accept=out.accept & ~held,
         reached=out.reached & ~held,
         arrived=out.arrived & ~held,
-        dt_next=torch.where(held, s.dt, out.dt_next),
-        spared=out.spared | held,
+        dt_next=dt_next,
+        spared=out.spared | held | missed,
     )
 
 

@@ -20,11 +20,14 @@ from stiffguide.stepping.live import Live, Problem, first_dt, limited, sliver
 from stiffguide.tensors import finite, real_dtype, select
 
 HUNTS = 8  # attempts towards one event, after which it is where the last of them ended
+CLOSER = 0.125  # of an attempt that ended just before its event: from there on interpolants of
+# shorter steps have to do, for those of long ones may propose ever less of the rest of the way;
+LEAST = 0.01  # of the dt that there was: so much of it has to do
 SAME = 4  # roundings of t: events this close happen together
 CHATTER = 200  # events in a row
 WITHIN = 1e-6  # of the time since t0: so close that they will go on for ever
 PROBE = 1e-3  # of the first step after a jump: where the side of an event shows
-CLEAR = 4  # times the value at the jump, which may be nothing but rounding
+CLEAR = 4  # times what may be nothing but rounding
 
 
 class Trigger(NamedTuple):
@@ -53,6 +56,11 @@ class Watched:
         self.triggers = triggers
         self.happened: list[Happened] = []
 
+    @property
+    def terminal(self) -> bool:
+        """Whether any may end a row."""
+        return any(x.terminal for x in self.triggers)
+
     def values(self, t: Tensor, y: Tensor) -> Tensor:
         """All events (B, E) at t (B,), y (B, F), in the precision of time."""
         return torch.stack([x.value(t, y).to(t.dtype) for x in self.triggers], -1)
@@ -73,6 +81,7 @@ class Watched:
             counts=torch.zeros_like(values, dtype=torch.int64),
             target=torch.full_like(t0, torch.nan),
             hunts=none,
+            wide=torch.zeros_like(t0),
             begun=t0.clone(),
             since=t0.clone(),
             streak=none.clone(),
@@ -100,6 +109,7 @@ class EventState(NamedTuple):
     counts: Tensor  # (B, E) int64, how often each has happened
     target: Tensor  # (B,) where the next attempt is to end, or nan
     hunts: Tensor  # (B,) int64, attempts that went to a target
+    wide: Tensor  # (B,) the dt that the row had before, or 0
     begun: Tensor  # (B,) t0
     since: Tensor  # (B,) the first of the last events, which came
     streak: Tensor  # (B,) int64 so many in a row
@@ -123,7 +133,9 @@ def look(p: Problem, s: Live, moment: Moment, values: Tensor) -> Sighting:
     old, t0, t1 = s.events, moment.t0, moment.t1
     nothing = torch.zeros_like(old.counts, dtype=torch.bool)
     idle = old._replace(
-        target=torch.full_like(old.target, torch.nan), hunts=torch.zeros_like(old.hunts)
+        target=torch.full_like(old.target, torch.nan),
+        hunts=torch.zeros_like(old.hunts),
+        wide=torch.zeros_like(old.wide),
     )
     if t0.device.type == "cpu" and not bool(moment.accept.any()):
         none = torch.zeros_like(moment.accept)
@@ -150,6 +162,8 @@ def look(p: Problem, s: Live, moment: Moment, values: Tensor) -> Sighting:
     # of those that are one, the last: there the others have happened, too
     last = torch.where(near, root, 0.0).amax(-1)
     hunting = held & ~at_start
+    missed = moment.accept & ~found & ~torch.isnan(old.target)
+    wide = torch.where(old.wide != 0, old.wide, s.dt)
     committed = (moment.accept & ~held).unsqueeze(1)
     state = idle._replace(
         value=torch.where(committed, values, old.value),
@@ -157,6 +171,7 @@ def look(p: Problem, s: Live, moment: Moment, values: Tensor) -> Sighting:
         side=torch.where(which, seen.goes, torch.where(committed, seen.side, old.side)),
         target=torch.where(hunting, t0 + last * (t1 - t0), torch.nan),
         hunts=torch.where(hunting, old.hunts + 1, 0),
+        wide=torch.where(hunting | missed, wide, 0.0),
     )
     return Sighting(held, which, stuck, state)
 
@@ -251,18 +266,20 @@ def restart(p: Problem, s: Live, y: Tensor, where: Tensor, stopped: Tensor, befo
 def _sides(p: Problem, s: Live, where: Tensor, before: State) -> Live:
     """The events' sides after a jump, which crosses nothing itself.
 
-    An event that has just happened is near zero, where its sign is rounding: a little later along
-    f0 the side may show, and if it does not, it is that from before the event.
+    An event that has just happened may still be as near to zero as rounding can bring it. Then the
+    side may show a little later along f0, and if it does not, it is that from before the event.
     """
     assert p.events is not None
-    now = p.events.values(s.t, s.y)
-    later = s.t + PROBE * s.dt
-    step = (PROBE * s.dt).to(real_dtype(s.y.dtype)).unsqueeze(1)
-    probe = p.events.values(later, s.y + step * s.f0)
-    clear = probe.abs() > CLEAR * now.abs()
+    now, at_event = p.events.values(s.t, s.y), s.events.value
+    length = PROBE * s.dt
+    step = length.to(real_dtype(s.y.dtype)).unsqueeze(1)
+    probe = p.events.values(s.t + length, s.y + step * s.f0)
+    rounding = SAME * torch.finfo(s.y.dtype).eps * s.t.abs() / length.abs()
+    near = torch.maximum(at_event.abs(), (probe - now).abs() * rounding.unsqueeze(1))
     happened = s.events.counts > before.counts
-    side = torch.where(clear, torch.sign(probe), before.side)
-    side = torch.where(happened | (now == 0), side, torch.sign(now))
+    unclear = (now == 0) | (happened & (now.abs() <= CLEAR * near))
+    later = torch.where(probe.abs() > CLEAR * now.abs(), torch.sign(probe), before.side)
+    side = torch.where(unclear, later, torch.sign(now))
     mask = where.unsqueeze(1)
     state = s.events._replace(
         value=torch.where(mask, now, s.events.value),
