@@ -362,11 +362,6 @@ def test_methods_of_scipy_that_are_not_here_say_what_is(method):
     assert isinstance(caught.value, NotImplementedError)
 
 
-def test_events_are_refused():
-    with pytest.raises(NotImplementedError, match="events"):
-        solve_ivp(decay, (0, 1), [1.0], events=lambda t, y: y[0] - 0.5)
-
-
 def test_args():
     found = solve_ivp(lambda t, y, a, b: a * y + b, (0, 1), [1.0], args=(-1, 0))
     np.testing.assert_allclose(found.y[0, -1], np.exp(-1), rtol=5e-3)

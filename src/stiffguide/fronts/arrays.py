@@ -120,6 +120,8 @@ class TorchArrays:
 def _matrix(jac: Any) -> Tensor:
     """A dense matrix from an array or a scipy sparse matrix."""
     dense = np.asarray(jac.toarray() if hasattr(jac, "toarray") else jac)
+    if dense.ndim == 0:
+        dense = dense.reshape(1, 1)
     if dense.ndim != 2:
         raise InputError(f"`jac` must be a matrix (n, n), not an array of shape {dense.shape}")
     kind = np.complex128 if np.iscomplexobj(dense) else np.float64

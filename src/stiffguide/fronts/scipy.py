@@ -20,6 +20,8 @@ from torch import Tensor
 
 from stiffguide import methods
 from stiffguide.errors import InputError, Status, UnsupportedError
+from stiffguide.fields.array_function import ArrayFunction
+from stiffguide.fronts import events as front_events
 from stiffguide.fronts.arrays import Arrays, arrays_of
 from stiffguide.fronts.first_step import Remembered, first_step
 from stiffguide.fronts.ode_solution import OdeSolution, standstill
@@ -37,6 +39,7 @@ Numbers = NDArray[np.float64]
 NAMES = {"RK23": "bosh3", "RK45": "dopri5", "DOP853": "dop853"}
 ELSEWHERE = ("Radau", "BDF", "LSODA")
 FINISHED = "The solver successfully reached the end of the integration interval."
+STOPPED = "A termination event occurred."
 TOO_SMALL = "Required step size is less than spacing between numbers"
 CONTROL = PID()  # scipy's, of those
 FEW = 64  # components, of which python asks faster than torch
@@ -58,12 +61,12 @@ def solve_ivp(
     """Solve dy/dt = fun(t, y, *args) as scipy.integrate.solve_ivp does.
 
     `method` is RK23, RK45 or DOP853, with scipy's steps, or any method of stiffguide (`rodas5p` for
-    stiff problems), which may use `jac`. A failure is returned with status -1, never raised.
+    stiff problems), which may use `jac`. Steps end on events, and their times are as good as the
+    solution. A failure is returned with status -1, never raised.
     Raises ValueError for arguments that cannot be used, TypeError for `args` that is no tuple.
     """
     stepper, controller = _method(method)
-    if events is not None:
-        raise UnsupportedError("`events` are not offered yet; `monitor` of stiffguide.solve stops")
+    watched = front_events.listed(events)
     t0, t1 = map(float, t_span)
     arrays = arrays_of(y0)
     start = _checked(arrays.state(y0))
@@ -75,7 +78,7 @@ def solve_ivp(
     field, given = asked.field, asked.args
     if start.numel() == 0 or t0 == t1:
         asked(start.new_tensor(t0, dtype=torch.float64), start)  # once, as scipy does
-        return _stand(start, (t0, t1), times, dense_output, arrays)
+        return _stand(start, (t0, t1), times, dense_output, arrays, watched)
     kept = {"save_at": _output(times), "dense": dense_output}
     if controller is not None and chosen["first_step"] is None and stepper.error_order is not None:
         known = Remembered(asked, start.new_tensor(t0, dtype=torch.float64), start)
@@ -84,10 +87,13 @@ def solve_ivp(
         if way(chosen["backend"]) == "eager":  # a kernel is made of fun itself
             field, given = known, ()
         chosen["first_step"] = first if 0 < first < np.inf else None
+    if watched is not None:
+        raw = field is asked.field and isinstance(field, ArrayFunction)
+        kept["events"] = watched if raw else front_events.bound(watched, arrays, more)
     chosen |= {"method": stepper, "controller": controller, "max_attempts": sys.maxsize}
     chosen["checks"] = False  # fun is called as often as scipy calls it
     solution = solve(field, start, t0, t1, args=given, **kept, **chosen)
-    result = _result(solution, arrays, times)
+    result = _result(solution, arrays, times, watched)
     result.nfev += twice
     return result
 
@@ -214,17 +220,25 @@ def _stand(
     times: Numbers | None,
     dense: bool,
     arrays: Arrays,
+    watched: list[Any] | None,
 ) -> OptimizeResult:
     """The result where there is nothing to integrate: no component, or no interval."""
     t = torch.tensor(span if times is None else times, dtype=torch.float64, device=y0.device)
     counts = {"nfev": 1, "njev": 0, "nlu": 0, "status": 0, "message": FINISHED}
     trajectory = standstill(y0, *span) if dense else None
-    return _filled(t, y0.unsqueeze(1).repeat(1, len(t)), trajectory, arrays, counts)
+    found = _filled(t, y0.unsqueeze(1).repeat(1, len(t)), trajectory, arrays, counts)
+    if watched is not None:
+        found.t_events, found.y_events = front_events.nothing(watched, arrays, y0)
+    return found
 
 
-def _result(solution: Solution, arrays: Arrays, times: Numbers | None) -> OptimizeResult:
+def _result(
+    solution: Solution, arrays: Arrays, times: Numbers | None, watched: list[Any] | None
+) -> OptimizeResult:
     status = Status(int(solution.status))
     code, message = (0, FINISHED) if status is Status.SUCCESS else (-1, solution.message)
+    if status is Status.EVENT:
+        code, message = 1, STOPPED
     if status in (Status.DT_TOO_SMALL, Status.NON_FINITE):
         message = f"{TOO_SMALL}: {message}"
     nfe, njac, nlu = solution.counts[3:].tolist()
@@ -236,7 +250,10 @@ def _result(solution: Solution, arrays: Arrays, times: Numbers | None) -> Optimi
         reached = ~torch.isnan(y).any(1)
         t, y = t[reached], y[reached]
     y = y.T
-    return _filled(t, y, solution.trajectory, arrays, counts)
+    found = _filled(t, y, solution.trajectory, arrays, counts)
+    if watched is not None:
+        found.t_events, found.y_events = front_events.tables(solution.events, arrays)
+    return found
 
 
 def _filled(

@@ -17,6 +17,8 @@ from stiffguide.stepping.interpolate import evaluate
 PLACES = (0.25, 0.5, 0.75)  # of a step, at which events are looked at besides its end
 SHALLOW = 0.3  # of its neighbours' height: a minimum that low may reach below zero
 ROUNDS = 4  # of a parabola, towards a minimum
+NARROW = 2.0**-10  # of a step: the distance of two values whose difference is a slope
+FAR = 0.25  # of a step, up to which its slope is believed beyond its end
 MOST = 60  # evaluations for a root: bisection alone would be at the last bit
 EARLY = 0.2  # of the bracket, by which the secant's root is moved towards its middle (ITP)
 
@@ -69,6 +71,18 @@ def crossings(
     low, high, goes, side = _walk(places, values, side, direction)
     root = torch.stack([_root(along, k, low, high, goes, width) for k in range(len(direction))], -1)
     return Crossings(root, goes, side)
+
+
+def ahead(along: Along, side: Tensor, ends: Tensor, direction: Tensor) -> Tensor:
+    """Where (B, E) events would cross a little beyond the end of a step, else inf.
+
+    The step is as good as the solution at its end, where its slope leads to what is left.
+    """
+    slope = (along.values(1 + NARROW) - along.values(1 - NARROW)) / (2 * NARROW)
+    rest = -ends / slope
+    heads = (side * ends > 0) & (side * slope < 0) & (rest <= FAR)
+    heads = heads & ((direction == 0) | (direction == -side))
+    return torch.where(heads, 1 + rest, torch.inf)
 
 
 def _walk(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stiffguide.errors import Status
 from stiffguide.stepping.contracts import Moment, State, Table
-from stiffguide.stepping.crossings import Along, crossings
+from stiffguide.stepping.crossings import Along, ahead, crossings
 from stiffguide.stepping.live import Live, Problem, first_dt, limited, sliver
 from stiffguide.tensors import finite, real_dtype, select
 
@@ -124,56 +124,74 @@ class Sighting(NamedTuple):
     state: EventState
 
 
+class Roots(NamedTuple):
+    """Where the events of an attempt cross, in units of its length."""
+
+    root: Tensor  # (B, E) theta, inf where there is none
+    goes: Tensor  # (B, E) the side after it
+    side: Tensor  # (B, E) the side at the end, where there is none
+    length: Tensor  # (B,) of the attempt
+    close: Tensor  # (B,) times that are one
+
+
 def look(p: Problem, s: Live, moment: Moment, values: Tensor) -> Sighting:
     """What happens in an attempt that would be committed where `moment.accept` says so.
 
     `values` are the events (B, E) at its end.
     """
-    assert p.events is not None
-    old, t0, t1 = s.events, moment.t0, moment.t1
+    old, accept = s.events, moment.accept
     nothing = torch.zeros_like(old.counts, dtype=torch.bool)
-    idle = old._replace(
-        target=torch.full_like(old.target, torch.nan),
-        hunts=torch.zeros_like(old.hunts),
-        wide=torch.zeros_like(old.wide),
-    )
-    if t0.device.type == "cpu" and not bool(moment.accept.any()):
-        none = torch.zeros_like(moment.accept)
-        return Sighting(none, nothing, none, idle)
-    close = SAME * torch.finfo(s.y.dtype).eps * torch.maximum(t0.abs(), t1.abs())
-    length = (t1 - t0).abs()
-    along = Along(
-        [x.value for x in p.events.triggers], t0, t1, moment.y0, moment.y1, moment.interpolant()
-    )
-    width = torch.clamp(close / length / 2, 2.0**-52, 1.0)
-    seen = crossings(along, old.side, (old.value, values), p.events.direction(t0), width)
-    root = torch.where(moment.accept.unsqueeze(1), seen.root, torch.inf)
-    first = root.amin(-1)
-    found, at_start = torch.isfinite(first), first * length <= close
-    at_end = ((1 - first) * length <= close) | (old.hunts >= HUNTS)
+    zero = torch.zeros_like(old.hunts)
+    idle = old._replace(target=torch.full_like(old.target, torch.nan), hunts=zero, wide=zero * 0.0)
+    if accept.device.type == "cpu" and not bool(accept.any()):
+        return Sighting(torch.zeros_like(accept), nothing, torch.zeros_like(accept), idle)
+    x = _roots(p, s, moment, values)
+    first = x.root.amin(-1)
+    found, at_start = torch.isfinite(first), first * x.length <= x.close
+    at_end = ((1 - first).abs() * x.length <= x.close) | (old.hunts >= HUNTS)
     held = found & (at_start | ~at_end)
-    near = torch.isfinite(root) & (
-        (root - first.unsqueeze(1)) * length.unsqueeze(1) <= close[:, None]
-    )
-    which = torch.where((found & at_start).unsqueeze(1), near, nothing)
-    which = torch.where((found & ~held).unsqueeze(1), torch.isfinite(root), which)
+    with_first = (x.root - first.unsqueeze(1)) * x.length.unsqueeze(1) <= x.close.unsqueeze(1)
+    with_first = with_first & torch.isfinite(x.root)
+    which = torch.where((found & at_start).unsqueeze(1), with_first, nothing)
+    which = torch.where((found & ~held).unsqueeze(1), with_first | (x.root <= 1), which)
     stuck = (which & old.fresh).any(-1) & held
     which = which & ~stuck.unsqueeze(1)
     # of those that are one, the last: there the others have happened, too
-    last = torch.where(near, root, 0.0).amax(-1)
-    hunting = held & ~at_start
-    missed = moment.accept & ~found & ~torch.isnan(old.target)
+    last = torch.where(with_first, x.root, 0.0).amax(-1)
+    hunting, committed = held & ~at_start, (accept & ~held).unsqueeze(1)
+    missed = accept & ~found & ~torch.isnan(old.target)
     wide = torch.where(old.wide != 0, old.wide, s.dt)
-    committed = (moment.accept & ~held).unsqueeze(1)
     state = idle._replace(
         value=torch.where(committed, values, old.value),
         fresh=old.fresh & ~committed,
-        side=torch.where(which, seen.goes, torch.where(committed, seen.side, old.side)),
-        target=torch.where(hunting, t0 + last * (t1 - t0), torch.nan),
+        side=torch.where(which, x.goes, torch.where(committed, x.side, old.side)),
+        target=torch.where(hunting, moment.t0 + last * (moment.t1 - moment.t0), torch.nan),
         hunts=torch.where(hunting, old.hunts + 1, 0),
-        wide=torch.where(hunting | missed, wide, 0.0),
+        wide=torch.where(hunting | missed, wide, idle.wide),
     )
     return Sighting(held, which, stuck, state)
+
+
+def _roots(p: Problem, s: Live, moment: Moment, values: Tensor) -> Roots:
+    """The first crossings in an attempt; where it went to a target and shows none, those ahead."""
+    assert p.events is not None
+    old, t0, t1 = s.events, moment.t0, moment.t1
+    length, direction = (t1 - t0).abs(), p.events.direction(t0)
+    close = SAME * torch.finfo(s.y.dtype).eps * torch.maximum(t0.abs(), t1.abs())
+    width = torch.clamp(close / length / 2, 2.0**-52, 1.0)
+    along = Along(
+        [x.value for x in p.events.triggers], t0, t1, moment.y0, moment.y1, moment.interpolant()
+    )
+    root, goes, side = crossings(along, old.side, (old.value, values), direction, width)
+    root = torch.where(moment.accept.unsqueeze(1), root, torch.inf)
+    short = moment.accept & torch.isinf(root).all(-1) & ~torch.isnan(old.target)
+    short = short & (old.hunts < HUNTS)
+    if t0.device.type != "cpu" or bool(short.any()):
+        rest = ahead(along, side, values, direction)
+        stop = (p.stops.gather(1, s.stop.unsqueeze(1)).squeeze(1) - t0).abs() / length
+        near = short.unsqueeze(1) & torch.isfinite(rest) & (rest <= stop.unsqueeze(1))
+        root, goes = torch.where(near, rest, root), torch.where(near, -side, goes)
+    return Roots(root, goes, side, length, close)
 
 
 def settle(p: Problem, s: Live, which: Tensor | None, stopped: Tensor) -> Live:

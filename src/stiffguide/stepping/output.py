@@ -15,6 +15,8 @@ from stiffguide.stepping.contracts import Moment, Output, Tolerance
 from stiffguide.stepping.interpolate import evaluate
 from stiffguide.tensors import real_dtype, rows
 
+NOTHING = 1e-6  # of a piece: one so short shows rounding where it goes on beyond its end
+
 Kept = Literal["end", "times", "steps", "pieces"]
 
 
@@ -248,6 +250,8 @@ class Trajectory(NamedTuple):
         wanted = torch.minimum(torch.maximum(t * self.sign.unsqueeze(1), after_first), last)
         attempt = torch.searchsorted(key, wanted.contiguous())  # the first to end there or later
         attempt = torch.clamp(attempt, max=key.shape[1] - 1)
+        final = self._last_of_length()
+        attempt = torch.where(t * self.sign.unsqueeze(1) > last, final.unsqueeze(1), attempt)
         row = torch.arange(t.shape[0], device=t.device).unsqueeze(1).expand_as(t)
         begin, end = self.before[attempt, row], self.after[attempt, row]
         length = torch.where(end == begin, float("inf"), end - begin)
@@ -258,6 +262,18 @@ class Trajectory(NamedTuple):
         # at the start of a piece, and all over one of no length, nothing is interpolated
         value = torch.where((theta.reshape(-1) == 0).unsqueeze(-1), self.y0[flat], value)
         return value.reshape(*t.shape, -1)
+
+    def _last_of_length(self) -> Tensor:
+        """The last piece (B,) of each row, or that before it where it is nothing beside that.
+
+        A step to an event that comes just after another may be as short as rounding.
+        """
+        length = (self.after - self.before).abs()
+        place = torch.arange(len(length), device=length.device).unsqueeze(1)
+        last = torch.where(length > 0, place, 0).amax(0, keepdim=True)
+        earlier = torch.where((length > 0) & (place < last), place, 0).amax(0, keepdim=True)
+        short = length.gather(0, last) < NOTHING * length.gather(0, earlier)
+        return torch.where(short, earlier, last).squeeze(0)
 
     def piece(self, i: int) -> Trajectory:
         """The trajectory of attempt i alone."""
