@@ -192,7 +192,6 @@ OPTIONS = [
             "gradients": f"{NO_KERNEL}, it records no gradient",
             "complex states": f"{NO_KERNEL}, it computes in real numbers",
             "`SteadyState`": f"{NO_KERNEL}, it keeps ends, given times and steps",
-            "`tstops`": f"{NO_KERNEL}, it knows no `tstops`",
             "`Fixed`": f"{NO_KERNEL}, it chooses dt by a PID controller only",
             "guidance": f"{NO_KERNEL}, guidance moves states",
             "`monitor`": f"{NO_KERNEL}, `monitor` and `progress` look",

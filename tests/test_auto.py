@@ -165,7 +165,6 @@ GRADIENT = Y0.clone().requires_grad_()
     [
         ({"monitor": lambda t, y: False}, "monitor"),
         ({"progress": True}, "progress"),
-        ({"tstops": [1.0]}, "tstops"),
         ({"guidance": ErrorDirection(), "method": "heun"}, "guidance"),
         ({"save_at": SteadyState(), "t1": float("inf")}, "ends, given times"),
         ({"y0": Y0.to(torch.complex128), "f": lambda t, y: -y}, "complex"),

@@ -103,6 +103,23 @@ def agree(system: list[Any], method: str) -> None:
     # corners as of |x|, where rounding decides which way a step goes; Jacobians that are kept
     assert abs(int(kernel.stats.accepted) - int(eager.stats.accepted)) <= 3
     torch.testing.assert_close(kernel.y, eager.y, rtol=2e-4, atol=2e-6)
+    onto_stops(f, y0, s)
+
+
+def onto_stops(f: Any, y0: Tensor, settings: dict[str, Any]) -> None:
+    """The same there and back again, by way of given times."""
+    for t0, t1, stops in ((0.0, 1.0, [0.3, 0.7]), (0.0, -0.2, [-0.05, -0.1])):
+        kernel, eager = (
+            stiffguide.solve(
+                f, y0, t0, t1, tstops=stops, save_at=stiffguide.EveryStep(), backend=way, **settings
+            )
+            for way in ("kernel", "eager")
+        )  # fmt: skip
+        assert int(kernel.status) == int(eager.status) == 0
+        assert set(stops) <= set(kernel.t.tolist())
+        for t in (*stops, t1):
+            there = [found.y[found.t == t] for found in (kernel, eager)]
+            torch.testing.assert_close(*there, rtol=2e-4, atol=2e-6)
 
 
 # a smaller example would be one build away each: no shrinking

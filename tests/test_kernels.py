@@ -317,7 +317,6 @@ def test_sizes(size: int) -> None:
     ("settings", "reason"),
     [
         ({"monitor": lambda t, y: False}, "monitor"),
-        ({"tstops": [0.5]}, "tstops"),
         ({"controller": stiffguide.Fixed(0.1)}, "PID"),
         ({"method": "rk4", "controller": stiffguide.Fixed(0.1)}, "PID"),
         ({"method": "secant_heun"}, "secant_heun"),

@@ -162,8 +162,6 @@ def _refuse(r: Request) -> None:
         )
     elif p.events is not None or p.jump_at is not None:
         reason = "it knows no events and no jumps"
-    elif p.stops.shape[1] > 1:
-        reason = "it knows no `tstops`"
     elif not isinstance(p.controller, PID):
         reason = "it chooses dt by a PID controller only"
     elif not all(map(kept, p.outputs)):
@@ -230,6 +228,8 @@ def _task(kernel: Kernel, r: Request) -> Task:
         first_step=r.first_step,
         max_attempts=p.max_attempts,
         times=times,
+        stops=p.stops.contiguous() if p.stops.shape[1] > 1 else None,
+        eps=torch.finfo(r.y0.dtype).eps,
     )
 
 

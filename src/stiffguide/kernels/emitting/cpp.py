@@ -71,7 +71,8 @@ def source(traced: Traced, method: Coefficients, entry: str = "threads.h") -> st
         ]
     if method.family == "esdirk":
         parts.append(native("newton.h"))
-    parts += [*_step(traced, method), native("output.h"), native("driver.h"), native(entry)]
+    parts += [*_step(traced, method), native("output.h"), native("stops.h")]
+    parts += [native("driver.h"), native(entry)]
     return "\n".join(parts) + "\n"
 
 

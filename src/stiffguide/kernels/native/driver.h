@@ -28,6 +28,7 @@ CALLED void load(Lanes& s, const Call& c, int l, long row) {
     double t0 = c.t0[row], t1 = c.t1[row];
     lane(s.t, l) = t0;
     lane(s.t1, l) = t1;
+    lane(s.stop, l) = c.stops ? c.stop_time[row * c.stops] : t1;
     lane(s.span, l) = t1 - t0;
     lane(s.sign, l) = t1 > t0 ? 1.0 : t1 < t0 ? -1.0 : 0.0;
     lane(s.shortest, l) = 10 * __builtin_fabs(nextafter(t0, t1) - t0);
@@ -38,7 +39,7 @@ CALLED void load(Lanes& s, const Call& c, int l, long row) {
     }
     for (int i = 0; i < OWN; i++) lane(s.p.own[i], l) = c.p[row * c.p_row + OWN_ENTRY[i]];
     s.p.shared = c.p;
-    s.saved[l] = s.kept[l] = 0;
+    s.saved[l] = s.kept[l] = s.met[l] = 0;
 }
 
 CALLED void begin(Lanes& s, const Call& c, M fresh) {
@@ -96,8 +97,9 @@ CALLED void leave(const Call& c, long row) {
 }
 
 INLINE void attempt(Lanes& s, const Call& c) {
-    V left = s.t1 - s.t;
+    V left = s.stop - s.t;
     M last = le(v_abs(left), v_abs(s.dt) * (1 + ROUNDING));
+    if (c.stops) left = short_of(s, c, left);
     V dt = sel(last, left, s.dt);
     dt = (s.t + dt) - s.t;
     M ok = method_step(s, dt);
@@ -117,12 +119,18 @@ INLINE void attempt(Lanes& s, const Call& c) {
     s.sound = all_finite(s.y1, s.f1);
     M usable = s.sound & ok, accept = judged & usable & s.live;
     V next = sel(judged & ~usable, dt * SHRINK, dt * factor);
-    // a step cut short by the end says little about the next one
+    // a step cut short by a stop says little about the next one
     M cut = accept & last & lt(v_abs(next), v_abs(s.dt));
     next = limited(sel(cut, s.dt, next), c.max_step);
-    V t1 = sel(last, s.t1, s.t + dt);
+    V t1 = sel(last, s.stop, s.t + dt);
     if (c.times && some(accept & le(s.wait, t1 * s.sign))) save(s, c, accept, t1, dt);
     if (c.pieces) keep_piece(s, c, accept, t1, dt);
+    s.reached = accept & last;
+    if (c.stops) {
+        M turning = s.reached & ne(s.stop, s.t1);
+        if (some(turning)) depart(s, c, turning);
+        s.reached = s.reached & ~turning;
+    }
 
     s.t = sel(accept, t1, s.t);
     UNROLL for (int i = 0; i < N; i++) {
@@ -134,10 +142,9 @@ INLINE void attempt(Lanes& s, const Call& c) {
     }
     s.attempts = s.attempts + truth(s.live);
     s.accepted = s.accepted + truth(accept);
-    s.before = sel(judged, s.last, s.before);
-    s.last = sel(judged, now, s.last);
-    s.rejected = ~judged;
-    s.reached = accept & last;
+    s.before = sel(judged & ~cut, s.last, s.before);
+    s.last = sel(judged & ~cut, now, s.last);
+    s.rejected = ~judged | (s.rejected & cut);
     s.lost = s.live & le(v_abs(next), v_max(4 * EPS * v_abs(s.t), 1e-300));
     s.dt = sel(s.reached, dt, next);
     s.done = s.live & (s.reached | s.lost | le(c.max_attempts, s.attempts));

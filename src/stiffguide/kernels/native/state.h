@@ -26,6 +26,10 @@ struct Call {
     // accepted steps: (pieces, rows), (pieces, rows, N), and (pieces, DEGREE, rows, N)
     long pieces;
     double *before, *after, *start, *end, *coefficient;
+    // times to step on: (rows, stops), t1 last; 0 where that is the only one
+    long stops;
+    const double* stop_time;
+    double sliver; // of a time: see stops.h
 };
 
 struct Parameters {
@@ -34,14 +38,14 @@ struct Parameters {
 };
 
 struct Lanes {
-    V t, t1, dt, sign, span, shortest;
+    V t, t1, stop, dt, sign, span, shortest;
     V y[N], f0[N], rtol[N], atol[N];
     Parameters p;
     V y1[N], error[N], f1[N], k[STAGES + 1][N];
     V last, before; // logarithms of the scaled errors of the accepted steps
     V attempts, accepted, nfe, late, wait;
     M rejected, live, done, reached, sound, lost;
-    long row[LANES], saved[LANES], kept[LANES];
+    long row[LANES], saved[LANES], kept[LANES], met[LANES]; // met: stops
     long next, beyond; // the rows that this thread has claimed and not begun
     bool keep; // whether an interpolant may be asked for
 #if IMPLICIT

@@ -11,8 +11,9 @@ from stiffguide.kernels.running.task import Ended, Task
 # in the order of state.h: integers and addresses (q), numbers (d)
 _INPUTS = struct.Struct("3q 6q q")
 _SETTINGS = struct.Struct("4q 4d 5d 3d")
-_OUTPUTS = struct.Struct("3q 6q 4q 6q")
+_OUTPUTS = struct.Struct("3q 6q 4q 6q 2q d")
 NONE = (0, 0, 0, 0, 0, 0)  # no pieces
+ONE_END = (0, 0, 0.0)  # no stops
 
 
 def pack(task: Task, ended: Ended, k: int, flags: int) -> bytes:
@@ -32,6 +33,9 @@ def pack(task: Task, ended: Ended, k: int, flags: int) -> bytes:
         if times is None
         else (times.shape[1], times.data_ptr(), _stride(times, 0), _address(ended.saved)),
         NONE if pieces is None else (pieces.before.shape[0], *map(_address, pieces)),
+        ONE_END
+        if task.stops is None
+        else (task.stops.shape[1], task.stops.data_ptr(), 4 * task.eps),
     )
 
 
@@ -55,6 +59,7 @@ def joined(
     outputs: tuple[int, int, int, int],
     times: tuple[int, ...],
     pieces: tuple[int, ...] = NONE,
+    stops: tuple[int, int, float] = ONE_END,
 ) -> bytes:
     """The whole from its addresses: see `pack`; `stride` is that of the parameters' rows."""
     count, flags = rows
@@ -64,7 +69,7 @@ def joined(
     return (
         _INPUTS.pack(count, flags, flags + 8, *inputs, stride)
         + fixed
-        + _OUTPUTS.pack(t, y, dt, *counts, *times, *pieces)
+        + _OUTPUTS.pack(t, y, dt, *counts, *times, *pieces, *stops)
     )
 
 

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from stiffguide.stepping.controllers import PID
 
+EPS = 2.0**-52
+
 
 class Task(NamedTuple):
     """What is to be solved, in float64; shapes as in `contracts`."""
@@ -23,6 +25,8 @@ class Task(NamedTuple):
     first_step: float | None
     max_attempts: int
     times: Tensor | None = None  # (1 or B, T), to save at
+    stops: Tensor | None = None  # (B, K), to step on, t1 last; None where that is the only one
+    eps: float = EPS  # of the state's own dtype
 
     @property
     def rows(self) -> int:
