@@ -15,21 +15,17 @@ from stiffguide.fields import parts
 from stiffguide.fields.layout import Layout
 from stiffguide.inputs import Number, Numbers, PerEntry, Times
 from stiffguide.stepping.contracts import Tolerance
-from stiffguide.tensors import constant, real_dtype
+from stiffguide.tensors import constant, listed, real_dtype, tangles
 
 
 def times(t0: Numbers, t1: Numbers, layout: Layout) -> tuple[Tensor, Tensor]:
-    """t0 and t1 as (B,) float64 each; raises InputError."""
+    """t0 and t1 as (B,) float64 each, with their histories; raises InputError."""
     ends = []
     for name, value in (("t0", t0), ("t1", t1)):
         if isinstance(value, (float, int)) and abs(value) <= sys.float_info.max:
             ends.append(_everywhere(float(value), layout))
             continue
         t = _numbers(value, name, "a number").to(layout.device)
-        if t.requires_grad:
-            raise UnsupportedError(
-                f"{name} requires grad, which is not supported: detach it (dy/dt1 is f(t1, y1))"
-            )
         if t.ndim > 1 or (t.ndim == 1 and (not layout.batched or t.shape[0] != layout.rows)):
             expected = f"a scalar or ({layout.rows},)" if layout.batched else "a scalar"
             raise InputError(f"{name} has shape {tuple(t.shape)}; give {expected}")
@@ -111,6 +107,8 @@ def stops(tstops: Number | Times | None, t0: Tensor, t1: Tensor, layout: Layout)
     if tstops is None:
         return t1.unsqueeze(1)
     stops = torch.atleast_2d(_numbers(tstops, "tstops", "a list of times")).to(layout.device)
+    if tangles(stops):
+        raise UnsupportedError("tstops requires grad, which is not supported: detach it")
     if stops.ndim != 2 or stops.shape[0] not in (1, layout.rows):
         raise InputError(f"tstops has shape {tuple(stops.shape)}; give (K,) or ({layout.rows}, K)")
     if not bool(torch.isfinite(stops).all()):
@@ -148,6 +146,6 @@ def attempts(value: int) -> int:
 def _numbers(value: Any, name: str, what: str) -> Tensor:
     """A float64 tensor, or an InputError that says what `name` should have been."""
     try:
-        return torch.as_tensor(value, dtype=torch.float64)
+        return torch.as_tensor(listed(value), dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise InputError(f"{name} is not {what}: {reprlib.repr(value)}") from error

@@ -15,6 +15,7 @@ from stiffguide.stepping.controllers import PID
 from stiffguide.stepping.output import AtTimes, Dense, End, SteadyState, kept
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 from stiffguide.tableaux.tableau import Tableau
+from stiffguide.tensors import listed
 
 # The tuning that each family needs: explicit methods oscillate at the edge of stability under an I
 # controller (Hairer and Wanner II, IV.2); Newton's factors are worth keeping
@@ -103,10 +104,8 @@ def outputs(save_at: Any, dense: bool, layout: Layout, tolerance: Tolerance) -> 
     elif hasattr(save_at, "record"):
         chosen = save_at.bind(tolerance) if isinstance(save_at, SteadyState) else save_at
     else:
-        if isinstance(save_at, Tensor) and save_at.requires_grad:
-            raise UnsupportedError("save_at requires grad, which is not supported: detach it")
         try:
-            times = torch.as_tensor(save_at, dtype=torch.float64, device=layout.device)
+            times = torch.as_tensor(listed(save_at), dtype=torch.float64, device=layout.device)
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"save_at: not a list of times: {save_at!r}") from error
         times = times.clone()  # for they are given back

@@ -8,21 +8,28 @@ import torch
 from torch import Tensor
 
 from stiffguide import diagnosis, events, kernels
-from stiffguide.errors import UnsupportedError
+from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.fields import jacobian
 from stiffguide.fields.array_function import ArrayFunction, wanting_arrays
 from stiffguide.fields.checks import evaluations
 from stiffguide.fields.flat import Flat, first_value
 from stiffguide.fields.flat import jacobian as flat_jacobian
 from stiffguide.fields.independence import Start
+from stiffguide.fields.recording import look
 from stiffguide.gradients import direct as gradient
+from stiffguide.gradients.times import Span
 from stiffguide.gradients.unreached import without_gradient
 from stiffguide.progress import Progress
 from stiffguide.solution import Result
 from stiffguide.stepping import loop
 from stiffguide.stepping.live import Live, Problem, begin, first_dt
 from stiffguide.stepping.output import Dense
-from stiffguide.tensors import real_dtype
+from stiffguide.tensors import real_dtype, tangles
+
+UNSEEN_TIME = (
+    "t1 requires grad, and autograd does not see how f depends on t: look for detach(), no_grad, "
+    ".item() or float() in f, or detach t1 (checks=False lets it pass)"
+)
 
 
 class WantsArrays(Exception):
@@ -37,7 +44,7 @@ def look_for_arrays(r: kernels.Request, error: Exception) -> None:
     """Raise WantsArrays where that is why f fails on tensors, or has no kernel."""
     if isinstance(r.f, ArrayFunction):
         return
-    t = r.t0.to(real_dtype(r.layout.dtype))
+    t = r.t0.detach().to(real_dtype(r.layout.dtype))
     t = t if r.layout.batched else t[0]
     found = wanting_arrays(r.f, r.args, t, r.layout.unflatten(r.y0))
     if found is not None:
@@ -57,6 +64,7 @@ def solve(
 
     Raises `kernels.Overtaken` when the patience is at its end, and WantsArrays.
     """
+    span, r = Span(r.t0, r.t1), r._replace(t0=r.t0.detach(), t1=r.t1.detach())
     try:
         f0, jac = first_value(flat, r.t0, r.y0, r.layout), r.jac
     except Exception as error:  # whatever a function of arrays raises on tensors
@@ -67,16 +75,22 @@ def solve(
     given = flat_jacobian(jac, r.args, r.layout)
     wrapped = jacobian.wrap(flat, given, r.t0, r.y0)
     problem = r.problem._replace(f=wrapped)
-    recorded = gradient.wanted(r.f, r.args, r.y0, f0)
+    timed = span.differentiable(problem.outputs)
+    recorded = timed or gradient.wanted(r.f, r.args, r.y0, f0)
     if recorded and (problem.events is not None or problem.jump_at is not None):
         raise UnsupportedError("events and jumps record no gradient: use torch.no_grad() or detach")
     spent = _check(r, flat, f0, wrapped, given, jac, recorded) if checks else 0
+    if checks and tangles(span.t1):
+        _check_time(flat, r.t0, r.y0)
     events.check(problem.events, problem.jump_at, r.layout, r.t0, r.y0.detach())
     if recorded:
-        ended, problem = _recorded(r, problem, f0, watch)
+        y0 = span.start(wrapped, r.y0)
+        ended, problem = _recorded(r, problem, span, y0, f0, watch)
     else:
         ended = _run(r, problem, f0, watch, patience)
     t, y = problem.outputs[0].result(ended.t, ended.y)
+    if timed and not gradient.interrupted(ended):
+        t, y = span.kept(wrapped, problem.outputs[0], y0, t, y)
     counts = torch.stack((ended.status, ended.accepted, ended.attempts, *ended.work))
     counts[3] += spent
     pieces = next((o.trajectory() for o in problem.outputs if isinstance(o, Dense)), None)
@@ -114,10 +128,19 @@ def _check(
     return evaluations(key, flat, start, by_hand, recorded=recorded)
 
 
-def _recorded(r: kernels.Request, p: Problem, f0: Tensor, watch: Progress) -> tuple[Live, Problem]:
+def _check_time(flat: Flat, t0: Tensor, y0: Tensor) -> None:
+    """Raise InputError where the last step would not show f how it stretches with t1."""
+    t = t0.clone().requires_grad_()
+    if not look(flat, t, y0.detach(), t).whole:
+        raise InputError(UNSEEN_TIME)
+
+
+def _recorded(
+    r: kernels.Request, p: Problem, span: Span, y0: Tensor, f0: Tensor, watch: Progress
+) -> tuple[Live, Problem]:
     """The end of the loop with a history, and the problem that was solved at last."""
-    y, slope = r.y0.detach(), f0.detach()
-    return gradient.direct(p, r.t0, r.y0, f0, lambda q: _start(q, r.t0, y, slope), watch)
+    y, slope = y0.detach(), f0.detach()
+    return gradient.direct(p, span, y0, f0, lambda q: _start(q, r.t0, y, slope), watch)
 
 
 def _run(

@@ -77,6 +77,10 @@ def prepare(
     field(f, args, layout)  # which refuses what is no function, and no tuple
     stepper = choices.method(method, layout)
     tolerance = arguments.tolerance(rtol, atol, layout)
+    if isinstance(save_at, Tensor) and save_at.requires_grad:
+        raise UnsupportedError(
+            "save_at requires grad, and prepare makes numbers of it: detach it, or call solve"
+        )
     choices.outputs(save_at, False, layout, tolerance)
     choices.controller(controller, stepper)
     for name, value in (("first_step", first_step), ("max_step", max_step)):

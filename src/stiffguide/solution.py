@@ -14,6 +14,7 @@ from stiffguide.fields.layout import Layout
 from stiffguide.inputs import Number, Times
 from stiffguide.stepping.contracts import Table
 from stiffguide.stepping.output import Trajectory
+from stiffguide.tensors import listed
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # of typing it is only from Python 3.13 on
@@ -166,7 +167,7 @@ class Solution(Generic[Y]):
         """
         if self.trajectory is None:
             raise InputError("at: this solve kept no interpolant; solve again with dense=True")
-        times = torch.as_tensor(t, dtype=torch.float64, device=self.t.device)
+        times = torch.as_tensor(listed(t), dtype=torch.float64, device=self.t.device)
         rows = self.layout.rows
         if not self.layout.batched:
             flat = self.trajectory.at(times.reshape(1, -1))

@@ -98,7 +98,8 @@ def solve(
     f(t, y, *args) gets a scalar t and y in the shape (or nesting) of y0; with `batched`, the first
     axis of y0 is the rows, f gets t (B,) and all rows at once, and t0, t1, rtol, atol, save_at may
     have that axis too. Every row has its own steps and its own end (see `Solution.status`): a
-    numerical failure is returned, never raised; Ctrl-C raises Interrupted. Arguments:
+    numerical failure is returned, never raised; Ctrl-C raises Interrupted. What y0, args, f, t0, t1
+    and save_at require gradients of is differentiable. Arguments:
 
     method: a name (`stiffguide methods` lists them), a tableau, or a Method; "auto" is rodas5p.
     rtol, atol: numbers, one per component (the shape of y0), or (B,) or (B, 1) per row.
@@ -150,7 +151,7 @@ def solve(
         guidance=choices.guidance(guidance, stepper),
         outputs=choices.outputs(save_at, dense, layout, tolerance),
         tolerance=tolerance,
-        stops=arguments.stops(tstops, start, end, layout),
+        stops=arguments.stops(tstops, start.detach(), end.detach(), layout),
         max_step=arguments.length(max_step, "max_step") or float("inf"),
         max_attempts=arguments.attempts(max_attempts),
         first_step=arguments.length(first_step, "first_step"),
@@ -174,7 +175,8 @@ def solve(
         name,
         special,
     )
-    watch = Progress(progress, monitor, layout, start, end, witness=Witness(problem, flat0, layout))
+    ends, witness = (start.detach(), end.detach()), Witness(problem, flat0, layout)
+    watch = Progress(progress, monitor, layout, *ends, witness=witness)
     why = kernels.ASKED["eager"] if way == backend else kernels.SWITCHED
     try:
         result = _result(r, way, why, watch, checks=checks)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 T = TypeVar("T")
 
@@ -69,6 +70,14 @@ def combine(weights: tuple[Any, ...], vectors: Tensor) -> Tensor:
 def real_dtype(dtype: torch.dtype) -> torch.dtype:
     """The dtype of the absolute value."""
     return dtype.to_real() if dtype.is_complex else dtype
+
+
+def listed(values: Any) -> Any:
+    """A list in which a tensor requires a gradient as one tensor, which keeps it."""
+    if isinstance(values, (list, tuple)) and tangles(*tree_leaves(values)):
+        parts = [torch.as_tensor(listed(x), dtype=torch.float64) for x in values]
+        return torch.stack(parts)
+    return values
 
 
 def tangles(*values: Any) -> bool:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from stiffguide.errors import Status
+from stiffguide.gradients.times import Span
 from stiffguide.progress import Progress
 from stiffguide.stepping import loop
 from stiffguide.stepping.contracts import Field, Linearisation, Units
@@ -33,6 +34,11 @@ def wanted(f: Callable[..., Any], args: tuple[Any, ...], y0: Tensor, f0: Tensor)
     if not torch.is_grad_enabled():
         return False
     return tangles(y0, f0) or any(map(_differentiable, fingerprint(f, *args).alive))
+
+
+def interrupted(s: Live) -> bool:
+    """Whether the keyboard ended a solve, of which nothing is recorded then."""
+    return bool((s.status == int(Status.INTERRUPTED)).any())
 
 
 def _differentiable(value: Any) -> bool:
@@ -66,16 +72,20 @@ class Lookout:
 
 def direct(
     p: Problem,
-    t0: Tensor,
+    span: Span,
     y0: Tensor,
     f0: Tensor,
     start: Callable[[Problem], Live],
     watch: Progress,
 ) -> tuple[Live, Problem]:
-    """Solve twice: to choose the steps, then over them with autograd, if that finds anything."""
+    """Solve twice: to choose the steps, then over them with autograd, if that finds anything.
+
+    y0 (B, F) is the state at the number t0, and f0 the value of f there.
+    """
     steps = EveryStep()
-    t1 = p.stops[:, -1]
-    lookout = None if tangles(y0, f0) else Lookout(p.f)
+    t0, t1 = span.t0.detach(), p.stops[:, -1]
+    timed = span.differentiable(p.outputs)
+    lookout = None if timed or tangles(y0, f0) else Lookout(p.f)
     with torch.no_grad(), watch:
         # guidance, stopping outputs and the monitor decide in the first pass where a row ends
         scout = p._replace(f=lookout or p.f, outputs=(steps, *p.outputs))
@@ -85,10 +95,9 @@ def direct(
         times, _ = steps.result(ended.t, ended.y)
     if lookout is not None and not lookout.seen:
         return ended, p
-    if bool((ended.status == int(Status.INTERRUPTED)).any()):  # who stops a solve wants no second
+    if interrupted(ended):  # who stops a solve wants no second
         return ended, p
     reached = ended.t
-    sign = torch.where(t1 < t0, -1.0, 1.0).unsqueeze(1)
     # rows with fewer steps stay at their end
     times = torch.where(torch.isnan(times), reached.unsqueeze(1), times)
     for output in p.outputs:
@@ -97,12 +106,11 @@ def direct(
         return ended._replace(y=y0), p
     again = p._replace(
         controller=Grid(times),
-        stops=torch.minimum(p.stops * sign, reached.unsqueeze(1) * sign) * sign,
+        stops=span.stops(p.stops, reached),
         max_step=float("inf"),
         max_attempts=times.shape[1] + 1,
     )
-    f0 = p.f(t0, y0)
-    begun = begin(again, t0, y0, f0, times[:, 1] - t0, 0)
+    begun = begin(again, t0, y0, p.f(t0, y0), times[:, 1] - t0, 0)
     replayed = loop.solve(again, begun)
     status = torch.where(replayed.status == int(Status.SUCCESS), ended.status, replayed.status)
-    return ended._replace(t=replayed.t, y=replayed.y, f0=replayed.f0, status=status), p
+    return ended._replace(y=replayed.y, f0=replayed.f0, status=status), p

@@ -26,7 +26,7 @@ from stiffguide.kernels.running import compiler, device
 from stiffguide.kernels.running.run import FEW, Kernel
 from stiffguide.kernels.running.task import Ended, Pieces, Task
 from stiffguide.solution import Result
-from stiffguide.stepping.contracts import Method
+from stiffguide.stepping.contracts import Method, Output
 from stiffguide.stepping.controllers import PID
 from stiffguide.stepping.live import Live, Problem
 from stiffguide.stepping.output import AtTimes, EveryStep, Trajectory, kept
@@ -166,7 +166,7 @@ def _refuse(r: Request) -> None:
         reason = "it chooses dt by a PID controller only"
     elif not all(map(kept, p.outputs)):
         reason = "it keeps ends, given times and steps, and no other output"
-    elif tangles(r.y0, *(tree_leaves(r.args) if r.args else ())):
+    elif tangles(r.y0, r.t0, r.t1, _times(p.outputs), *(tree_leaves(r.args) if r.args else ())):
         reason = NO_GRADIENT
     if reason:
         raise _unusable(reason)
@@ -213,9 +213,9 @@ def result(kernel: Kernel, r: Request, task: Task, ended: Ended, why: str) -> Re
 def _task(kernel: Kernel, r: Request) -> Task:
     p = r.problem
     assert isinstance(p.controller, PID)
-    times = None
-    if isinstance(p.outputs[0], AtTimes):
-        times = torch.atleast_2d(p.outputs[0].times).to(r.y0.device).contiguous()
+    times = _times(p.outputs)
+    if times is not None:
+        times = torch.atleast_2d(times.detach()).to(r.y0.device).contiguous()
     return Task(
         t0=r.t0,
         t1=r.t1,
@@ -231,6 +231,10 @@ def _task(kernel: Kernel, r: Request) -> Task:
         stops=p.stops.contiguous() if p.stops.shape[1] > 1 else None,
         eps=torch.finfo(r.y0.dtype).eps,
     )
+
+
+def _times(outputs: tuple[Output, ...]) -> Tensor | None:
+    return outputs[0].times if isinstance(outputs[0], AtTimes) else None
 
 
 def _table(value: Tensor | float, place: torch.device) -> Tensor:

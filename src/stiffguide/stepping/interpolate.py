@@ -21,7 +21,11 @@ def evaluate(coefficients: Tensor, theta: Tensor, y0: Tensor, y1: Tensor) -> Ten
     value = coefficients[-1]
     for c in reversed(coefficients[:-1].unbind(0)):
         value = torch.addcmul(c, value, x.to(value.dtype))
-    return torch.where(theta.unsqueeze(-1) == 1, y1, torch.addcmul(y0, value, x.to(value.dtype)))
+    end = y1
+    if theta.requires_grad:  # the state at the end is exact, and its slope that of the polynomial
+        slope = sum(d * c for d, c in enumerate(coefficients.unbind(0), 1))
+        end = y1 + (x - 1).to(value.dtype) * slope
+    return torch.where(theta.unsqueeze(-1) == 1, end, torch.addcmul(y0, value, x.to(value.dtype)))
 
 
 def extrapolation(c: tuple[float, ...], i: int) -> tuple[float, ...]:

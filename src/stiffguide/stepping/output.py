@@ -13,7 +13,7 @@ from stiffguide.errors import InputError
 from stiffguide.inputs import Times
 from stiffguide.stepping.contracts import Moment, Output, Tolerance
 from stiffguide.stepping.interpolate import evaluate
-from stiffguide.tensors import real_dtype, rows
+from stiffguide.tensors import listed, real_dtype, rows
 
 NOTHING = 1e-6  # of a piece: one so short shows rounding where it goes on beyond its end
 
@@ -107,7 +107,7 @@ class AtTimes(Keeper):
     kept = "times"
 
     def __init__(self, times: Times) -> None:
-        self.times = torch.as_tensor(times, dtype=torch.float64)
+        self.times = torch.as_tensor(listed(times), dtype=torch.float64)
         if self.times.ndim not in (1, 2) or self.times.shape[-1] == 0:
             raise InputError("save_at: needs at least one time, shape (T,) or (B, T)")
         if not bool(torch.isfinite(self.times).all()):
@@ -126,7 +126,7 @@ class AtTimes(Keeper):
         if bool(((ahead < first) | (ahead > last)).any()):
             raise InputError(
                 f"save_at: every time must lie between t0 and t1, here {_span(t0, t1)}; "
-                f"the times run from {float(times.min()):g} to {float(times.max()):g}"
+                f"the times run from {times.min().item():g} to {times.max().item():g}"
             )
         self._ahead, self._sign = ahead.contiguous(), sign
         self._found: list[tuple[Tensor, Tensor, Tensor]] = []  # rows, columns, values
@@ -260,7 +260,10 @@ class Trajectory(NamedTuple):
         pieces = self.coefficients.movedim(1, -1)[flat].movedim(-1, 0)
         value = evaluate(pieces, theta.reshape(-1), self.y0[flat], self.y1[flat])
         # at the start of a piece, and all over one of no length, nothing is interpolated
-        value = torch.where((theta.reshape(-1) == 0).unsqueeze(-1), self.y0[flat], value)
+        start = self.y0[flat]
+        if theta.requires_grad:
+            start = start + theta.reshape(-1, 1).to(real_dtype(start.dtype)) * pieces[0]
+        value = torch.where((theta.reshape(-1) == 0).unsqueeze(-1), start, value)
         return value.reshape(*t.shape, -1)
 
     def _last_of_length(self) -> Tensor:
