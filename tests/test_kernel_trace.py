@@ -195,6 +195,17 @@ def test_zeros_of_a_captured_matrix_are_structure_until_they_change() -> None:
     assert (0, 1) in traced(f, y0).derived.jac
 
 
+@pytest.mark.parametrize(("rows", "length"), [(3, 3), (700, 100)])
+def test_every_row_looks_up_its_own_captured_line(rows: int, length: int) -> None:
+    lines = torch.rand(rows, length, generator=torch.Generator().manual_seed(1), dtype=F64) + 2
+
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        return y * lines.gather(1, (t * (length - 1)).long().unsqueeze(1))
+
+    t, y = torch.linspace(0, 1, rows, dtype=F64), torch.ones(rows, 2, dtype=F64)
+    torch.testing.assert_close(values(traced(f, y, batched=True), t, y)[0], f(t, y))
+
+
 def test_nested_states_are_flat_in_the_graph() -> None:
     y0 = {"a": torch.ones(2, dtype=F64), "b": torch.ones((), dtype=F64)}
     g = traced(lambda t, y: {"a": y["a"] * y["b"], "b": -y["b"] * t}, y0)
@@ -219,6 +230,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "math": (lambda t, y: y * math.sin(t), "reads the value"),
     "numpy": (lambda t, y: y * torch.from_numpy(np.sin(y.numpy())), r"out of torch.*numpy"),
     "tolist": (lambda t, y: y * y.tolist()[0], r"out of torch.*tolist"),
+    "captured numpy": (lambda t, y: y * torch.from_numpy(K5.numpy() + 1), "out of torch.*numpy"),
+    "captured tolist": (lambda t, y: y * K5.tolist()[0], "out of torch.*tolist"),
     "truths by tolist": (lambda t, y: y * (y > -9).tolist()[0], r"out of torch.*tolist"),
     "frozen": (lambda t, y: torch.tensor([y[0], y[1], 1, 1, 1], dtype=F64), "torch.stack"),
     "counting": (lambda t, y: y * next(CALLS), "counts its calls"),

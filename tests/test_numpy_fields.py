@@ -433,8 +433,9 @@ class Model:
 
 
 def test_what_is_changed_in_place_is_noticed():
-    model = Model()
+    model, tensor = Model(), torch.tensor([2.0, 3.0], dtype=F64)
     for f, change in (
+        (lambda t, y: -tensor.numpy() * y, lambda: tensor.mul_(2.0)),
         (lambda t, y: -RATES * y, lambda: RATES.__setitem__(0, RATES[0] + 4.0)),
         (model.rhs, lambda: model.k.__imul__(3.0)),
         (model.rhs, lambda: model.more["rates"].__setitem__(1, 7.0)),

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_map_only
 
 from stiffguide.graphs.refusal import UntraceableError
@@ -44,7 +45,7 @@ class Calls(TorchFunctionMode):
         if func in TRUTHS and args[0].dtype != torch.bool:
             with self:
                 return bool(args[0] != 0)
-        if func in LEAVING and self._varies(args[0]):
+        if func in LEAVING and not self._fixed(args[0]):
             raise UntraceableError(LEFT)
         if func is Tensor.__getitem__ and (found := _widened(args[1])) is not None:
             index, axis = found
@@ -57,13 +58,11 @@ class Calls(TorchFunctionMode):
         self._made.update((id(x), x) for x in tensors(out))
         return out
 
-    def _varies(self, tensor: Tensor) -> bool:
-        """Whether a tensor is computed from t or y."""
-        if not self._watch.knows(tensor):
-            return False
-        numbers, graph = self._watch.numbers(tensor).flatten().tolist(), self._sources.graph
-        used = graph.needed(n for n in numbers if n >= 0)
-        return min(numbers, default=0) < 0 or any(graph.nodes[n].op in ("t", "y") for n in used)
+    def _fixed(self, tensor: Tensor) -> bool:
+        """Whether the values of a tensor are part of the graph, so that a change of them shows."""
+        with _disable_current_modes():
+            numbers = self._watch.numbers(tensor).flatten().tolist()
+        return all(n >= 0 and self._sources.graph.nodes[n].op == "const" for n in numbers)
 
     def _show(self, tensor: Tensor) -> Tensor:
         if id(tensor) in self._made or self._watch.knows(tensor):
@@ -71,7 +70,8 @@ class Calls(TorchFunctionMode):
         if tensor.ndim == 0 or tensor.shape[0] != self._rows:
             return tensor
         if id(tensor) not in self._shown:
-            row = tensor.detach()[:1]
+            with _disable_current_modes():
+                row = tensor.detach()[:1]
             self._watch.give(row, self._sources.capture(tensor, row), foreign=True)
             self._shown[id(tensor)] = (tensor, row)
         return self._shown[id(tensor)][1]

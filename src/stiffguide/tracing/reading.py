@@ -223,5 +223,6 @@ def _assemble(
         glance=None if fixed(s.leaves, s.values) else glance(user_function(s.f)),
         device=s.layout.device,
         rows=layout.rows,
+        arrays=isinstance(s.f, ArrayFunction),
         lifted=() if s.symbols is None else s.symbols.slots,
     )

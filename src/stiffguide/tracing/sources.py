@@ -68,7 +68,7 @@ class Sources:
         key = (id(tensor), row is not None)
         known = self._places.get(key)
         if known is None:
-            _check(tensor)
+            _check(tensor if row is None else row)
             known = self._places[key] = self.leaves + len(self.captured)
             self.captured.append(tensor)
             self.per_row.append(row is not None)

@@ -103,6 +103,7 @@ class Traced:
     telling: int = 0  # checks at points where f is finite
     operations: int = 20  # that torch dispatches in one evaluation of f
     rigid: bool = False  # no float of its code can be a parameter
+    arrays: bool = False  # of numpy: what it reads of a tensor is part of the graph
     # parameters between those of args and the captured tensors:
     lifted: tuple[int, ...] = ()  # floats of the mark
     varied: tuple[int, ...] = ()  # or nodes that were constants,
@@ -193,7 +194,8 @@ class Traced:
     @property
     def sure(self) -> bool:
         """Whether a change of f cannot but show in its mark, and f was met inside its domain."""
-        return self.mark.complete and self.telling >= ENOUGH
+        seen = self.mark.complete and not (self.arrays and self.mark.tensors)
+        return seen and self.telling >= ENOUGH
 
     def parameter_table(self, args: tuple[Any, ...], rows: int) -> Tensor:
         """(B, P) where an entry differs by row, else (P,): float64, read now."""
