@@ -277,3 +277,20 @@ def an_object_made_in_the_field() -> Any:
 def a_nested_object() -> Any:
     x, x.inner = types.SimpleNamespace(), types.SimpleNamespace(k=1.0)  # type: ignore[attr-defined]
     return by(lambda: x.inner.k), setting(x.inner, "k")
+
+
+@followed
+def an_exception_of_ones_own() -> Any:
+    class Wrong(ValueError):
+        k = 1.0
+
+        def __init__(self) -> None:
+            super().__init__("wrong")
+
+    def read() -> float:
+        try:
+            raise Wrong
+        except Wrong as error:
+            return error.k
+
+    return by(read), setting(Wrong, "k")

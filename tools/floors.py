@@ -16,7 +16,7 @@ PUBLIC = "__init__"  # the public names: all floors below, none above
 # stands on a floor of its own.
 FLOORS = (
     ("errors", "exports", "inputs", "tensors"),
-    ("documents", "tableaux/exact", "tableaux/trees"),
+    ("documents", "tables", "tableaux/exact", "tableaux/trees"),
     ("tableaux/tableau",),
     ("tableaux/rosenbrock",),
     ("tableaux/order",),

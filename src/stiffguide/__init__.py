@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from stiffguide.stepping.output import AtTimes, End, EveryStep, SteadyState
     from stiffguide.tableaux.rosenbrock import RosenbrockTableau
     from stiffguide.tableaux.tableau import Tableau
+    from stiffguide.tables import Table, interpolate
 
 __version__ = "0.1.0"
 
@@ -63,12 +64,14 @@ __all__ = [
     "Step",
     "StiffguideError",
     "StiffguideWarning",
+    "Table",
     "Tableau",
     "TableauError",
     "UnsupportedError",
     "compile",
     "controllers",
     "explain",
+    "interpolate",
     "output",
     "prepare",
     "problems",
@@ -96,5 +99,6 @@ if not TYPE_CHECKING:
             "stiffguide.stepping.output": ("AtTimes", "End", "EveryStep", "SteadyState"),
             "stiffguide.tableaux.rosenbrock": ("RosenbrockTableau",),
             "stiffguide.tableaux.tableau": ("Tableau",),
+            "stiffguide.tables": ("Table", "interpolate"),
         },
     )

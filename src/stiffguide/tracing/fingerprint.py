@@ -241,7 +241,8 @@ class _Walk:
         """A class that code names, of which it may make objects."""
         self.values.append(id(value))
         if not settled(value.__module__):
-            self.complete &= ordinary(value)
+            # of an exception that code makes, all that its own classes do not say is its arguments
+            self.complete &= ordinary(value) or issubclass(value, BaseException)
             self.kind(value, depth)
             for base in value.__mro__:
                 inside = {} if settled(base.__module__) else vars(base)

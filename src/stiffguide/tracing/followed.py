@@ -29,7 +29,7 @@ PURE = frozenset(
         *("_abc", "_collections", "_functools", "_operator", "abc", "builtins", "cmath"),
         *("collections", "copy", "dataclasses", "enum", "fractions", "functools"),
         *("itertools", "math", "numbers", "numpy", "operator", "scipy", "statistics"),
-        *("string", "torch", "types", "typing"),
+        *("string", "torch", "types", "typing", "unicodedata"),
     }
 )
 CONSTANTS = frozenset(  # they cannot change: themselves is all there is to compare

@@ -1,4 +1,4 @@
-"""Objects that f may hold, as f sees them: sparse matrices, splines, dice, files, iterators."""
+"""Objects that f may hold, as f sees them: sparse matrices, tables, dice, files, iterators."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from stiffguide.tables import Table
 from stiffguide.tracing.arrays.products import product
 from stiffguide.tracing.arrays.symbol_arrays import Symbols, plain, wrapped
 from stiffguide.tracing.arrays.symbols import Symbol, choice, refusal
@@ -155,6 +156,8 @@ def fixture(value: Any) -> Any:
         return getattr(Mute(), value.__name__) if bound else Mute()
     if isinstance(value, Iterator) and settled(type(value).__module__):
         return Once()
+    if isinstance(value, Table):
+        return Spline(value, lambda x: _held(value, x))
     # none of these can be here if their modules were never loaded
     sparse, interpolate = map(sys.modules.get, ("scipy.sparse", "scipy.interpolate"))
     if sparse is not None and sparse.issparse(value):
@@ -162,6 +165,20 @@ def fixture(value: Any) -> Any:
     if interpolate is not None and type(value).__module__.startswith("scipy.interpolate"):
         return _spline(value, interpolate)
     return value
+
+
+def _held(value: Table, x: Any) -> Any:
+    """A table at x, of any shape; beyond its ends it stays what it is there."""
+    pieces = value.pieces()
+    if pieces is None or np.iscomplexobj(pieces[1]):
+        raise refusal("f reads a table that has rows, complex numbers, or gradients")
+    breaks, c = pieces
+    low, high = float(breaks[0]), float(breaks[-1])
+    inside = np.frompyfunc(lambda v: choice(v < low, low, choice(v > high, high, v)), 1, 1)
+    entries = np.moveaxis(c.reshape(*c.shape[:2], -1), -1, 0)
+    at = inside(plain(x))
+    found = [plain(polynomials(at, breaks, entry, extrapolate=True)) for entry in entries]
+    return np.stack(found, -1).reshape(np.shape(x) + c.shape[2:])
 
 
 def _spline(value: Any, interpolate: Any) -> Any:
