@@ -194,7 +194,6 @@ OPTIONS = [
             "`SteadyState`": f"{NO_KERNEL}, it keeps ends, given times and steps",
             "`Fixed`": f"{NO_KERNEL}, it chooses dt by a PID controller only",
             "guidance": f"{NO_KERNEL}, guidance moves states",
-            "`monitor`": f"{NO_KERNEL}, `monitor` and `progress` look",
             "secant": "secant_heun has no kernel",
         },
     ),

@@ -163,8 +163,6 @@ GRADIENT = Y0.clone().requires_grad_()
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"monitor": lambda t, y: False}, "monitor"),
-        ({"progress": True}, "progress"),
         ({"guidance": ErrorDirection(), "method": "heun"}, "guidance"),
         ({"save_at": SteadyState(), "t1": float("inf")}, "ends, given times"),
         ({"y0": Y0.to(torch.complex128), "f": lambda t, y: -y}, "complex"),

@@ -174,6 +174,7 @@ def test_the_cuda_text_computes_what_the_cpu_kernel_does(method: str, gpu: Any) 
     s = {"args": (k,), "batched": True, "method": method, "backend": "kernel", "rtol": 1e-5}
     times = torch.linspace(0, 1, 5, dtype=D).expand(3, 5) * t1[:, None]
     solves = ({}, {"save_at": times}, {"save_at": EveryStep()}, {"max_step": 0.03})
+    solves += ({"monitor": lambda t, y: None, "save_at": times},)
     on_cpu = [stiffguide.solve(everything, y0, 0.0, t1, **s, **more) for more in solves]
     gpu()
     for more, expected in zip(solves, on_cpu, strict=True):

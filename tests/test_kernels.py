@@ -316,7 +316,6 @@ def test_sizes(size: int) -> None:
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"monitor": lambda t, y: False}, "monitor"),
         ({"controller": stiffguide.Fixed(0.1)}, "PID"),
         ({"method": "rk4", "controller": stiffguide.Fixed(0.1)}, "PID"),
         ({"method": "secant_heun"}, "secant_heun"),

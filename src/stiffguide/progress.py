@@ -22,7 +22,7 @@ AGAIN = 60.0  # seconds between that and the next time
 
 
 class Progress:
-    """A context for the loop; `look` is called after every attempt."""
+    """A context for a solve; `look` is called after every attempt."""
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class Progress:
         self._since = monotonic()
         self._due = self._since + LONG
         self._bar: Any = None
+        self._new_bar: Any = None
         if show:
             try:
                 from tqdm.auto import tqdm
@@ -48,10 +49,18 @@ class Progress:
                 raise InputError(
                     "progress=True needs tqdm: pip install 'stiffguide[cli]'"
                 ) from error
-            self._bar = tqdm(total=1.0, unit="t", bar_format="{percentage:5.1f}% |{bar}| {elapsed}")
+            self._new_bar = tqdm
 
     def __enter__(self) -> Progress:
+        if self._new_bar is not None:
+            form = "{percentage:5.1f}% |{bar}| {elapsed}"
+            self._bar = self._new_bar(total=1.0, unit="t", bar_format=form)
         return self
+
+    @property
+    def monitored(self) -> bool:
+        """Whether somebody is to see every attempt, each once."""
+        return self._monitor is not None
 
     def __exit__(
         self,
@@ -65,13 +74,21 @@ class Progress:
     def look(self, s: Live) -> Tensor | None:
         """Show the slowest row's way, ask the monitor: rows (B,) to stop, or None."""
         self.witness.look(s)
+        self.show(s, "A looser rtol, `jac`, or backend='kernel'")
+        return self.ask(s)
+
+    def show(self, s: Live, advice: str) -> None:
+        """Show the slowest row's way; `advice` is what may make an implicit method faster."""
         now = monotonic()
         if now >= self._due:  # which is said, and decides nothing
-            LOG.warning(self._standing(s, now - self._since))
+            LOG.warning(self._standing(s, now - self._since, advice))
             self._due = now + AGAIN
         if self._bar is not None:
             done = ((s.t - self._t0) / self._span).min().item() if s.t.numel() else 1.0
             self._bar.update(max(0.0, done - self._bar.n))
+
+    def ask(self, s: Live) -> Tensor | None:
+        """Ask the monitor: rows (B,) to stop, or None."""
         if self._monitor is None:
             return None
         t = s.t if self._layout.batched else s.t[0]
@@ -88,7 +105,7 @@ class Progress:
             )
         return stop.expand(s.t.shape[0])
 
-    def _standing(self, s: Live, seconds: float) -> str:
+    def _standing(self, s: Live, seconds: float, advice: str) -> str:
         """Where the slowest row is after so many seconds, and what may help."""
         part = ((s.t - self._t0) / self._span).nan_to_num(nan=0.0)
         part = torch.where(s.status == int(Status.RUNNING), part, torch.inf)
@@ -103,5 +120,5 @@ class Progress:
                 f", {100 * done:.3g} % of the interval; at this rate {seconds / done:.3g} s in all"
             )
         if self.witness.implicit:
-            return text + ". A looser rtol, `jac`, or backend='kernel' may make it faster"
+            return f"{text}. {advice} may make it faster"
         return text + ". If dt is short beside what y does, the problem is stiff: method='rodas5p'"

@@ -128,8 +128,9 @@ def solve(
     """
     way = kernels.way(backend)
     name, special = None, (method, controller, guidance, monitor, jac)
+    seen = progress or monitor is not None
     if way != "eager" and not (
-        dense or progress or events is not None or tstops is not None or jump_at is not None
+        dense or seen or events is not None or tstops is not None or jump_at is not None
     ):
         numbers = rtol, atol, save_at, max_step, max_attempts, batched, backend
         name = kernels.asked(f, y0, numbers, special)
@@ -160,23 +161,12 @@ def solve(
     if not (isinstance(t1, float) and math.isfinite(t1)):  # which is dear to ask of a tensor
         stopping = monitor is not None or (problem.events is not None and problem.events.terminal)
         choices.check_that_it_ends(end, problem.outputs, stopping=stopping)
-    looked_at = progress or monitor is not None
-    r = kernels.Request(
-        f,
-        args,
-        layout,
-        problem,
-        start,
-        end,
-        flat0,
-        problem.first_step,
-        looked_at,
-        jac,
-        name,
-        special,
-    )
     ends, witness = (start.detach(), end.detach()), Witness(problem, flat0, layout)
     watch = Progress(progress, monitor, layout, *ends, witness=witness)
+    r = kernels.Request(
+        *(f, args, layout, problem, start, end, flat0, problem.first_step),
+        *(watch if seen else None, jac, name, special),
+    )
     why = kernels.ASKED["eager"] if way == backend else kernels.SWITCHED
     try:
         result = _result(r, way, why, watch, checks=checks)

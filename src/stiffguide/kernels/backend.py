@@ -16,7 +16,7 @@ from stiffguide.errors import UnsupportedError
 from stiffguide.fields.flat import refuse_mixed_dtypes
 from stiffguide.fields.layout import Layout
 from stiffguide.graphs.refusal import UntraceableError
-from stiffguide.kernels import calls, memory, refusals
+from stiffguide.kernels import calls, memory, refusals, watching
 from stiffguide.kernels.emitting import coefficients
 from stiffguide.kernels.jacobians import compare
 from stiffguide.kernels.names import ASKED, SWITCHED, Way
@@ -36,6 +36,7 @@ from stiffguide.tracing import tracer
 LOG = logging.getLogger("stiffguide")
 LARGEST = 256  # components
 REPEATED = "the kernel was there"
+EARLIER = "earlier solves in the eager loop had taken as long as the build of a kernel"
 NO_GRADIENT = "it records no gradient: use torch.no_grad() or detach"
 
 
@@ -74,9 +75,11 @@ def solve(r: Request, way: Way) -> Result | Eager:
         return run(kernel, r, REPEATED)
     if way == "kernel if possible" and kernel.tried(wide=wide):
         return run(kernel, r, SWITCHED)
+    patience = Patience(kernel, rows=r.layout.rows, wide=wide, watch=r.watch)
+    if patience.over:  # in earlier solves
+        return run(kernel, r, EARLIER)
     if failure := kernel.failure(wide=wide):
         return _eager(failure)
-    patience = Patience(kernel, rows=r.layout.rows, wide=wide)
     return Eager("the kernel was not built, and this solve was shorter than its build", patience)
 
 
@@ -151,8 +154,6 @@ def _refuse(r: Request) -> None:
     p, reason = r.problem, ""
     if p.guidance is not None:
         reason = "guidance moves states between steps"
-    elif r.watched:
-        reason = "`monitor` and `progress` look at every attempt"
     elif r.layout.dtype.is_complex:
         reason = f"it computes in real numbers and y0 is {r.layout.dtype}"
     elif not device.supported(r.y0.device):
@@ -184,9 +185,9 @@ def run(kernel: Kernel, r: Request, why: str) -> Result:
     for output in p.outputs:
         if isinstance(output, AtTimes):
             output.start(r.t0, r.t1, r.y0)  # it checks the times
-    ended = (
-        kernel.trace_steps(task, dense=dense) if dense or "steps" in keeps else kernel.solve(task)
-    )
+    ended = kernel.solve(task) if r.watch is None else watching.solve(kernel, r, task, r.watch)
+    if dense or "steps" in keeps:
+        ended = kernel.keep_steps(task, ended, dense=dense)
     if r.name is not None and calls.possible(r, task):
         kept_why = why if why in ASKED.values() else REPEATED
         call = calls.Call(r, kernel, task, kept_why, result)
@@ -205,7 +206,10 @@ def result(kernel: Kernel, r: Request, task: Task, ended: Ended, why: str) -> Re
         x, sign = ended.pieces, torch.where(task.t1 < task.t0, -1.0, 1.0)
         y0, y1, c = x.y0.to(r.y0.dtype), x.y1.to(r.y0.dtype), ended.pieces.coefficients
         trajectory = Trajectory(x.before, x.after, y0, y1, c.to(r.y0.dtype), sign)
-    warnings = caveats.at_ends(p, task.y0, ended.y, ended.counts)
+    if r.watch is not None and r.watch.monitored:  # all attempts were seen
+        warnings = r.watch.witness.caveats(p, _live(p, r, ended), r.layout)
+    else:
+        warnings = caveats.at_ends(p, task.y0, ended.y, ended.counts)
     t, y = _kept(p.outputs[0], task, ended, r.y0.dtype)
     return Result(t, y, ended.counts, messages, warnings, trajectory, "kernel", why)
 

@@ -206,7 +206,7 @@ class Call:
             f=AutogradJacobian(field(f, args, layout)), stops=t1.unsqueeze(1)
         )
         flat = y0.reshape(self._rows, self._features)
-        r = Request(f, args, layout, p, t0, t1, flat, first, False)
+        r = Request(f, args, layout, p, t0, t1, flat, first, None)
         task = self._task._replace(t0=t0, t1=t1, y0=flat, parameters=parameters, first_step=first)
         if self._steps:
             x = self._kernel.trace_steps(task, dense=False)

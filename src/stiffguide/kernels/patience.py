@@ -11,6 +11,7 @@ from __future__ import annotations
 from stiffguide.kernels.emitting.coefficients import Coefficients
 from stiffguide.kernels.request import Overtaken
 from stiffguide.kernels.running.run import Kernel
+from stiffguide.progress import Progress
 
 # Counted by a dispatch mode for nine methods on fields of 3 and of 20 components: within 15 %, and
 # within a fifth for those with Newton iterations, which keep their Jacobian for many attempts.
@@ -29,17 +30,28 @@ DERIVATIVES = 8
 class Patience:
     """Counts the attempts of an eager solve, and builds its kernel when it is due."""
 
-    def __init__(self, kernel: Kernel, *, rows: int, wide: bool) -> None:
+    def __init__(
+        self, kernel: Kernel, *, rows: int, wide: bool, watch: Progress | None = None
+    ) -> None:
         self._kernel = kernel
         self._wide = wide
         self._attempt = operations(kernel, rows)
         self._limit = build(kernel)
+        # a monitor sees each attempt once: its solve ends where it began, and the next one is due
+        self._whole = watch is not None and watch.monitored
         self.attempts = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether its kernel is due before the first attempt, and could be built."""
+        waited = self._kernel.waited(wide=self._wide, more=0.0)
+        return self._whole and waited >= self._limit and self._kernel.tried(wide=self._wide)
 
     def look(self) -> None:
         """Take note of an attempt; raises Overtaken when the kernel has been built."""
         self.attempts += 1
-        if self._kernel.waited(wide=self._wide, more=self._attempt) < self._limit:
+        waited = self._kernel.waited(wide=self._wide, more=self._attempt)
+        if waited < self._limit or self._whole:
             return
         if self._kernel.tried(wide=self._wide):
             raise Overtaken(self._kernel, self.attempts)

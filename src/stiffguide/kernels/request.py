@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from stiffguide.fields.layout import Layout
+from stiffguide.progress import Progress
 from stiffguide.stepping.live import Problem
 
 
@@ -22,7 +23,7 @@ class Request(NamedTuple):
     t1: Tensor  # (B,)
     y0: Tensor  # (B, F)
     first_step: float | None
-    watched: bool  # somebody wants to see, or stop, the solve on its way
+    watch: Progress | None  # of somebody who wants to see, or stop, the solve on its way
     jac: Any = None  # of the user
     name: Hashable | None = None  # under which the same may be asked for again
     objects: tuple[Any, ...] = ()  # that it is made of

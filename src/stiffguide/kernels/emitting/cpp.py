@@ -95,6 +95,7 @@ def _constants(traced: Traced, m: Coefficients, elimination: Elimination) -> lis
         "WITH_DT": int(m.interpolant.with_dt),
         "ERROR_ORDER": m.error_order,
         "NFE": _evaluations(m),
+        "CARRIED": carried(n),
     }
     lines = [f"#define {name} {value}" for name, value in numbers.items()]
     limits = {**_shared(), **_limits(m)}
@@ -138,6 +139,15 @@ def _limits(m: Coefficients) -> dict[str, float]:
         "SLOW": factorisation.SLOW,
         "FAINT": factorisation.FAINT * 2.0**52,
     }
+
+
+def carried(features: int) -> int:
+    """The numbers that a row has between its attempts: see `carry` of native/driver.h.
+
+    After whether it has begun, they begin with the logarithms of the scaled errors of the last two
+    accepted steps, and f0 (F,).
+    """
+    return 3 * features + 15
 
 
 def _evaluations(m: Coefficients) -> int:

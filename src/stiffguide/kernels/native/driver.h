@@ -40,6 +40,35 @@ CALLED void load(Lanes& s, const Call& c, int l, long row) {
     for (int i = 0; i < OWN; i++) lane(s.p.own[i], l) = c.p[row * c.p_row + OWN_ENTRY[i]];
     s.p.shared = c.p;
     s.saved[l] = s.kept[l] = s.met[l] = 0;
+    lane(s.until, l) = c.until && c.until[row] < c.max_attempts ? c.until[row] : c.max_attempts;
+}
+
+// what a row has between its attempts, out to the table or in from it; Python reads what is first
+CALLED void carry(Lanes& s, const Call& c, int l, bool out) {
+    double* at = c.carried + s.row[l] * CARRIED;
+    auto both = [&](V& x) {
+        if (out) *at++ = lane(x, l);
+        else lane(x, l) = *at++;
+    };
+    *at++ = 1; // it has begun
+    both(s.last), both(s.before);
+    for (int i = 0; i < N; i++) both(s.f0[i]);
+    for (int i = 0; i < N; i++) both(s.y[i]);
+#if IMPLICIT
+    for (int i = 0; i < N; i++) both(s.moved[i]);
+    both(s.over);
+#endif
+    both(s.t), both(s.dt), both(s.attempts), both(s.accepted), both(s.nfe), both(s.late);
+    both(s.wait), both(s.stop);
+    if (out) at[0] = lane(s.rejected, l), at[1] = s.saved[l], at[2] = s.met[l];
+    else lane(s.rejected, l) = at[0] ? -1 : 0, s.saved[l] = at[1], s.met[l] = at[2];
+}
+
+// whether a row had begun, and goes on
+INLINE bool resumed(Lanes& s, const Call& c, int l, long row) {
+    if (!c.until || !c.carried[row * CARRIED]) return false;
+    carry(s, c, l, false);
+    return true;
 }
 
 CALLED void begin(Lanes& s, const Call& c, M fresh) {
@@ -75,9 +104,11 @@ CALLED void finish(Lanes& s, const Call& c, int l, bool stopped) {
     c.dt[row] = lane(s.dt, l);
     for (int i = 0; i < N; i++) c.y[row * N + i] = lane(s.y[i], l);
     bool sound = lane(s.sound, l), lost = lane(s.lost, l), none = lane(s.attempts, l) == 0;
-    long status = stopped ? INTERRUPTED : MAX_ATTEMPTS;
+    bool most = lane(s.attempts, l) >= c.max_attempts;
+    long status = stopped ? INTERRUPTED : most ? MAX_ATTEMPTS : RUNNING;
     if (lost) status = sound ? DT_TOO_SMALL : NON_FINITE;
     if (lane(s.reached, l) && !(none && !sound)) status = SUCCESS;
+    if (c.until) carry(s, c, l, true);
     c.status[row] = status;
     long attempts = (long)lane(s.attempts, l);
     c.accepted[row] = (long)lane(s.accepted, l);
@@ -89,6 +120,10 @@ CALLED void finish(Lanes& s, const Call& c, int l, bool stopped) {
 
 // a row that was claimed and never begun
 CALLED void leave(const Call& c, long row) {
+    if (c.until) {
+        if (c.status[row] == RUNNING) c.status[row] = INTERRUPTED;
+        return; // the rest is what it was
+    }
     c.t[row] = c.t0[row];
     c.dt[row] = 0.0;
     for (int i = 0; i < N; i++) c.y[row * N + i] = c.y0[row * N + i];
@@ -147,7 +182,7 @@ INLINE void attempt(Lanes& s, const Call& c) {
     s.rejected = ~judged | (s.rejected & cut);
     s.lost = s.live & le(v_abs(next), v_max(4 * EPS * v_abs(s.t), 1e-300));
     s.dt = sel(s.reached, dt, next);
-    s.done = s.live & (s.reached | s.lost | le(c.max_attempts, s.attempts));
+    s.done = s.live & (s.reached | s.lost | le(s.until, s.attempts));
 }
 
 // the next row; threads take several at once, so that they seldom write to one line of the cache
@@ -171,9 +206,10 @@ CALLED bool refill(Lanes& s, const Call& c) {
             if (!lane(s.done, l)) continue;
             if (s.row[l] >= 0) finish(s, c, l, false);
             long row = claim(s, c);
+            while (c.until && row < c.rows && c.status[row] != RUNNING) row = claim(s, c);
             if (row < c.rows) {
                 load(s, c, l, row);
-                lane(fresh, l) = -1;
+                lane(fresh, l) = resumed(s, c, l, row) ? 0 : -1;
                 continue;
             }
             s.row[l] = -1;

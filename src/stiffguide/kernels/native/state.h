@@ -3,7 +3,7 @@
 // STAGES (stage vectors kept for the interpolant), DEGREE, and the family's constants.
 
 enum { CLAIMED = 8 }; // rows at once: a line of the cache
-enum { SUCCESS = 0, DT_TOO_SMALL = 1, MAX_ATTEMPTS = 2, NON_FINITE = 3, INTERRUPTED = 5 };
+enum { RUNNING = -1, SUCCESS = 0, DT_TOO_SMALL = 1, MAX_ATTEMPTS = 2, NON_FINITE = 3, INTERRUPTED = 5 };
 
 // in the order of `_Call` in run.py
 struct Call {
@@ -30,6 +30,10 @@ struct Call {
     long stops;
     const double* stop_time;
     double sliver; // of a time: see stops.h
+    // attempts (rows) after which a row pauses, if any do, and what it goes on with: (rows, CARRIED).
+    // Then rows that are not RUNNING when the call begins are left alone.
+    const long* until;
+    double* carried;
 };
 
 struct Parameters {
@@ -43,7 +47,7 @@ struct Lanes {
     Parameters p;
     V y1[N], error[N], f1[N], k[STAGES + 1][N];
     V last, before; // logarithms of the scaled errors of the accepted steps
-    V attempts, accepted, nfe, late, wait;
+    V attempts, accepted, nfe, late, wait, until;
     M rejected, live, done, reached, sound, lost;
     long row[LANES], saved[LANES], kept[LANES], met[LANES]; // met: stops
     long next, beyond; // the rows that this thread has claimed and not begun

@@ -11,7 +11,7 @@ from stiffguide.kernels.running.task import Ended, Task
 # in the order of state.h: integers and addresses (q), numbers (d)
 _INPUTS = struct.Struct("3q 6q q")
 _SETTINGS = struct.Struct("4q 4d 5d 3d")
-_OUTPUTS = struct.Struct("3q 6q 4q 6q 2q d")
+_OUTPUTS = struct.Struct("3q 6q 4q 6q 2q d 2q")
 NONE = (0, 0, 0, 0, 0, 0)  # no pieces
 ONE_END = (0, 0, 0.0)  # no stops
 
@@ -36,6 +36,7 @@ def pack(task: Task, ended: Ended, k: int, flags: int) -> bytes:
         ONE_END
         if task.stops is None
         else (task.stops.shape[1], task.stops.data_ptr(), 4 * task.eps),
+        (0, 0) if ended.pauses is None else tuple(map(_address, ended.pauses)),
     )
 
 
@@ -60,6 +61,7 @@ def joined(
     times: tuple[int, ...],
     pieces: tuple[int, ...] = NONE,
     stops: tuple[int, int, float] = ONE_END,
+    pauses: tuple[int, ...] = (0, 0),
 ) -> bytes:
     """The whole from its addresses: see `pack`; `stride` is that of the parameters' rows."""
     count, flags = rows
@@ -69,7 +71,7 @@ def joined(
     return (
         _INPUTS.pack(count, flags, flags + 8, *inputs, stride)
         + fixed
-        + _OUTPUTS.pack(t, y, dt, *counts, *times, *pieces, *stops)
+        + _OUTPUTS.pack(t, y, dt, *counts, *times, *pieces, *stops, *pauses)
     )
 
 

@@ -16,7 +16,7 @@ from stiffguide.kernels.emitting import cpp, cuda
 from stiffguide.kernels.emitting.coefficients import Coefficients
 from stiffguide.kernels.emitting.parameters import parameters
 from stiffguide.kernels.running import build, compiler, device, packing
-from stiffguide.kernels.running.task import Ended, Pieces, Task
+from stiffguide.kernels.running.task import Ended, Pauses, Pieces, Task
 from stiffguide.tracing.traced_field import Traced
 
 FEW = 4  # up to so many rows, one lane at a time is faster than many lanes that idle
@@ -102,7 +102,10 @@ class Kernel:
 
         An interrupt of the first leaves no pieces.
         """
-        first = self._run(task, None)
+        return self.keep_steps(task, self.solve(task), dense=dense)
+
+    def keep_steps(self, task: Task, first: Ended, *, dense: bool) -> Ended:
+        """Solve once more, and keep the steps; every row ends where it did first."""
         if bool((first.counts[0] == int(Status.INTERRUPTED)).any()):
             return first
         n = max(int(first.counts[1].max()), 1) if task.rows else 1
@@ -115,40 +118,77 @@ class Kernel:
             first.y.movedim(1, 0).repeat(n, 1, 1),
             task.y0.new_zeros(n, degree, b, f) if dense else None,
         )
-        return self._run(task, pieces)._replace(pieces=pieces)
+        if first.pauses is None:
+            return self._run(task, pieces)
+        ended = self.beginning(task)._replace(pieces=pieces)
+        assert ended.pauses is not None
+        ended.pauses.until.copy_(first.counts[2])
+        self.go_on(task, ended, int(first.counts[2].max()))
+        ended.counts[0] = first.counts[0]  # somebody may have stopped a row there
+        return ended
+
+    def beginning(self, task: Task) -> Ended:
+        """A solve before its first attempt, for `go_on`."""
+        b, f = task.y0.shape
+        until = torch.zeros(b, dtype=torch.int64, device=task.y0.device)
+        ended = _room(task)
+        ended.t[:, 0], ended.y[:, 0], ended.counts[:] = task.t0, task.y0, 0
+        ended.counts[0] = int(Status.RUNNING)
+        return ended._replace(pauses=Pauses(until, task.y0.new_zeros(b, cpp.carried(f))))
+
+    def go_on(self, task: Task, ended: Ended, attempts: int) -> None:
+        """Let every row go on that is RUNNING until it pauses, after so many attempts at most.
+
+        Raises KeyboardInterrupt, after which rows are INTERRUPTED, or RUNNING where they paused.
+        """
+        flags, rows = Flags(), task.rows
+        if task.y0.device.type != "cpu":
+            return self._on_device(task, ended)
+        function = self.built(wide=rows > FEW).stiffguide_solve
+        packed = packing.pack(task, ended, self.method.error_order + 1, ctypes.addressof(flags))
+        short = attempts <= alone(rows, task.y0.shape[1])
+        _work(lambda: function(packed), 0 if short else threads(rows), flags)
+        if flags[1]:
+            raise KeyboardInterrupt
 
     def _run(self, task: Task, pieces: Pieces | None) -> Ended:
-        (b, f), place = task.y0.shape, task.y0.device
-        new = task.y0.new_empty
-        counts = torch.empty((6, b), dtype=torch.int64, device=place)
-        saved = None
-        if task.times is not None:
-            saved = task.y0.new_full((b, task.times.shape[1], f), float("nan"))
-        ended = Ended(new((b, 1)), new((b, 1, f)), new(b), counts, saved, pieces)
+        ended, (b, f) = _room(task)._replace(pieces=pieces), task.y0.shape
         if not b:
             return ended
-        k = self.method.error_order + 1
-        if place.type != "cpu":
-            self.prepare(place, wide=b > FEW)
-            started = torch.zeros(2, dtype=torch.int64, device=place)
-            self._programs[place, self._own].run(
-                packing.pack(task, ended, k, started.data_ptr()), b
-            )
+        if task.y0.device.type != "cpu":
+            self._on_device(task, ended)
             return ended
         function = self.built(wide=b > FEW).stiffguide_solve
         attempts = alone(b, f)
         if 0 < attempts < task.max_attempts:  # nearly all solves are shorter than they may be
             brief = task._replace(max_attempts=attempts)
             self._call(function, brief, ended)
-            if not bool((counts[0] == int(Status.MAX_ATTEMPTS)).any()):
+            if not bool((ended.counts[0] == int(Status.MAX_ATTEMPTS)).any()):
                 return ended
         self._call(function, task, ended)
         return ended
+
+    def _on_device(self, task: Task, ended: Ended) -> None:
+        place, b = task.y0.device, task.rows
+        self.prepare(place, wide=b > FEW)
+        flags = torch.zeros(2, dtype=torch.int64, device=place)
+        packed = packing.pack(task, ended, self.method.error_order + 1, flags.data_ptr())
+        self._programs[place, self._own].run(packed, b)
 
     def _call(self, function: Any, task: Task, ended: Ended) -> None:
         flags, k = Flags(), self.method.error_order + 1
         packed = packing.pack(task, ended, k, ctypes.addressof(flags))
         carry_out(lambda: function(packed), task, ended, flags)
+
+
+def _room(task: Task) -> Ended:
+    """Where a solve leaves what it reaches."""
+    (b, f), new = task.y0.shape, task.y0.new_empty
+    counts = torch.empty((6, b), dtype=torch.int64, device=task.y0.device)
+    saved = None
+    if task.times is not None:
+        saved = task.y0.new_full((b, task.times.shape[1], f), float("nan"))
+    return Ended(new((b, 1)), new((b, 1, f)), new(b), counts, saved)
 
 
 def carry_out(

@@ -44,6 +44,13 @@ class Pieces(NamedTuple):
     coefficients: Tensor | None  # (N, D, B, F)
 
 
+class Pauses(NamedTuple):
+    """Where rows pause, and what they go on with."""
+
+    until: Tensor  # (B,) int64: the attempts
+    carried: Tensor  # (B, C), see `carried` of emitting/cpp.py
+
+
 class Ended(NamedTuple):
     """Where every row ended, and what that took."""
 
@@ -53,3 +60,4 @@ class Ended(NamedTuple):
     counts: Tensor  # (6, B) int64: status, accepted, attempts, nfe, njac, nlu
     saved: Tensor | None  # (B, T, F)
     pieces: Pieces | None = None
+    pauses: Pauses | None = None
