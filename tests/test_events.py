@@ -99,6 +99,15 @@ def test_a_level_that_is_crossed_twice_within_a_step_is_seen(name: str, top: flo
     close(found.t, real(first, PI - first), rtol=0, atol=10 * accuracy)
 
 
+@every_family
+def test_an_event_happens_where_steps_are_too_short_to_come_nearer(name: str) -> None:
+    settings = {"method": name, "rtol": 1e-4, "atol": 1e-7, "max_attempts": 999}
+    done = on_the_swing(level(0.9999), t1=5.0, **settings)
+    assert done.success
+    first = math.asin(0.9999)
+    close(done.events[0].t, real(first, PI - first), rtol=0, atol=0.07)
+
+
 def test_the_second_crossing_counts_where_the_first_goes_the_wrong_way() -> None:
     (found,) = on_the_swing(Event(level(0.999), direction=-1), t1=5.0, rtol=1e-4).events
     close(found.t, real(PI - math.asin(0.999)), rtol=1e-3)

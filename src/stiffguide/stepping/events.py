@@ -23,6 +23,7 @@ HUNTS = 8  # attempts towards one event, after which it is where the last of the
 CLOSER = 0.125  # of an attempt that ended just before its event: from there on interpolants of
 # shorter steps have to do, for those of long ones may propose ever less of the rest of the way;
 LEAST = 0.01  # of the dt that there was: so much of it has to do
+NEARER = 4.0  # times as close is close enough, for every step that missed an event
 SAME = 4  # roundings of t: events this close happen together
 CHATTER = 200  # events in a row
 WITHIN = 1e-6  # of the time since t0: so close that they will go on for ever
@@ -82,6 +83,7 @@ class Watched:
             target=torch.full_like(t0, torch.nan),
             hunts=none,
             wide=torch.zeros_like(t0),
+            misses=none.clone(),
             begun=t0.clone(),
             since=t0.clone(),
             streak=none.clone(),
@@ -110,6 +112,7 @@ class EventState(NamedTuple):
     target: Tensor  # (B,) where the next attempt is to end, or nan
     hunts: Tensor  # (B,) int64, attempts that went to a target
     wide: Tensor  # (B,) the dt that the row had before, or 0
+    misses: Tensor  # (B,) int64, steps in a row that went to a target and ended just before it
     begun: Tensor  # (B,) t0
     since: Tensor  # (B,) the first of the last events, which came
     streak: Tensor  # (B,) int64 so many in a row
@@ -142,12 +145,14 @@ def look(p: Problem, s: Live, moment: Moment, values: Tensor) -> Sighting:
     old, accept = s.events, moment.accept
     nothing = torch.zeros_like(old.counts, dtype=torch.bool)
     zero = torch.zeros_like(old.hunts)
-    idle = old._replace(target=torch.full_like(old.target, torch.nan), hunts=zero, wide=zero * 0.0)
+    idle = old._replace(target=zero * torch.nan, hunts=zero, wide=zero * 0.0, misses=zero)
     if accept.device.type == "cpu" and not bool(accept.any()):
         return Sighting(torch.zeros_like(accept), nothing, torch.zeros_like(accept), idle)
     x = _roots(p, s, moment, values)
     first = x.root.amin(-1)
-    found, at_start = torch.isfinite(first), first * x.length <= x.close
+    # what moves t may be too short to move y: then one step would miss the event after the other
+    early = x.close * NEARER ** torch.clamp(old.misses, max=HUNTS)
+    found, at_start = torch.isfinite(first), first * x.length <= early
     at_end = ((1 - first).abs() * x.length <= x.close) | (old.hunts >= HUNTS)
     held = found & (at_start | ~at_end)
     with_first = (x.root - first.unsqueeze(1)) * x.length.unsqueeze(1) <= x.close.unsqueeze(1)
@@ -168,6 +173,7 @@ def look(p: Problem, s: Live, moment: Moment, values: Tensor) -> Sighting:
         target=torch.where(hunting, moment.t0 + last * (moment.t1 - moment.t0), torch.nan),
         hunts=torch.where(hunting, old.hunts + 1, 0),
         wide=torch.where(hunting | missed, wide, idle.wide),
+        misses=torch.where(hunting | missed, old.misses + missed, 0),
     )
     return Sighting(held, which, stuck, state)
 
