@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from calls import Call, K
+from calls import Call, K, flow
 from torch import Tensor
 
 import stiffguide as sg
@@ -150,6 +150,49 @@ def close(found: Tensor, expected: Tensor, rtol: float) -> None:
     torch.testing.assert_close(found, expected, rtol=rtol, atol=rtol, equal_nan=True)
 
 
+WHEN = 0.3  # of t1: where an event happens
+
+
+def event(call: Call) -> Callable[..., Tensor]:
+    """The level that the first component has at that time, in each row its own."""
+
+    def level(t: Tensor, state: Any, k: Tensor) -> Tensor:
+        a = call.ours(state)[..., 0]
+        at = flow(torch.as_tensor(WHEN * call.t1, dtype=k.dtype), k)[..., 0]
+        return a.real - at.real if a.is_complex() else a - at
+
+    return level
+
+
+def jump(call: Call) -> sg.Event:
+    """The same, which sets the state to the exact solution."""
+
+    def exact(t: Tensor, state: Any, k: Tensor) -> Any:
+        like = call.ours(state)
+        return call.theirs(flow(t, k).to(like.dtype) + 0 * like)
+
+    return sg.Event(event(call), jump=exact)
+
+
+def happened(call: Call, solution: sg.Solution[Any]) -> None:
+    (table,) = solution.events
+    close(table.t.detach(), torch.full_like(table.t, WHEN * call.t1).detach(), 5e-2)
+    reached = torch.atleast_2d(solution.t).detach().abs().nan_to_num(0.0).amax(-1)
+    rows = torch.nonzero(reached > (WHEN + 0.05) * abs(call.t1)).flatten()
+    assert {*rows.tolist()} <= {*table.row.tolist()}
+    # the exact solution, which a jump leads to, may be a little below its level again
+    twice = getattr(call.settings["events"], "jump", None) is not None
+    assert twice or len({*table.row.tolist()}) == len(table.row)
+    close(call.real(table.y).detach()[:, 0], event_level(call, table.row), 2e-2)
+
+
+def event_level(call: Call, row: Tensor) -> Tensor:
+    k = call.k.detach().double()
+    return flow(torch.tensor(WHEN * call.t1).double(), k[row] if k.ndim else k)[..., 0].expand(
+        len(row)
+    )
+
+
 def at_rest(call: Call) -> sg.SteadyState:
     return sg.SteadyState(rtol=0.15, atol=1e-4)
 
@@ -179,6 +222,8 @@ OPTIONS = [
         **setting("tstops", lambda call: [0.25 * call.t1, 0.4 * call.t1]),
         check=on_stops,
     ),
+    Option("events", **setting("events", event), check=happened),
+    Option("jumps", **setting("events", jump), check=happened),
     Option("`first_step`", **setting("first_step", lambda call: 0.01), check=short_at_first),
     Option("`max_step`", **setting("max_step", lambda call: 0.06), check=short),
     Option("`Fixed`", **setting("controller", lambda call: sg.Fixed(0.05)), check=even),
@@ -192,6 +237,8 @@ OPTIONS = [
             "gradients": f"{NO_KERNEL}, it records no gradient",
             "complex states": f"{NO_KERNEL}, it computes in real numbers",
             "`SteadyState`": f"{NO_KERNEL}, it keeps ends, given times and steps",
+            "events": f"{NO_KERNEL}, it knows no events",
+            "jumps": f"{NO_KERNEL}, it knows no events",
             "`Fixed`": f"{NO_KERNEL}, it chooses dt by a PID controller only",
             "guidance": f"{NO_KERNEL}, guidance moves states",
             "secant": "secant_heun has no kernel",
