@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._python_dispatch import _disable_current_modes, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_map_only
 
 from stiffguide.graphs.refusal import UntraceableError
@@ -42,6 +42,8 @@ class Calls(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Exchange the arguments, and remember the results as f's own."""
+        if self._watch not in _get_current_dispatch_mode_stack():  # it works on its own numbers
+            return func(*args, **(kwargs or {}))
         if func in TRUTHS and args[0].dtype != torch.bool:
             with self:
                 return bool(args[0] != 0)
