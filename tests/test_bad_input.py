@@ -60,7 +60,7 @@ TIMES = {
     "tstops graph": ({"tstops": real(0.5).requires_grad_()}, "tstops requires grad"),
     "t1 unseen": (
         {"f": lambda t, y: -y * float(t), "t1": real(1.0)[0].requires_grad_()},
-        "t1 requires grad, and autograd does not see how f depends on t",
+        "autograd does not see how f depends on t, and so neither what t1 does",
     ),
     "save_at before": ({"save_at": [-0.1, 0.5]}, "save_at: every time must lie between t0 and t1"),
     "save_at beyond": ({"save_at": [0.5, 1.1]}, "save_at: every time must lie between t0 and t1"),

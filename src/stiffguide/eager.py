@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from stiffguide import diagnosis, events, kernels
-from stiffguide.errors import InputError, UnsupportedError
+from stiffguide.errors import InputError
 from stiffguide.fields import jacobian
 from stiffguide.fields.array_function import ArrayFunction, wanting_arrays
 from stiffguide.fields.checks import evaluations
 from stiffguide.fields.flat import Flat, first_value
 from stiffguide.fields.flat import jacobian as flat_jacobian
 from stiffguide.fields.independence import Start
+from stiffguide.fields.layout import Layout
 from stiffguide.fields.recording import look
 from stiffguide.gradients import direct as gradient
 from stiffguide.gradients.times import Span
@@ -22,13 +23,18 @@ from stiffguide.gradients.unreached import without_gradient
 from stiffguide.progress import Progress
 from stiffguide.solution import Result
 from stiffguide.stepping import loop
+from stiffguide.stepping.contracts import Table
 from stiffguide.stepping.live import Live, Problem, begin, first_dt
 from stiffguide.stepping.output import Dense
 from stiffguide.tensors import real_dtype, tangles
 
 UNSEEN_TIME = (
-    "t1 requires grad, and autograd does not see how f depends on t: look for detach(), no_grad, "
-    ".item() or float() in f, or detach t1 (checks=False lets it pass)"
+    "autograd does not see how f depends on t, and so neither what {what}: look for detach(), "
+    "no_grad, .item() or float() in f (checks=False lets it pass)"
+)
+GRAZED = (
+    "{name} came to zero at no speed: its time has no derivative there, and gradients through it "
+    "are nan"
 )
 
 
@@ -76,21 +82,18 @@ def solve(
     wrapped = jacobian.wrap(flat, given, r.t0, r.y0)
     problem = r.problem._replace(f=wrapped)
     timed = span.differentiable(problem.outputs)
-    recorded = timed or gradient.wanted(r.f, r.args, r.y0, f0)
-    if recorded and (problem.events is not None or problem.jump_at is not None):
-        raise UnsupportedError("events and jumps record no gradient: use torch.no_grad() or detach")
+    recorded = timed or gradient.wanted(problem, r.f, r.args, r.y0, f0)
     spent = _check(r, flat, f0, wrapped, given, jac, recorded) if checks else 0
-    if checks and tangles(span.t1):
-        _check_time(flat, r.t0, r.y0)
+    if checks and recorded and (tangles(span.t1) or problem.events is not None):
+        _check_time(flat, r.t0, r.y0, "t1 does" if tangles(span.t1) else "moves an event")
     events.check(problem.events, problem.jump_at, r.layout, r.t0, r.y0.detach())
+    found = None
     if recorded:
-        y0 = span.start(wrapped, r.y0)
-        ended, problem = _recorded(r, problem, span, y0, f0, watch)
-    else:
-        ended = _run(r, problem, f0, watch, patience)
+        found = _recorded(r, problem, span, f0, watch)
+    ended = _run(r, problem, f0, watch, patience) if found is None else found.ended
     t, y = problem.outputs[0].result(ended.t, ended.y)
-    if timed and not gradient.interrupted(ended):
-        t, y = span.kept(wrapped, problem.outputs[0], y0, t, y)
+    if found is not None and (timed or tangles(found.ends)) and not gradient.interrupted(ended):
+        t, y = span.kept(wrapped, problem.outputs[0], found.ends, t, y)
     counts = torch.stack((ended.status, ended.accepted, ended.attempts, *ended.work))
     counts[3] += spent
     pieces = next((o.trajectory() for o in problem.outputs if isinstance(o, Dense)), None)
@@ -99,11 +102,11 @@ def solve(
         y=without_gradient(y, ended.status, batched=r.layout.batched),
         counts=counts,
         messages=diagnosis.messages(problem, ended, r.layout),
-        warnings=watch.witness.caveats(problem, ended, r.layout),
+        warnings=_caveats(watch, problem, ended, r.layout, found),
         trajectory=pieces,
         backend="eager",
         why=why,
-        events=() if problem.events is None else problem.events.tables(r.t0, r.y0),
+        events=_tables(r, problem) if found is None else found.tables,
     )
 
 
@@ -128,19 +131,37 @@ def _check(
     return evaluations(key, flat, start, by_hand, recorded=recorded)
 
 
-def _check_time(flat: Flat, t0: Tensor, y0: Tensor) -> None:
-    """Raise InputError where the last step would not show f how it stretches with t1."""
+def _check_time(flat: Flat, t0: Tensor, y0: Tensor, what: str) -> None:
+    """Raise InputError where f would not see how a step stretches with its end."""
     t = t0.clone().requires_grad_()
     if not look(flat, t, y0.detach(), t).whole:
-        raise InputError(UNSEEN_TIME)
+        raise InputError(UNSEEN_TIME.format(what=what))
 
 
 def _recorded(
-    r: kernels.Request, p: Problem, span: Span, y0: Tensor, f0: Tensor, watch: Progress
-) -> tuple[Live, Problem]:
-    """The end of the loop with a history, and the problem that was solved at last."""
+    r: kernels.Request, p: Problem, span: Span, f0: Tensor, watch: Progress
+) -> gradient.Recorded:
+    """The loop with a history."""
+    y0 = span.start(p.f, r.y0)
     y, slope = y0.detach(), f0.detach()
     return gradient.direct(p, span, y0, f0, lambda q: _start(q, r.t0, y, slope), watch)
+
+
+def _caveats(
+    watch: Progress, p: Problem, s: Live, layout: Layout, found: gradient.Recorded | None
+) -> dict[int, tuple[str, ...]]:
+    """What is to be said of every row."""
+    caveats = watch.witness.caveats(p, s, layout)
+    if found is None or found.grazed is None or p.events is None:
+        return caveats
+    for row, k in torch.nonzero(found.grazed).tolist():
+        said = GRAZED.format(name=p.events.triggers[k].name)
+        caveats[row] = (*caveats.get(row, ()), said)
+    return caveats
+
+
+def _tables(r: kernels.Request, p: Problem) -> tuple[Table, ...]:
+    return () if p.events is None else p.events.tables(r.t0, r.y0)
 
 
 def _run(

@@ -12,16 +12,18 @@ f(t0, y0) requires a gradient but something within reach of f does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from stiffguide.errors import Status
-from stiffguide.gradients.times import Span
+from stiffguide.gradients.occasions import Diary
+from stiffguide.gradients.replay import Place, Replay
+from stiffguide.gradients.times import Span, nothing
 from stiffguide.progress import Progress
 from stiffguide.stepping import loop
-from stiffguide.stepping.contracts import Field, Linearisation, Units
+from stiffguide.stepping.contracts import Field, Linearisation, Table, Units
 from stiffguide.stepping.controllers import Grid
 from stiffguide.stepping.live import Live, Problem, begin
 from stiffguide.stepping.output import EveryStep
@@ -29,11 +31,24 @@ from stiffguide.tensors import tangles
 from stiffguide.tracing.fingerprint import fingerprint
 
 
-def wanted(f: Callable[..., Any], args: tuple[Any, ...], y0: Tensor, f0: Tensor) -> bool:
-    """Whether y0 or anything that f may depend on requires a gradient; f0 is f(t0, y0)."""
+def wanted(p: Problem, f: Callable[..., Any], args: tuple[Any, ...], *values: Tensor) -> bool:
+    """Whether anything requires a gradient: the values, or what functions may depend on."""
     if not torch.is_grad_enabled():
         return False
-    return tangles(y0, f0) or any(map(_differentiable, fingerprint(f, *args).alive))
+    return tangles(*values) or within_reach(f, *args) or within_reach(*functions(p))
+
+
+def functions(p: Problem) -> list[Any]:
+    """The events and jumps of a problem."""
+    found: list[Any] = [] if p.jump_at is None else [p.jump_at]
+    for x in () if p.events is None else p.events.triggers:
+        found += [x.value] if x.jump is None else [x.value, x.jump]
+    return found
+
+
+def within_reach(*functions: Any) -> bool:
+    """Whether something that functions may depend on requires a gradient."""
+    return bool(functions) and any(map(_differentiable, fingerprint(*functions).alive))
 
 
 def interrupted(s: Live) -> bool:
@@ -70,6 +85,15 @@ class Lookout:
         return self._f.by_differences(t, y, units, time=time)
 
 
+class Recorded(NamedTuple):
+    """A solve with a history."""
+
+    ended: Live  # at numbers t
+    ends: Tensor  # (B,) when the rows ended
+    tables: tuple[Table, ...]  # what happened
+    grazed: Tensor | None  # (B, E) bool, events whose times have no derivative
+
+
 def direct(
     p: Problem,
     span: Span,
@@ -77,40 +101,45 @@ def direct(
     f0: Tensor,
     start: Callable[[Problem], Live],
     watch: Progress,
-) -> tuple[Live, Problem]:
+) -> Recorded:
     """Solve twice: to choose the steps, then over them with autograd, if that finds anything.
 
     y0 (B, F) is the state at the number t0, and f0 the value of f there.
     """
-    steps = EveryStep()
+    steps, diary = EveryStep(), Diary(p)
     t0, t1 = span.t0.detach(), p.stops[:, -1]
-    timed = span.differentiable(p.outputs)
-    lookout = None if timed or tangles(y0, f0) else Lookout(p.f)
+    sure = tangles(y0, f0) or span.differentiable(p.outputs) or within_reach(*functions(p))
+    lookout = None if sure else Lookout(p.f)
     with torch.no_grad(), watch:
         # guidance, stopping outputs and the monitor decide in the first pass where a row ends
-        scout = p._replace(f=lookout or p.f, outputs=(steps, *p.outputs))
+        scout = p._replace(f=lookout or p.f, outputs=(steps, diary, *p.outputs))
         for output in scout.outputs:
             output.start(t0, t1, y0.detach())
         ended = loop.solve(scout, start(scout), watch.look)
         times, _ = steps.result(ended.t, ended.y)
-    if lookout is not None and not lookout.seen:
-        return ended, p
-    if interrupted(ended):  # who stops a solve wants no second
-        return ended, p
+    # who stops a solve wants no second
+    if (lookout is not None and not lookout.seen) or interrupted(ended):
+        tables = () if p.events is None else p.events.tables(t0, y0.detach())
+        return Recorded(ended, ended.t, tables, None)
     reached = ended.t
     # rows with fewer steps stay at their end
     times = torch.where(torch.isnan(times), reached.unsqueeze(1), times)
+    times = torch.cat((times, reached.unsqueeze(1)), 1)
     for output in p.outputs:
         output.start(t0, t1, y0)
-    if times.shape[1] < 2:
-        return ended._replace(y=y0), p
+    ends = torch.where(ended.status == int(Status.SUCCESS), span.t1, reached)
     again = p._replace(
         controller=Grid(times),
-        stops=span.stops(p.stops, reached),
+        stops=span.stops(p.stops, ends),
         max_step=float("inf"),
         max_attempts=times.shape[1] + 1,
+        events=None,
+        jump_at=None,
     )
+    replay = Replay(p, diary.by_steps(), ends)
     begun = begin(again, t0, y0, p.f(t0, y0), times[:, 1] - t0, 0)
-    replayed = loop.solve(again, begun)
+    begun = replay.begin(again, begun, Place(t0, nothing(span.t0), span.at_start(p.f, y0)))
+    replayed = loop.solve(again, begun, step=replay.step)
     status = torch.where(replayed.status == int(Status.SUCCESS), ended.status, replayed.status)
-    return ended._replace(y=replayed.y, f0=replayed.f0, status=status), p
+    ended = ended._replace(y=replayed.y, f0=replayed.f0, status=status)
+    return Recorded(ended, replay.ends, replay.tables(t0, y0), replay.grazed)

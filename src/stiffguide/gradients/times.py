@@ -31,35 +31,41 @@ class Span(NamedTuple):
 
     def start(self, f: Field, y0: Tensor) -> Tensor:
         """y0 (B, F), given at t0, as the state at the number t0."""
-        return along(f, self.t0, y0, -_nothing(self.t0)) if tangles(self.t0) else y0
+        return along(f, self.t0, y0, -nothing(self.t0)) if tangles(self.t0) else y0
 
-    def stops(self, stops: Tensor, reached: Tensor) -> Tensor:
+    def at_start(self, f: Field, y0: Tensor) -> Tensor:
+        """The state at t0 again, from that at the number t0."""
+        return along(f, self.t0.detach(), y0, nothing(self.t0)) if tangles(self.t0) else y0
+
+    def stops(self, stops: Tensor, ends: Tensor) -> Tensor:
         """Times (B, K) to step on, the last of them where a row ended (B,): t1, or before it."""
-        t1, ends = self.t1.unsqueeze(1), reached.unsqueeze(1)
-        sign = torch.where(t1 < self.t0.unsqueeze(1), -1.0, 1.0)
-        ahead = torch.where(stops == t1, t1, stops)
-        return torch.where(ahead * sign > ends * sign, ends, ahead)
+        ends = ends.unsqueeze(1)
+        sign = torch.where(self.t1 < self.t0, -1.0, 1.0).unsqueeze(1)
+        return torch.where(stops * sign >= ends * sign, ends, stops)
 
     def kept(
-        self, f: Field, output: Output, y0: Tensor, t: Tensor, y: Tensor
+        self, f: Field, output: Output, ends: Tensor, t: Tensor, y: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Times (B, T) and states (B, T, F) of an output with all that they owe to times.
 
-        y0 (B, F) is the state at the number t0, where no step has come from.
+        `ends` (B,) is when the rows ended. What stands at t0 has not come from any step.
         """
         if not isinstance(output, (AtTimes, End, EveryStep)):
             return t, y
-        t0, t1 = self.t0.unsqueeze(1), self.t1.unsqueeze(1)
+        t0, t1, ends = (x.unsqueeze(1) for x in (self.t0, self.t1, ends))
         if not isinstance(output, AtTimes):
-            t = torch.where(t == t1, t1, torch.where(t == t0, t0, t))
+            t = torch.where(t == ends, ends, torch.where(t == t0, t0, t))
         # a state that was not reached hangs on the times as well: `unreached` looks for that
-        y = y + 0.0 * (_nothing(t) + _nothing(t1)).unsqueeze(-1).to(real_dtype(y.dtype))
+        y = y + 0.0 * (nothing(t) + nothing(t1)).unsqueeze(-1).to(real_dtype(y.dtype))
         first = t == t0
+        if isinstance(output, EveryStep):
+            first = first & (torch.arange(t.shape[1], device=t.device) == 0)
         if not (tangles(t) and bool(first.any())):
             return t, y
         states = list(y.unbind(1))
         for i in torch.nonzero(first.any(0)).flatten().tolist():
-            moved = along(f, self.t0.detach(), y0, torch.where(first[:, i], _nothing(t[:, i]), 0.0))
+            h = torch.where(first[:, i], nothing(t[:, i]), 0.0)
+            moved = along(f, self.t0.detach(), states[i], h)
             states[i] = torch.where(first[:, i].unsqueeze(1), moved, states[i])
         return t, torch.stack(states, 1)
 
@@ -97,6 +103,6 @@ class Carried(torch.autograd.Function):
 _carried: Callable[[Tensor, Tensor, Tensor], Tensor] = Carried.apply
 
 
-def _nothing(t: Tensor) -> Tensor:
+def nothing(t: Tensor) -> Tensor:
     """0 with the gradient of t (B, ...); what is not finite has none."""
     return torch.where(torch.isfinite(t), t - t.detach(), 0.0)

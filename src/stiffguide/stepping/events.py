@@ -210,6 +210,9 @@ def settle(p: Problem, s: Live, which: Tensor | None, stopped: Tensor) -> Live:
     before = s.events
     if which is not None:
         s = _count(p, s, which)
+    for output in p.outputs:
+        if hasattr(output, "happen"):
+            output.happen(s, which, stopped)
     y, jumped = _jump(p, s, which, stopped)
     if which is not None:
         assert p.events is not None

@@ -14,7 +14,12 @@ from stiffguide.stepping.live import Live, Problem
 ATTEMPTS_BETWEEN_CHECKS = 16  # on an accelerator, where asking "any row live?" stops the queue
 
 
-def solve(p: Problem, s: Live, after: Callable[[Live], Tensor | None] | None = None) -> Live:
+def solve(
+    p: Problem,
+    s: Live,
+    after: Callable[[Live], Tensor | None] | None = None,
+    step: Callable[[Problem, Live], Live] = attempt,
+) -> Live:
     """Repeat attempts until no row is live; `after` may name rows (B,) to stop.
 
     An interrupt from the keyboard ends the live rows where they are; without any it goes on.
@@ -23,7 +28,7 @@ def solve(p: Problem, s: Live, after: Callable[[Live], Tensor | None] | None = N
     try:
         while bool((s.status == int(Status.RUNNING)).any()):
             for _ in range(every):
-                s = attempt(p, s)
+                s = step(p, s)
             stop = None if after is None else after(s)
             if stop is not None:
                 s = _end(s, stop, Status.EVENT)
