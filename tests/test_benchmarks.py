@@ -32,6 +32,7 @@ PAGES = {
     "batch": "scipy LSODA, loop",
     "ignition": "hydrogen | stiffguide rodas5p",
     "scipy_front": "scipy LSODA",
+    "doses": "scipy LSODA",
 }
 
 if not FOLDER.exists():
