@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from stiffguide.tracing.fingerprint import fingerprint
+from stiffguide.tracing.together import written
 from stiffguide.tracing.tracer import anchor
 
 REMEMBERED = 256
@@ -42,4 +43,4 @@ def forget() -> None:
 def _code(f: Callable[..., Any]) -> tuple[Any, ...]:
     """The code and the classes that a function reaches: a wrapper alone tells nothing."""
     kinds = (types.CodeType, type)
-    return tuple(value for value in fingerprint(f).alive if isinstance(value, kinds))
+    return tuple(value for value in fingerprint(written(f)).alive if isinstance(value, kinds))

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from stiffguide.fields.array_function import ArrayFunction
 from stiffguide.fields.layout import Layout
+from stiffguide.graphs.derive import derived
 from stiffguide.graphs.graph import Graph
 from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.tensors import real_dtype
+from stiffguide.tracing import together
 from stiffguide.tracing.traced_field import ENOUGH, Traced
 
 Function = Callable[..., Any]
@@ -39,10 +41,12 @@ def points(t0: Tensor, y0: Tensor, seed: int = 0) -> Iterator[tuple[Tensor, Tens
 
 
 def evaluate(f: Function, args: tuple[Any, ...], layout: Layout, t: Tensor, y: Tensor) -> Tensor:
-    """f (B, F) at t (B,), y (B, F), as the eager loop evaluates it."""
-    t, y = t.to(real_dtype(layout.dtype), copy=True), y.clone()  # f may write to them
-    value = f(t if layout.batched else t[0], layout.unflatten(y), *args)
-    return layout.flatten(value, "the value of f")
+    """f (B, F) at t (B,), y (B, F), as the eager loop evaluates it; all parts side by side."""
+    values = [
+        part.value(t.to(real_dtype(layout.dtype), copy=True), y, args, layout)
+        for part in together.parts(f)
+    ]
+    return values[0] if len(values) == 1 else torch.cat(values, -1)
 
 
 def refuse(difference: str, rounded: str) -> None:
@@ -68,7 +72,7 @@ def compared(
         try:
             value = evaluate(f, args, layout, t, y)
         except Exception:
-            if not (raises or isinstance(f, ArrayFunction)):
+            if not (raises or isinstance(together.field(f), ArrayFunction)):
                 raise
             continue  # Python's numbers raise exceptions where torch has nan
         refuse(differs(traced, layout, t, y, p, value), rounded)
@@ -93,7 +97,7 @@ def disagreement(traced: Traced, t: Tensor, y: Tensor, p: Tensor, value: Tensor)
     eps = torch.finfo(value.dtype).eps
     t, y, p = (x.detach().cpu().double().resolve_neg() for x in (t, y, p))
     value = value.detach().cpu().double()
-    graph = torch.stack(_graph_values(traced.plain, traced.values, t, y, p), -1)
+    graph = torch.stack(_graph_values(traced.plain, traced.outputs, t, y, p), -1)
     same = (graph == value) | (graph.isnan() & value.isnan())
     same |= (graph - value).abs() <= eps**0.7 * value.abs()
     if not bool(same.all()):  # derivatives are dear, and mostly not needed
@@ -101,12 +105,24 @@ def disagreement(traced: Traced, t: Tensor, y: Tensor, p: Tensor, value: Tensor)
     if bool(same.all()):
         return ""
     row, i = (~same).nonzero()[0].tolist()
-    return f"component {i} is {value[row, i]:.9g}, its graph says {graph[row, i]:.9g}"
+    return f"{_called(traced, i)} is {value[row, i]:.9g}, its graph says {graph[row, i]:.9g}"
+
+
+def _called(traced: Traced, i: int) -> str:
+    """What sentences call an output."""
+    beyond = i - traced.features
+    if beyond < 0:
+        return f"component {i}"
+    if beyond < len(traced.events):
+        return f"event {beyond}"
+    jump, component = divmod(beyond - len(traced.events), traced.features)
+    return f"component {component} of jump {jump}"
 
 
 def _terms(traced: Traced, t: Tensor, y: Tensor, p: Tensor, value: Tensor) -> Tensor:
     """|f| + |J| |y| + |df/dt| |t| (B, F)."""
-    graph, _, jac, dfdt = traced.derived
+    whole = derived(traced.plain, traced.outputs) if traced.more else traced.derived
+    graph, _, jac, dfdt = whole
     slopes = _graph_values(graph, [*jac.values(), *dfdt.values()], t, y, p)
     scale = value.abs()
     for (i, j), slope in zip(jac, slopes, strict=False):

@@ -32,6 +32,11 @@ class Lifted:
     symbols: tuple[Tensor, ...]
     places: tuple[Key, ...]  # of the floats
 
+    def function(self, k: int) -> Function:
+        """The k-th of several functions, or the only one."""
+        found: Function = self.f[k] if isinstance(self.f, tuple) else self.f
+        return found
+
     @contextmanager
     def moved(self) -> Iterator[None]:
         """Other values, which must not show in a graph."""

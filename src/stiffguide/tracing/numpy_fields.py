@@ -7,8 +7,9 @@ values from call to call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -30,13 +31,14 @@ from stiffguide.tracing.traced_field import Leaf
 class Question:
     """A function of numpy arrays, the state that it is asked about, and its arguments."""
 
-    f: Callable[..., Any]
+    f: Any  # or a tuple of functions, see `together`
     shapes: list[tuple[int, ...]]  # of the leaves of the state
     state: TreeSpec
-    column: bool  # f takes and gives a state of shape (n, 1)
+    column: bool  # f, the first of several, takes and gives a state of shape (n, 1)
     values: list[Any]  # leaves of the arguments
     args: TreeSpec
     places: tuple[Key, ...] = ()  # of floats in f that are parameters, too
+    states: tuple[bool, ...] = (True,)  # for each function, whether it gives one, or a number
 
 
 @dataclass(frozen=True)
@@ -105,38 +107,45 @@ class _Paths:
         self._lifted = {
             place: self._sources.entry(len(leaves), k) for k, place in enumerate(q.places)
         }
-        self._failed: list[Exception | None] = []  # by path
+        self._failed: list[list[Exception | None]] = [[] for _ in q.states]  # by path
         self.stand_ins: StandIns | None = self._new()  # of the first path; others have their own
 
     def answer(self) -> Answer:
         """The merged graph."""
-        outputs = merged(self._graph, self._follow)
-        if self._failed[0] is not None and all(self._failed):
-            raise self._failed[0]
-        return Answer(self._graph, outputs, self._sources, self._leaves, len(self._failed))
+        outputs: list[int] = []
+        for k, failed in enumerate(self._failed):
+            outputs += merged(self._graph, partial(self._follow, k))
+            if failed[0] is not None and all(failed):
+                raise failed[0]
+        paths = len(self._failed[0])
+        return Answer(self._graph, outputs, self._sources, self._leaves, paths)
 
-    def _follow(self, path: Path) -> list[int]:
-        """The nodes of f's value on one path; nan where it raises an exception there."""
+    def _follow(self, k: int, path: Path) -> list[int]:
+        """The nodes of a function's value on one path; nan where it raises an exception there."""
         try:
-            values = self._values(Run(self._graph, path))
-            self._failed.append(None)
+            values = self._values(k, Run(self._graph, path))
+            self._failed[k].append(None)
         except Exception as error:
             if not path.conditions or not meant(error):
                 raise
-            self._failed.append(error)
-            values = [self._graph.const(np.nan)] * len(self._components)
+            self._failed[k].append(error)
+            size = len(self._components) if self._q.states[k] else 1
+            values = [self._graph.const(np.nan)] * size
         return values
 
-    def _values(self, run: Run) -> list[int]:
+    def _values(self, k: int, run: Run) -> list[int]:
         q, stand_ins = self._q, self.stand_ins or self._new()
         self.stand_ins = None
         before = RUNNING.set(run)
         try:
-            f = stand_ins.copies.at(q, "f", q.f, attribute=True)
+            whole = stand_ins.copies.at(q, "f", q.f, attribute=True)
+            f = whole[k] if isinstance(whole, tuple) else whole
+            column = q.column and k == 0
             args = [self._argument(k, run, stand_ins) for k in range(len(q.values))]
-            state, time = _state(run, self._components, q), run.symbol("t")
+            state, time = _state(run, self._components, q, column=column), run.symbol("t")
             with np.errstate(all="ignore"):
-                entries = _entries(f(time, state, *tree_unflatten(args, q.args)), q)
+                value = f(time, state, *tree_unflatten(args, q.args))
+                entries = _entries(value, q, column=column) if q.states[k] else _number(value)
         except Exception as error:
             refused = run.refused or _of_a_mask(error)
             if isinstance(refused, NeedsValueError):
@@ -182,17 +191,17 @@ def _array(run: Run, numbers: list[int], shape: tuple[int, ...]) -> Any:
     return found
 
 
-def _state(run: Run, components: list[int], q: Question) -> Any:
+def _state(run: Run, components: list[int], q: Question, *, column: bool) -> Any:
     leaves, start = [], 0
     for shape in q.shapes:
         end = start + prod(shape)
-        leaf = _array(run, components[start:end], (*shape, 1) if q.column else shape)
+        leaf = _array(run, components[start:end], (*shape, 1) if column else shape)
         leaves.append(leaf if shape else leaf[()])
         start = end
     return tree_unflatten(leaves, q.state)
 
 
-def _entries(value: Any, q: Question) -> list[Any]:
+def _entries(value: Any, q: Question, *, column: bool) -> list[Any]:
     """The entries of f's value, in the order of the state's."""
     values = [value]
     if not q.state.is_leaf():
@@ -202,8 +211,16 @@ def _entries(value: Any, q: Question) -> list[Any]:
     found: list[Any] = []
     for part, shape in zip(values, q.shapes, strict=True):
         entries, out = plain(part), np.empty(shape, dtype=object)
-        out[...] = floats(entries.ravel() if q.column else entries)
+        out[...] = floats(entries.ravel() if column else entries)
         found += out.ravel().tolist()
+    return found
+
+
+def _number(value: Any) -> list[Any]:
+    """The value of an event."""
+    found: list[Any] = floats(plain(value)).ravel().tolist()
+    if len(found) != 1:
+        raise UntraceableError(f"an event gives {len(found)} numbers, not one")
     return found
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -17,12 +19,14 @@ from stiffguide.fields.layout import Layout
 from stiffguide.graphs.graph import Graph
 from stiffguide.graphs.scalars import array
 from stiffguide.tensors import real_dtype
+from stiffguide.tracing import together
 from stiffguide.tracing.calls import Calls
 from stiffguide.tracing.course import Course
 from stiffguide.tracing.decisions import Path, meant, merged
 from stiffguide.tracing.interpreter import Interpreter
 from stiffguide.tracing.lifting import Lifted
 from stiffguide.tracing.sources import Sources
+from stiffguide.tracing.together import Part
 from stiffguide.tracing.traced_field import Leaf
 
 
@@ -58,13 +62,17 @@ class Observation(NamedTuple):
     graph: Graph
     outputs: list[int]
     sources: Sources
-    runs: list[Run]  # one a path
+    parts: list[list[Run]]  # of f, and of what is seen together with it, one a path
 
     @property
     def value(self) -> Tensor:
-        """Of f itself (F,)."""
-        real = [run.value for run in self.runs if run.real]
-        return real[0] if real else torch.full_like(self.runs[0].value, float("nan"))
+        """Of f itself (F,), and of what is seen together with it."""
+        return torch.cat([_real(runs) for runs in self.parts])
+
+    @property
+    def runs(self) -> Iterator[Run]:
+        """Those of all parts."""
+        return chain.from_iterable(self.parts)
 
     @property
     def rounded(self) -> str:
@@ -96,21 +104,41 @@ def _observe(s: Setting, t: Tensor, y: Tensor) -> Observation:
     graph = Graph()
     graph.const(0.0)  # node 0: movements fill with it
     sources = Sources(graph, len(s.leaves) + (s.symbols is not None))
-    runs: list[Run] = []
+    outputs: list[int] = []
+    found: list[list[Run]] = []
+    for k, part in enumerate(together.parts(s.f)):
+        runs: list[Run] = []
+        follow = partial(_run, s, (t, y), sources, (k, part), runs)
+        outputs += merged(graph, follow)
+        errors = [run.error for run in runs]
+        if errors[0] is not None and None not in errors:  # f has no value anywhere
+            raise errors[0]
+        found.append(runs)
+    return Observation(graph, outputs, sources, found)
 
-    def run(path: Path) -> list[int]:
-        runs.append(_run(s, t, y, sources, path))
-        return runs[-1].outputs
 
-    outputs = merged(graph, run)
-    errors = [run.error for run in runs]
-    if errors[0] is not None and None not in errors:  # f has no value anywhere
-        raise errors[0]
-    return Observation(graph, outputs, sources, runs)
+def _real(runs: list[Run]) -> Tensor:
+    real = [run.value for run in runs if run.real]
+    return real[0] if real else torch.full_like(runs[0].value, float("nan"))
 
 
-def _run(s: Setting, t: Tensor, y: Tensor, sources: Sources, path: Path) -> Run:
-    """Run the field on one path."""
+def _run(
+    s: Setting,
+    point: tuple[Tensor, Tensor],
+    sources: Sources,
+    which: tuple[int, Part],
+    runs: list[Run],
+    path: Path,
+) -> list[int]:
+    """Run one function on one path, and keep that run; the nodes of its value."""
+    runs.append(_followed(s, *point, sources, which, path))
+    return runs[-1].outputs
+
+
+def _followed(
+    s: Setting, t: Tensor, y: Tensor, sources: Sources, which: tuple[int, Part], path: Path
+) -> Run:
+    (k, part), f = which, which[1].function
     graph = sources.graph
     course = Course(path, sources, batched=s.layout.batched)
     watch = Interpreter(graph, sources, s.layout.dtype, course)
@@ -121,16 +149,16 @@ def _run(s: Setting, t: Tensor, y: Tensor, sources: Sources, path: Path) -> Run:
     watch.give(y, array(components, y.shape), foreign=True)
     values = [_argument(k, s, sources, watch) for k in range(len(s.values))]
     args = tree_unflatten(values, s.tree)
-    f = s.f
     if s.symbols is not None:
-        f, symbols = s.symbols.f, s.symbols.symbols
+        f, symbols = s.symbols.function(k), s.symbols.symbols
         numbers = sources.lift(torch.stack(symbols), len(s.leaves), per_row=False)
         for symbol, number in zip(symbols, numbers, strict=True):
             watch.give(symbol, number, foreign=True)
     try:
         with torch.no_grad(), _uncompiled(), watch, Calls(s.captured_rows, sources, watch):
-            state = s.layout.unflatten(y, *((1,) if s.layout.batched else ()))
-            value = s.layout.flatten(f(t, state, *args), "the value of f")
+            given = y.clone() if k else y  # a jump may write to it
+            state = s.layout.unflatten(given, *((1,) if s.layout.batched else ()))
+            value = part.flat(f(t, state, *args), s.layout)
     except Exception as error:
         expected = isinstance(error, InputError) and not watch.compiled
         if not expected and "torch._dynamo" in sys.modules:
@@ -139,7 +167,7 @@ def _run(s: Setting, t: Tensor, y: Tensor, sources: Sources, path: Path) -> Run:
             raise watch.refused from error
         if not path.conditions or isinstance(error, InputError) or not meant(error):
             raise
-        nowhere = torch.full_like(y[0], float("nan"))
+        nowhere = y[0].new_full((len(y[0]) if part.state else 1,), float("nan"))
         return Run([graph.const(float("nan"))] * len(nowhere), nowhere, watch, course.real, error)
     outputs = watch.numbers(value).flatten().tolist()
     return Run(outputs, value.detach().reshape(-1), watch, course.real)

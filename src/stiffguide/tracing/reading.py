@@ -16,18 +16,19 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from stiffguide.errors import InputError
-from stiffguide.fields.array_function import ArrayFunction, user_function
+from stiffguide.fields.array_function import ArrayFunction
 from stiffguide.fields.layout import Layout
-from stiffguide.graphs.graph import Graph, digest
+from stiffguide.graphs.graph import Graph
 from stiffguide.graphs.refusal import UntraceableError
-from stiffguide.tracing import agreement
+from stiffguide.tracing import agreement, together
 from stiffguide.tracing.fingerprint import fingerprint
 from stiffguide.tracing.glance import glance
 from stiffguide.tracing.lifting import Lifted
 from stiffguide.tracing.lines import place
 from stiffguide.tracing.observation import Observation, Setting, observe
 from stiffguide.tracing.sources import Sources, structure
-from stiffguide.tracing.traced_field import ENOUGH, Captured, Leaf, Traced, fixed
+from stiffguide.tracing.together import Together, written
+from stiffguide.tracing.traced_field import ENOUGH, Captured, Leaf, Traced, fixed, named
 
 Function = Callable[..., Any]
 
@@ -43,7 +44,7 @@ def trace(
     """Try the ways to understand the arguments, the most useful first."""
     if layout.dtype.is_complex:
         raise UntraceableError(f"y0 is {layout.dtype}: a kernel computes in real numbers")
-    if isinstance(f, ArrayFunction):
+    if isinstance(together.field(f), ArrayFunction):
         return _of_arrays(f, args, layout, t0, y0, symbols)
     row = layout
     if layout.batched:
@@ -116,13 +117,14 @@ def _attempt(s: Setting, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: 
     )
     if first.error is not None:
         agreement.evaluate(s.f, args, layout, t0, y0)  # at the start f must have a value
-    traced.paths = len(first.runs)
-    traced.operations = max(run.watch.operations for run in first.runs)
+    own = first.parts[0]
+    traced.paths = len(own)
+    traced.operations = max(run.watch.operations for run in own)
     return traced
 
 
 def _of_arrays(
-    f: ArrayFunction,
+    f: Any,
     args: tuple[Any, ...],
     layout: Layout,
     t0: Tensor,
@@ -138,7 +140,11 @@ def _of_arrays(
     leaves, state = tree_flatten(layout.unflatten(y0))
     shapes = [tuple(leaf.shape) for leaf in leaves]
     places = () if symbols is None else symbols.places
-    question = numpy_fields.Question(f.function, shapes, state, f.column, values, tree, places)
+    states = tuple(part.state for part in together.parts(f))
+    own: Any = together.field(f)
+    question = numpy_fields.Question(
+        written(f), shapes, state, own.column, values, tree, places, states
+    )
     try:
         found = numpy_fields.answer(question)
     except UntraceableError as error:
@@ -207,22 +213,27 @@ def _assemble(
 ) -> Traced:
     """Keep what is needed, and name it."""
     graph, moved, entries = grown.pruned(outputs)
-    values = [moved[n] for n in outputs]
+    values, size = [moved[n] for n in outputs], layout.features
+    first = size + (len(s.f.events) if isinstance(s.f, Together) else 0)
+    jumps = [values[k : k + size] for k in range(first, len(values), size)]
+    groups = values[:size], values[size:first], jumps
     captured = [
         Captured(tensor, per_row, b"" if per_row else structure(tensor))
         for tensor, per_row in zip(sources.captured, sources.per_row, strict=True)
     ]
     return Traced(
         plain=graph,
-        values=values,
+        values=groups[0],
         parameters=[sources.parameters[k] for k in entries],
-        key=digest(graph.text(), str(values)),
+        key=named(graph, groups),
         leaves=s.leaves,
         captured=captured,
-        mark=fingerprint(user_function(s.f), *fixed(s.leaves, s.values)),
-        glance=None if fixed(s.leaves, s.values) else glance(user_function(s.f)),
+        mark=fingerprint(written(s.f), *fixed(s.leaves, s.values)),
+        glance=None if fixed(s.leaves, s.values) else glance(written(s.f)),
         device=s.layout.device,
         rows=layout.rows,
         arrays=isinstance(s.f, ArrayFunction),
         lifted=() if s.symbols is None else s.symbols.slots,
+        events=groups[1],
+        jumps=jumps,
     )

@@ -17,7 +17,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves
 
 from stiffguide.errors import InputError
 from stiffguide.graphs.derive import Derived, derived
-from stiffguide.graphs.graph import Graph
+from stiffguide.graphs.graph import Graph, digest
 from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.tensors import constant
 from stiffguide.tracing.fingerprint import fingerprint
@@ -26,6 +26,7 @@ from stiffguide.tracing.mark import Mark, changed
 from stiffguide.tracing.sources import Parameter, content, readable, structure
 
 ENOUGH = 2  # checks that can tell
+Groups = tuple[list[int], list[int], list[list[int]]]
 NOTHING = Mark((), (), (), (), complete=True)
 CPU = torch.device("cpu")
 
@@ -83,8 +84,9 @@ class Captured:
 class Traced:
     """A field as a scalar graph, with its derivatives on demand.
 
-    `values[i]` is the node of f_i in `plain`. `key` names the content: equal keys, equal kernels,
-    in every process. A kernel that is found in the cache needs no derivative.
+    `values[i]` is the node of f_i in `plain`, `events` and `jumps` those of functions that were
+    traced with it (see `together`); derivatives are of f alone. `key` names the content: equal
+    keys, equal kernels, in every process. A kernel that is found in the cache needs no derivative.
     """
 
     plain: Graph
@@ -108,6 +110,8 @@ class Traced:
     lifted: tuple[int, ...] = ()  # floats of the mark
     varied: tuple[int, ...] = ()  # or nodes that were constants,
     numbers: tuple[float, ...] = ()  # with these values
+    events: list[int] = field(default_factory=list)
+    jumps: list[list[int]] = field(default_factory=list)  # by component
 
     def __post_init__(self) -> None:
         groups = groupby(self.parameters, key=lambda p: (p.source, p.per_row))
@@ -134,10 +138,27 @@ class Traced:
         """The number of components."""
         return len(self.values)
 
+    @property
+    def groups(self) -> Groups:
+        """All results: of f, of the events, of the jumps."""
+        return self.values, self.events, self.jumps
+
+    @property
+    def more(self) -> list[int]:
+        """The results of events and jumps."""
+        return [*self.events, *(number for jump in self.jumps for number in jump)]
+
+    @property
+    def outputs(self) -> list[int]:
+        """All results, in their order."""
+        return [*self.values, *self.more]
+
     @cached_property
     def autonomous(self) -> bool:
         """Whether f does not depend on t."""
-        return all(node.op != "t" for node in self.plain.nodes)
+        nodes = self.plain.nodes
+        used = self.plain.needed(self.values) if self.more else range(len(nodes))
+        return all(nodes[number].op != "t" for number in used)
 
     @property
     def derived(self) -> Derived:
@@ -227,6 +248,11 @@ class Traced:
         if not any(per_row for _, per_row, _ in self._columns):
             return torch.cat(columns)
         return torch.cat([c if c.ndim == 2 else c.expand(rows, -1) for c in columns], -1)
+
+
+def named(graph: Graph, groups: Groups) -> str:
+    """The name of a content."""
+    return digest(graph.text(), *map(str, groups))
 
 
 def _plain(value: Any, place: torch.device) -> bool:

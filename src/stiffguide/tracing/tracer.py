@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_flatten
 from stiffguide.fields.array_function import ArrayFunction, user_function
 from stiffguide.fields.layout import Layout
 from stiffguide.graphs.refusal import UntraceableError
-from stiffguide.tracing import agreement, lifting, reading
+from stiffguide.tracing import agreement, lifting, reading, together
 from stiffguide.tracing.fingerprint import fingerprint
 from stiffguide.tracing.mark import changed
 from stiffguide.tracing.sources import Parameter
@@ -64,7 +64,7 @@ def trace(f: Function, args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: Te
     known = [traced for traced in _memory.get(code, ()) if traced.shape == form]
     wrong: list[Traced] = []
     for traced in known:
-        found = traced.fitted(user_function(f), args, layout.rows)
+        found = traced.fitted(together.written(f), args, layout.rows)
         if found is None:
             continue
         if found.sure or holds(found, f, args, layout, t0, y0):
@@ -92,11 +92,11 @@ def _with_symbols(
         alike = len(values) == len(traced.leaves) and nesting == traced.nesting
         if traced.rigid or not alike:
             continue
-        mark = fingerprint(user_function(f), *fixed(traced.leaves, values))
+        mark = fingerprint(together.written(f), *fixed(traced.leaves, values))
         if mark.values != traced.mark.values or not changed(traced.mark, mark):
             continue
         slots = sorted({*changed(traced.mark, mark), *traced.lifted})
-        symbols = lifting.lifted(user_function(f), slots)
+        symbols = lifting.lifted(together.written(f), slots)
         try:
             if symbols is not None:
                 return reading.trace(f, args, layout, t0, y0, symbols)
@@ -144,8 +144,10 @@ def _remember(code: Hashable, traced: Traced, wrong: Sequence[Traced]) -> Traced
     return traced
 
 
-def anchor(f: Function) -> Hashable:
+def anchor(f: Any) -> Hashable:
     """The code behind a function, however it is wrapped."""
+    if isinstance(f, together.Together):
+        return len(f.events), *map(anchor, together.written(f))
     f = user_function(f)
     while isinstance(f, (partial, MethodType)):
         f = f.func if isinstance(f, partial) else f.__func__
@@ -154,7 +156,8 @@ def anchor(f: Function) -> Hashable:
 
 def shape(f: Function, layout: Layout, y0: Tensor) -> Hashable:
     """What a trace takes for granted about the state."""
-    arrays = f.column if isinstance(f, ArrayFunction) else None
+    own = together.field(f)
+    arrays = own.column if isinstance(own, ArrayFunction) else None
     base = (arrays, layout.batched, layout.dtype, layout.device)
     if layout.single:
         return (*base, layout.feature_shape)

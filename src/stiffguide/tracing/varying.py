@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from stiffguide.graphs.graph import Graph, digest
+from stiffguide.graphs.graph import Graph
 from stiffguide.graphs.node import Node
 from stiffguide.tracing.sources import Parameter
-from stiffguide.tracing.traced_field import Traced
+from stiffguide.tracing.traced_field import Traced, named
 
 
 def varied(made: Traced, known: Sequence[Traced]) -> Traced:
     """A trace with parameters for the constants in which it differs from an earlier one."""
     for traced in known:
         places = _places(made.plain, traced)
-        if places and made.values == traced.values:
+        if places and made.groups == traced.groups:
             return _with_parameters(made, places)
     return made
 
@@ -51,7 +51,7 @@ def _with_parameters(made: Traced, places: Sequence[int]) -> Traced:
         made,
         plain=graph,
         parameters=[*_moved(made), *(Parameter(source, k, False) for k in range(len(places)))],
-        key=digest(graph.text(), str(made.values)),
+        key=named(graph, made.groups),
         varied=tuple(places),
         numbers=tuple(made.plain.nodes[place].value for place in places),
     )
