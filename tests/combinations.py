@@ -237,8 +237,6 @@ OPTIONS = [
             "gradients": f"{NO_KERNEL}, it records no gradient",
             "complex states": f"{NO_KERNEL}, it computes in real numbers",
             "`SteadyState`": f"{NO_KERNEL}, it keeps ends, given times and steps",
-            "events": f"{NO_KERNEL}, it knows no events",
-            "jumps": f"{NO_KERNEL}, it knows no events",
             "`Fixed`": f"{NO_KERNEL}, it chooses dt by a PID controller only",
             "guidance": f"{NO_KERNEL}, guidance moves states",
             "secant": "secant_heun has no kernel",

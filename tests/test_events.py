@@ -185,6 +185,7 @@ def test_of_events_at_one_time_a_terminal_one_keeps_none_from_happening() -> Non
     close(done.y[-1], real(0.0, -1.0), rtol=1e-7, atol=1e-7)  # the state before the jump
 
 
+@pytest.mark.usefixtures("eager")  # whose last bit takes it across
 def test_an_event_at_the_end_happens_and_outweighs_it() -> None:
     for terminal, status in ((False, Status.SUCCESS), (True, Status.EVENT)):
         event = Event(lambda t, y: y[0] - 2.0, terminal=terminal)
@@ -232,6 +233,7 @@ def test_an_event_that_is_zero_all_over_is_named() -> None:
 
 
 @every_family
+@pytest.mark.usefixtures("eager")  # one lane and many round in other ways
 def test_a_thousand_rows_stop_each_at_its_own_time(name: str) -> None:
     top = torch.linspace(0.3, 2.5, 1000, dtype=torch.float64)
     grow = lambda t, y, k: 1.0 / k.unsqueeze(-1) * torch.exp(-y)  # noqa: E731 - y = log(1 + t/k)

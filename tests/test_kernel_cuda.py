@@ -183,6 +183,29 @@ def test_the_cuda_text_computes_what_the_cpu_kernel_does(method: str, gpu: Any) 
 
 
 @needs_compiler
+@pytest.mark.parametrize("method", ["rodas5p", "sdirk2", "dop853"])
+def test_events_and_jumps_in_the_cuda_text(method: str, gpu: Any) -> None:
+    y0, k = rows()
+    t1 = torch.tensor([2.0, -1.0, 0.0], dtype=D)
+    events = [
+        stiffguide.Event(lambda t, y, k: y[..., 0] - 0.3, jump=lambda t, y, k: 0.6 * y),
+        stiffguide.Event(lambda t, y, k: torch.sin(9 * t) + 0.1 * y[..., 1], terminal=4),
+    ]
+    s = {"args": (k,), "batched": True, "method": method, "backend": "kernel", "rtol": 1e-5}
+    s |= {"events": events, "tstops": [0.7, 1.1, -0.5], "jump_at": lambda t, y, k: y + 0.1}
+    solves = ({}, {"save_at": EveryStep()})
+    on_cpu = [stiffguide.solve(everything, y0, 0.0, t1, **s, **more) for more in solves]
+    gpu()
+    for more, expected in zip(solves, on_cpu, strict=True):
+        found = stiffguide.solve(everything, y0, 0.0, t1, **s, **more)
+        assert_equal(found, expected)
+        for one, other in zip(found.events, expected.events, strict=True):
+            assert len(other.t) > 0
+            for a, b in zip(one, other, strict=True):
+                assert torch.equal(a, b)
+
+
+@needs_compiler
 def test_more_rows_than_threads_and_rows_that_fail(gpu: Any) -> None:
     y0 = torch.linspace(-1, 2, 200, dtype=D).unsqueeze(1)
     y0[7] = float("nan")

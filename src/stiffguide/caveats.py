@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from stiffguide.fields.layout import Layout
 from stiffguide.stepping.contracts import Field, Tolerance
 from stiffguide.stepping.controllers import PIDState
+from stiffguide.stepping.events import Trigger
 from stiffguide.stepping.live import Live, Problem
 from stiffguide.tensors import real_dtype
 
@@ -91,12 +93,7 @@ class Witness:
         if self.fell is not None:
             self._add_runaways(found, p, s, layout)
         if p.events is not None:
-            zero = (s.events.side == 0) & moved.unsqueeze(1)
-            for row in _rows(zero.any(-1)):
-                names = [e.name for e, z in zip(p.events.triggers, zero[row], strict=True) if z]
-                found.setdefault(row, []).append(
-                    f"{names[0]} was zero wherever it was looked at, and crosses nothing"
-                )
+            _add_idle_events(found, p.events.triggers, s.events.side, moved)
         if torch.is_autocast_enabled(s.y.device.type):
             _add_autocast(found, s)
         return {row: tuple(sentences) for row, sentences in found.items()}
@@ -132,11 +129,13 @@ def quiet(tolerance: Tolerance, y0: Tensor) -> bool:
     return _small(y0, atol) is None
 
 
-def at_ends(p: Problem, y0: Tensor, y1: Tensor, counts: Tensor) -> Caveats:
+def at_ends(
+    p: Problem, y0: Tensor, y1: Tensor, counts: Tensor, sides: Tensor | None = None
+) -> Caveats:
     """What can be said of a solve in float64 whose steps nobody saw.
 
-    From y0 (B, F), y1 (B, 1, F) and counts (6, B), which are not even taken apart where nothing is
-    to be said: a kernel solves in the time of twenty tensor operations.
+    From y0 (B, F), y1 (B, 1, F), counts (6, B), which are not even taken apart where nothing is to
+    be said: a kernel solves in the time of twenty tensor operations. `sides` (B, E) are of events.
     """
     found: dict[int, list[str]] = {}
     small = _small(y0, p.tolerance.atol)
@@ -148,6 +147,8 @@ def at_ends(p: Problem, y0: Tensor, y1: Tensor, counts: Tensor) -> Caveats:
     rtol = p.tolerance.rtol
     if not isinstance(rtol, float) or rtol < COMMON:
         _add_unresolved(found, p.tolerance, torch.float64, counts[1] > 0)
+    if p.events is not None and sides is not None:
+        _add_idle_events(found, p.events.triggers, sides, counts[1] > 0)
     return {row: tuple(sentences) for row, sentences in found.items()}
 
 
@@ -200,6 +201,17 @@ def _add_unresolved(
         found.setdefault(row, []).append(
             f"{_named('rtol', rtol, row)} is below what {str(dtype).removeprefix('torch.')} "
             f"resolves ({least:.2g}): errors are of that size at least, and steps follow rounding"
+        )
+
+
+def _add_idle_events(
+    found: dict[int, list[str]], triggers: Sequence[Trigger], sides: Tensor, moved: Tensor
+) -> None:
+    zero = (sides == 0) & moved.unsqueeze(1)
+    for row in _rows(zero.any(-1)):
+        names = [e.name for e, z in zip(triggers, zero[row], strict=True) if z]
+        found.setdefault(row, []).append(
+            f"{names[0]} was zero wherever it was looked at, and crosses nothing"
         )
 
 

@@ -70,6 +70,14 @@ def watched(events: Any, setting: Setting) -> Watched | None:
     return Watched(tuple(_trigger(k, event, setting) for k, event in enumerate(several)))
 
 
+def written(events: Any) -> tuple[tuple[Function, Function | None], ...]:
+    """The user's own functions, each with its jump."""
+    if events is None:
+        return ()
+    several = events if isinstance(events, Sequence) else [events]
+    return tuple((e.fn if isinstance(e, Event) else e, getattr(e, "jump", None)) for e in several)
+
+
 def title(k: int, event: Any) -> str:
     """How sentences call an event."""
     fn = event.fn if isinstance(event, Event) else event

@@ -12,7 +12,7 @@ from torch import Tensor
 from stiffguide import arguments, choices, eager, kernels
 from stiffguide.caveats import Witness
 from stiffguide.errors import InputError
-from stiffguide.events import Setting, jumping, watched
+from stiffguide.events import Setting, jumping, watched, written
 from stiffguide.fields import jacobian
 from stiffguide.fields.array_function import ArrayFunction
 from stiffguide.fields.flat import field
@@ -165,7 +165,7 @@ def solve(
     watch = Progress(progress, monitor, layout, *ends, witness=witness)
     r = kernels.Request(
         *(f, args, layout, problem, start, end, flat0, problem.first_step),
-        *(watch if seen else None, jac, name, special),
+        *(watch if seen else None, jac, name, special, written(events), jump_at),
     )
     why = kernels.ASKED["eager"] if way == backend else kernels.SWITCHED
     try:

@@ -16,20 +16,21 @@ from stiffguide.errors import UnsupportedError
 from stiffguide.fields.flat import refuse_mixed_dtypes
 from stiffguide.fields.layout import Layout
 from stiffguide.graphs.refusal import UntraceableError
-from stiffguide.kernels import calls, memory, refusals, watching
+from stiffguide.kernels import calls, happening, memory, refusals, watching
 from stiffguide.kernels.emitting import coefficients
 from stiffguide.kernels.jacobians import compare
+from stiffguide.kernels.kept import kept_states
 from stiffguide.kernels.names import ASKED, SWITCHED, Way
 from stiffguide.kernels.patience import Patience
 from stiffguide.kernels.request import Request
 from stiffguide.kernels.running import compiler, device
 from stiffguide.kernels.running.run import FEW, Kernel
-from stiffguide.kernels.running.task import Ended, Pieces, Task
+from stiffguide.kernels.running.task import Ended, Task
 from stiffguide.solution import Result
 from stiffguide.stepping.contracts import Method, Output
 from stiffguide.stepping.controllers import PID
 from stiffguide.stepping.live import Live, Problem
-from stiffguide.stepping.output import AtTimes, EveryStep, Trajectory, kept
+from stiffguide.stepping.output import AtTimes, Trajectory, kept
 from stiffguide.tensors import constant, tangles
 from stiffguide.tracing import tracer
 
@@ -92,10 +93,14 @@ def _kernel(r: Request) -> Kernel:
     """The kernel of a solve; raises UnsupportedError where it has none."""
     _refuse(r)
     try:
-        kernel = prepare(r.f, r.args, r.layout, r.problem.method, r.t0, r.y0)
+        kernel = prepare(happening.traced(r), r.args, r.layout, r.problem.method, r.t0, r.y0)
+    except UnsupportedError:
+        happening.check(r)  # an event that is none is the user's to see
+        raise
     except RuntimeError as error:
         refuse_mixed_dtypes(error, r.y0.dtype)
         raise
+    happening.check(r)
     if tangles(*(captured.tensor for captured in kernel.traced.captured)):
         raise _unusable(NO_GRADIENT)
     if r.jac is not None:
@@ -105,13 +110,14 @@ def _kernel(r: Request) -> Kernel:
 
 def _found(r: Request) -> Kernel:
     """The same, without a second try of code that could not be traced."""
-    key = (tracer.shape(r.f, r.layout, r.y0), r.problem.method.name)
-    if (known := refusals.known(r.f, key)) is not None:
+    f = happening.traced(r)
+    key = (tracer.shape(f, r.layout, r.y0), r.problem.method.name)
+    if (known := refusals.known(f, key)) is not None:
         raise UnsupportedError(known)
     try:
         return _kernel(r)
     except UntraceableError as error:
-        refusals.remember(r.f, key, str(error))
+        refusals.remember(f, key, str(error))
         raise
 
 
@@ -161,8 +167,8 @@ def _refuse(r: Request) -> None:
             f"y0 is on {r.y0.device}, and it runs on CPUs, and on GPUs of NVIDIA with a torch that "
             "can compile for them (torch.cuda._compile_kernel)"
         )
-    elif p.events is not None or p.jump_at is not None:
-        reason = "it knows no events and no jumps"
+    elif r.watch is not None and (p.events is not None or p.jump_at is not None):
+        reason = "it does not find events while `monitor` or `progress` look on"
     elif not isinstance(p.controller, PID):
         reason = "it chooses dt by a PID controller only"
     elif not all(map(kept, p.outputs)):
@@ -209,9 +215,11 @@ def result(kernel: Kernel, r: Request, task: Task, ended: Ended, why: str) -> Re
     if r.watch is not None and r.watch.monitored:  # all attempts were seen
         warnings = r.watch.witness.caveats(p, _live(p, r, ended), r.layout)
     else:
-        warnings = caveats.at_ends(p, task.y0, ended.y, ended.counts)
-    t, y = _kept(p.outputs[0], task, ended, r.y0.dtype)
-    return Result(t, y, ended.counts, messages, warnings, trajectory, "kernel", why)
+        sides = None if ended.happened is None else ended.happened.sides
+        warnings = caveats.at_ends(p, task.y0, ended.y, ended.counts, sides)
+    t, y = kept_states(p.outputs[0], task, ended, r.y0.dtype)
+    tables = happening.tables(ended, r.y0.dtype)
+    return Result(t, y, ended.counts, messages, warnings, trajectory, "kernel", why, tables)
 
 
 def _task(kernel: Kernel, r: Request) -> Task:
@@ -234,6 +242,7 @@ def _task(kernel: Kernel, r: Request) -> Task:
         times=times,
         stops=p.stops.contiguous() if p.stops.shape[1] > 1 else None,
         eps=torch.finfo(r.y0.dtype).eps,
+        happening=happening.given(r),
     )
 
 
@@ -273,30 +282,5 @@ def _live(p: Problem, r: Request, ended: Ended) -> Live:
         attempts=attempts,
         accepted=accepted,
         work=ended.counts[3:],
+        events=happening.state(r, ended.happened),
     )
-
-
-def _kept(output: Any, task: Task, ended: Ended, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Times (B, T) and states (B, T, F) that were asked for."""
-    if isinstance(output, AtTimes):
-        assert task.times is not None
-        assert ended.saved is not None
-        return task.times.expand(task.rows, -1), ended.saved.to(dtype)
-    if isinstance(output, EveryStep):
-        if ended.pieces is None:  # after an interrupt: start and end
-            ends = torch.cat((task.t0.unsqueeze(1), ended.t), 1)
-            return ends, torch.cat((task.y0.unsqueeze(1), ended.y), 1).to(dtype)
-        return _steps(task, ended.pieces, ended.counts[1], dtype)
-    return ended.t, ended.y if ended.y.dtype == dtype else ended.y.to(dtype)
-
-
-def _steps(
-    task: Task, pieces: Pieces, accepted: Tensor, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """Start and end of every accepted step, nan behind the last one of a row."""
-    longest = int(accepted.max()) if accepted.numel() else 0
-    times = torch.cat((task.t0.unsqueeze(1), pieces.after[:longest].T), 1)
-    states = torch.cat((task.y0.unsqueeze(1), pieces.y1[:longest].movedim(0, 1)), 1)
-    beyond = torch.arange(longest + 1, device=accepted.device) > accepted.unsqueeze(1)
-    times = times.masked_fill(beyond, float("nan"))
-    return times, states.masked_fill(beyond.unsqueeze(-1), float("nan")).to(dtype)

@@ -27,6 +27,9 @@ class Request(NamedTuple):
     jac: Any = None  # of the user
     name: Hashable | None = None  # under which the same may be asked for again
     objects: tuple[Any, ...] = ()  # that it is made of
+    # events and their jumps (or None), and the jump at stops, as functions like f
+    events: tuple[tuple[Callable[..., Any], Callable[..., Any] | None], ...] = ()
+    jump_at: Callable[..., Any] | None = None
 
 
 class Overtaken(Exception):

@@ -12,19 +12,17 @@ from importlib.resources import files
 
 from stiffguide.algebra import newton
 from stiffguide.fields import differences
-from stiffguide.graphs.graph import Graph, digest
-from stiffguide.kernels.emitting import factorisation, steps
+from stiffguide.graphs.graph import digest
+from stiffguide.kernels.emitting import factorisation, happening, steps
 from stiffguide.kernels.emitting.coefficients import Coefficients
 from stiffguide.kernels.emitting.elimination import Elimination, Place, plan
-from stiffguide.kernels.emitting.expressions import Printer, literal
+from stiffguide.kernels.emitting.expressions import literal
 from stiffguide.kernels.emitting.factorisation import native
-from stiffguide.kernels.emitting.parameters import Parameters, parameters
-from stiffguide.stepping import attempt, guards, initial_dt
+from stiffguide.kernels.emitting.functions import function
+from stiffguide.kernels.emitting.parameters import parameters
+from stiffguide.stepping import attempt, crossings, guards, initial_dt
 from stiffguide.tracing.traced_field import Traced
 
-INLINE_NODES = 120  # a field up to this size is inlined at every stage
-LONGEST = 400  # statements that stay one function; more become functions of CHUNK each,
-CHUNK = 100  # because compile time grows faster than a function
 SOURCES = ("graphs", "kernels", "kernels/emitting", "kernels/native", "kernels/running")
 
 # small vectors live in registers, large ones in the memory of the lanes
@@ -34,7 +32,7 @@ STAGE_VECTORS = ("V(*k)[N] = s.k;", "V k[STAGES][N];")
 
 def fingerprint() -> str:
     """What the text depends on besides graph and method: the code around it, and shared numbers."""
-    return digest(_code(), repr(_shared()))
+    return digest(_code(), repr(_shared()), repr(crossings.PLACES))
 
 
 @cache
@@ -71,8 +69,8 @@ def source(traced: Traced, method: Coefficients, entry: str = "threads.h") -> st
         ]
     if method.family == "esdirk":
         parts.append(native("newton.h"))
-    parts += [*_step(traced, method), native("output.h"), native("stops.h")]
-    parts += [native("driver.h"), native(entry)]
+    parts += [*_step(traced, method), native("output.h"), native("stops.h"), native("start.h")]
+    parts += [*happening.text(traced), native("driver.h"), native(entry)]
     return "\n".join(parts) + "\n"
 
 
@@ -82,6 +80,8 @@ def _constants(traced: Traced, m: Coefficients, elimination: Elimination) -> lis
     weights = m.interpolant.weights or ()
     inlined = n <= steps.UNROLLED
     numbers: dict[str, float] = {
+        "EVENTS": len(traced.events),
+        "JUMPS": len(traced.jumps),
         "OWN": len(parameters(traced).own),
         "IMPLICIT": int(implicit),
         "SLOPES": int(m.family == "rosenbrock" and not traced.autonomous),
@@ -115,6 +115,7 @@ def _shared() -> dict[str, float]:
     """The numbers that kernels have in common with the eager loop."""
     return {
         "ROUNDING": attempt.ROUNDING,
+        **happening.shared(),
         "SHRINK": attempt.SHRINK,
         "LEAST": initial_dt.LEAST,
         "HIDDEN": guards.HIDDEN,
@@ -165,77 +166,11 @@ def _table(kind: str, name: str, rows: Sequence[Sequence[float]]) -> str:
     return f"{kind} {name} = {{{text}}};"
 
 
-def _function(
-    graph: Graph, given: Parameters, name: str, results: str, roots: Sequence[tuple[str, int]]
-) -> list[str]:
-    """A function of (t, y, p) that stores the values of some nodes where `roots` say."""
-    needed = graph.needed([number for _, number in roots])
-    head = f"void {name}(V t, const V* __restrict__ y, const Parameters& __restrict__ p, {results})"
-    if len(needed) > LONGEST:
-        return _chunks(graph, given, needed, head, roots)
-    printer = Printer(graph, given)
-    lines = printer.lines(needed)
-    lines += [f"{place} = {printer.value(number)};" for place, number in roots]
-    kind = "INLINE" if len(needed) <= INLINE_NODES else "CALLED"
-    return [f"{kind} {head} {{", *lines, "}"]
-
-
-def _chunks(
-    graph: Graph,
-    given: Parameters,
-    needed: Sequence[int],
-    head: str,
-    roots: Sequence[tuple[str, int]],
-) -> list[str]:
-    """The same as several functions that hand values on through an array."""
-    pieces = [needed[i : i + CHUNK] for i in range(0, len(needed), CHUNK)]
-    place, longest = _handed_on(graph, pieces)
-    text, calls = [], []
-    name, arguments = head.removeprefix("void ")[:-1].split("(")
-    passed = ", ".join(argument.split()[-1] for argument in arguments.split(", "))
-    for i, piece in enumerate(pieces):
-        printer, own = Printer(graph, given), set(piece)
-        body = []
-        for number in sorted({a for n in piece for a in graph.nodes[n].args} - own):
-            if number in place:
-                body.append(printer.given(number, place[number]))
-            else:
-                printer.line(number)
-        body += printer.lines(piece)
-        body += [f"{place[n]} = {printer.value(n)};" for n in piece if n in place]
-        body += [f"{where} = {printer.value(n)};" for where, n in roots if n in own]
-        text += [f"CALLED void {name}_{i}({arguments}, V* __restrict__ x) {{", *body, "}"]
-        calls.append(f"{name}_{i}({passed}, x);")
-    return [*text, f"CALLED {head} {{", f"V x[{longest + 1}];", *calls, "}"]
-
-
-def _handed_on(graph: Graph, pieces: Sequence[Sequence[int]]) -> tuple[dict[int, str], int]:
-    """Where the values that later pieces need are kept, and in how many places at most.
-
-    A place is free again in the piece that needs its value last: that reads before it writes.
-    """
-    last = {a: i for i, piece in enumerate(pieces) for n in piece for a in graph.nodes[n].args}
-    place: dict[int, str] = {}
-    free: list[int] = []
-    ending: dict[int, list[int]] = {}
-    count = 0
-    for i, piece in enumerate(pieces):
-        free += ending.pop(i, [])
-        for n in piece:
-            if not graph.nodes[n].args or last.get(n, i) == i:
-                continue
-            count += not free
-            slot = free.pop() if free else count - 1
-            place[n] = f"x[{slot}]"
-            ending.setdefault(last[n], []).append(slot)
-    return place, count
-
-
 def _field(traced: Traced, *, implicit: bool) -> list[str]:
     # with a Jacobian beside it, from the graph of both: they share what they have in common
     graph, outputs = traced.derived[:2] if implicit else (traced.plain, traced.values)
     roots = [(f"f[{i}]", number) for i, number in enumerate(outputs)]
-    return _function(graph, parameters(traced), "field", "V* __restrict__ f", roots)
+    return function(graph, parameters(traced), "field", "V* __restrict__ f", roots)
 
 
 def _jacobian(traced: Traced, *, slopes: bool) -> list[str]:
@@ -244,7 +179,7 @@ def _jacobian(traced: Traced, *, slopes: bool) -> list[str]:
     by_t = [(f"slope[{i}]", number) for i, number in traced.derived.dfdt.items() if slopes]
     missing = [f"slope[{i}] = 0.0;" for i in range(traced.features) if i not in traced.derived.dfdt]
     graph, results = traced.derived.graph, "V* __restrict__ jac, V* __restrict__ slope"
-    lines = _function(graph, parameters(traced), "jacobian", results, roots + by_t)
+    lines = function(graph, parameters(traced), "jacobian", results, roots + by_t)
     rows = [place[0] for place in places(traced)]
     columns = [place[1] for place in places(traced)]
     tables = [

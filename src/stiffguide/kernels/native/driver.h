@@ -1,26 +1,6 @@
 // The solve: lanes take rows, step them, and take the next row when one is done. What an attempt
 // does is what `stiffguide.stepping.attempt` does; the numbers of both come from the same constants.
 
-// the first step, as in initial_dt.py
-CALLED V first_dt(Lanes& s) {
-    V d0 = measure(s.y, s.rtol, s.atol, s.y, s.y), d1 = measure(s.f0, s.rtol, s.atol, s.y, s.y);
-    V rest = LEAST * sel(isfinite_(s.span), v_abs(s.span), v_max(v_abs(s.t), 1.0));
-    V h0 = v_min(sel(lt(0.0, d1), 0.01 * v_max(d0, 1.0) / d1, rest), v_abs(s.span));
-    V h = s.sign * h0, there[N], f1[N];
-    for (int i = 0; i < N; i++) there[i] = s.y[i] + h * s.f0[i];
-    field(s.t + h, there, s.p, f1);
-    for (int i = 0; i < N; i++) f1[i] = f1[i] - s.f0[i];
-    V d2 = measure(f1, s.rtol, s.atol, s.y, s.y) / h0;
-    V tau = d1 / d2, h1 = tau * v_exp(v_log(0.01 / (tau * d1)) * (1.0 / (ERROR_ORDER + 1)));
-    h1 = sel(lt(0.0, d1), h1, v_sqrt(0.01 / d2));
-    h1 = sel(ne(h1, h1), __builtin_inf(), h1);
-    h1 = sel(isfinite_(d2), h1, h0 * 1e-3);
-    V best = v_max(v_min(100.0 * h0, h1), s.shortest);
-    return s.sign * v_min(best, v_abs(s.span));
-}
-
-INLINE V limited(V dt, double longest) { return v_max(v_min(dt, longest), -longest); }
-
 CALLED void load(Lanes& s, const Call& c, int l, long row) {
     s.row[l] = row;
     lane(s.live, l) = -1;
@@ -39,7 +19,7 @@ CALLED void load(Lanes& s, const Call& c, int l, long row) {
     }
     for (int i = 0; i < OWN; i++) lane(s.p.own[i], l) = c.p[row * c.p_row + OWN_ENTRY[i]];
     s.p.shared = c.p;
-    s.saved[l] = s.kept[l] = s.met[l] = 0;
+    s.saved[l] = s.kept[l] = s.met[l] = s.jumps[l] = s.fate[l] = 0;
     lane(s.until, l) = c.until && c.until[row] < c.max_attempts ? c.until[row] : c.max_attempts;
 }
 
@@ -75,17 +55,12 @@ CALLED void begin(Lanes& s, const Call& c, M fresh) {
     V f0[N];
     field(s.t, s.y, s.p, f0);
     for (int i = 0; i < N; i++) s.f0[i] = sel(fresh, f0[i], s.f0[i]);
-    V dt = s.sign * v_min(v_abs(s.span), c.first_step);
-    if (!(c.first_step > 0)) dt = first_dt(s);
-    dt = limited(dt, c.max_step);
+    V dt = proposed(s, c);
     s.dt = sel(fresh, sel(eq(dt, 0.0), v_max(v_abs(s.t), 1.0) * 1e-12, dt), s.dt);
-#if IMPLICIT
-    for (int i = 0; i < N; i++) s.moved[i] = sel(fresh, 0.0, s.moved[i]);
-    s.over = sel(fresh, s.dt, s.over);
+    forget(s, fresh);
+#if EVENTS
+    begin_events(s, fresh);
 #endif
-    s.last = sel(fresh, 0.0, s.last);
-    s.before = sel(fresh, 0.0, s.before);
-    s.rejected = s.rejected & ~fresh;
     s.attempts = sel(fresh, 0.0, s.attempts);
     s.accepted = sel(fresh, 0.0, s.accepted);
     s.nfe = sel(fresh, c.first_step > 0 ? 1.0 : 2.0, s.nfe);
@@ -109,7 +84,12 @@ CALLED void finish(Lanes& s, const Call& c, int l, bool stopped) {
     if (lost) status = sound ? DT_TOO_SMALL : NON_FINITE;
     if (lane(s.reached, l) && !(none && !sound)) status = SUCCESS;
     if (c.until) carry(s, c, l, true);
-    c.status[row] = status;
+    c.status[row] = s.fate[l] ? s.fate[l] : status;
+    if (c.kept) c.kept[row] = (long)lane(s.accepted, l) + s.jumps[l];
+#if EVENTS
+    c.streak[row] = s.streak[l], c.since[row] = s.since[l];
+    for (int k = 0; k < EVENTS; k++) c.sides[row * EVENTS + k] = lane(s.side[k], l);
+#endif
     long attempts = (long)lane(s.attempts, l);
     c.accepted[row] = (long)lane(s.accepted, l);
     c.attempts[row] = attempts;
@@ -128,13 +108,24 @@ CALLED void leave(const Call& c, long row) {
     c.dt[row] = 0.0;
     for (int i = 0; i < N; i++) c.y[row * N + i] = c.y0[row * N + i];
     c.status[row] = INTERRUPTED;
+    if (c.kept) c.kept[row] = 0;
+#if EVENTS
+    c.streak[row] = 0, c.since[row] = c.t0[row];
+    for (int k = 0; k < EVENTS; k++) c.sides[row * EVENTS + k] = 0;
+#endif
     c.accepted[row] = c.attempts[row] = c.nfe[row] = c.njac[row] = c.nlu[row] = 0;
 }
 
 INLINE void attempt(Lanes& s, const Call& c) {
-    V left = s.stop - s.t;
+    V left = s.stop - s.t, goal = s.stop;
     M last = le(v_abs(left), v_abs(s.dt) * (1 + ROUNDING));
     if (c.stops) left = short_of(s, c, left);
+#if EVENTS
+    const M hunted = eq(s.target, s.target);
+    goal = sel(hunted, s.target, goal);
+    left = sel(hunted, s.target - s.t, left);
+    last = last | hunted;
+#endif
     V dt = sel(last, left, s.dt);
     dt = (s.t + dt) - s.t;
     M ok = method_step(s, dt);
@@ -151,18 +142,37 @@ INLINE void attempt(Lanes& s, const Call& c) {
     if (c.hold_high > c.hold_low)
         factor = sel(le(c.hold_low, factor) & le(factor, c.hold_high), 1.0, factor);
 
+    V t1 = sel(last, goal, s.t + dt);
     s.sound = all_finite(s.y1, s.f1);
+#if EVENTS
+    V g[EVENTS];
+    M which[EVENTS];
+    events(t1, s.y1, s.p, g);
+    for (int k = 0; k < EVENTS; k++) s.sound = s.sound & eq(g[k], g[k]);
+#endif
     M usable = s.sound & ok, accept = judged & usable & s.live;
     V next = sel(judged & ~usable, dt * SHRINK, dt * factor);
     // a step cut short by a stop says little about the next one
     M cut = accept & last & lt(v_abs(next), v_abs(s.dt));
     next = limited(sel(cut, s.dt, next), c.max_step);
-    V t1 = sel(last, s.stop, s.t + dt);
+    s.reached = accept & last;
+#if EVENTS
+    const V wide = s.wide;
+    const M held = look(s, c, accept, t1, dt, g, which);
+    M happens = ~allof();
+    for (int k = 0; k < EVENTS; k++) happens = happens | which[k];
+    const M missed = accept & hunted & ~held & ~happens;
+    s.reached = s.reached & ~hunted & ~held;
+    accept = accept & ~held, cut = cut | held | missed;
+    next = sel(happens & ne(wide, 0.0), wide, sel(held, s.dt, next));
+    V closer = v_max(v_abs(dt) * CLOSER, v_abs(s.dt) * NEAREST);
+    next = sel(missed, v_sign(dt) * closer, next);
+#endif
     if (c.times && some(accept & le(s.wait, t1 * s.sign))) save(s, c, accept, t1, dt);
     if (c.pieces) keep_piece(s, c, accept, t1, dt);
-    s.reached = accept & last;
+    M turning = ~allof();
     if (c.stops) {
-        M turning = s.reached & ne(s.stop, s.t1);
+        turning = s.reached & ne(s.stop, s.t1);
         if (some(turning)) depart(s, c, turning);
         s.reached = s.reached & ~turning;
     }
@@ -183,6 +193,12 @@ INLINE void attempt(Lanes& s, const Call& c) {
     s.lost = s.live & le(v_abs(next), v_max(4 * EPS * v_abs(s.t), 1e-300));
     s.dt = sel(s.reached, dt, next);
     s.done = s.live & (s.reached | s.lost | le(s.until, s.attempts));
+#if EVENTS
+    s.done = s.done | s.stuck;
+    if (some(happens | turning)) settle(s, c, which, turning);
+#elif JUMPS
+    if (some(turning)) settle(s, c, 0, turning);
+#endif
 }
 
 // the next row; threads take several at once, so that they seldom write to one line of the cache

@@ -18,8 +18,8 @@ CALLED double piece(const Lanes& s, int l, double dt, int d, int i) {
 
 CALLED void save(Lanes& s, const Call& c, M accept, V t1, V dt) {
     M now = accept & le(s.wait, t1 * s.sign);
-    if (LATE) extend(s, dt);
-    s.late = s.late + truth(now);
+    if (LATE && !EVENTS) extend(s, dt); // events look at every step
+    if (!EVENTS) s.late = s.late + truth(now);
     for (int l = 0; l < LANES; l++) {
         if (!lane(now, l)) continue;
         long row = s.row[l], k = s.saved[l];
@@ -53,7 +53,7 @@ CALLED void begin_saving(Lanes& s, const Call& c, int l) {
 }
 
 CALLED void keep_piece(Lanes& s, const Call& c, M accept, V t1, V dt) {
-    if (c.coefficient && some(accept)) {
+    if (c.coefficient && !EVENTS && some(accept)) {
         if (LATE) extend(s, dt);
         s.late = s.late + truth(accept);
     }
@@ -74,3 +74,17 @@ CALLED void keep_piece(Lanes& s, const Call& c, M accept, V t1, V dt) {
             }
     }
 }
+
+#if JUMPS
+// a step of no length to the state after a jump
+CALLED void keep_jump(Lanes& s, const Call& c, M jumped) {
+    for (int l = 0; l < LANES; l++) {
+        if (!lane(jumped, l) || s.kept[l] >= c.pieces) continue;
+        long row = s.row[l], place = s.kept[l]++ * c.rows + row;
+        c.before[place] = c.after[place] = lane(s.t, l);
+        for (int i = 0; i < N; i++)
+            c.start[place * N + i] = c.end[place * N + i] = lane(s.y[i], l);
+        // its coefficients are zeros, as they were given
+    }
+}
+#endif

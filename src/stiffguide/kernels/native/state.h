@@ -3,7 +3,8 @@
 // STAGES (stage vectors kept for the interpolant), DEGREE, and the family's constants.
 
 enum { CLAIMED = 8 }; // rows at once: a line of the cache
-enum { RUNNING = -1, SUCCESS = 0, DT_TOO_SMALL = 1, MAX_ATTEMPTS = 2, NON_FINITE = 3, INTERRUPTED = 5 };
+enum { RUNNING = -1, SUCCESS = 0, DT_TOO_SMALL = 1, MAX_ATTEMPTS = 2, NON_FINITE = 3, EVENT = 4,
+       INTERRUPTED = 5, CHATTERING = 7 };
 
 // in the order of `_Call` in run.py
 struct Call {
@@ -34,6 +35,18 @@ struct Call {
     // Then rows that are not RUNNING when the call begins are left alone.
     const long* until;
     double* carried;
+    // events: which crossings count, how often they may happen, which jump they make, if any (or -1)
+    const double* direction;
+    const long *limit, *jump_of;
+    long jump_at; // the jump at stops, or -1
+    // what happened: (room), (room, N); `happened` counts further
+    long room;
+    long *happened, *event_row, *event;
+    double *event_time, *event_state;
+    long* kept; // accepted steps and jumps
+    // how the events of a row end: (rows, EVENTS), (rows), (rows)
+    double *sides, *since;
+    long* streak;
 };
 
 struct Parameters {
@@ -50,8 +63,16 @@ struct Lanes {
     V attempts, accepted, nfe, late, wait, until;
     M rejected, live, done, reached, sound, lost;
     long row[LANES], saved[LANES], kept[LANES], met[LANES]; // met: stops
+    long jumps[LANES], fate[LANES]; // how a lane has ended, if events say so
     long next, beyond; // the rows that this thread has claimed and not begun
     bool keep; // whether an interpolant may be asked for
+#if EVENTS
+    V value[EVENTS], side[EVENTS]; // see EventState in stepping/events.py
+    V target, hunts, wide, misses;
+    M fresh[EVENTS], stuck;
+    long times[LANES][EVENTS], streak[LANES];
+    double since[LANES];
+#endif
 #if IMPLICIT
     V jac[NJ + 1], w[NW + 1], shift, scratch[2][N];
     V moved[N], over; // y1 - y0 of the last step, as far as it would go in `over`

@@ -13,7 +13,7 @@ extern "C" long stiffguide_solve(const Call* call) {
     s.dense = (double*)malloc(sizeof(double) * LANES * N * N);
     s.pivot = (int*)malloc(sizeof(int) * LANES * N);
 #endif
-    s.keep = c.times || c.pieces;
+    s.keep = c.times || c.pieces || EVENTS;
     s.done = allof();
     for (int l = 0; l < LANES; l++) s.row[l] = -1;
     while (refill(s, c)) {

@@ -6,14 +6,15 @@ import struct
 
 from torch import Tensor
 
-from stiffguide.kernels.running.task import Ended, Task
+from stiffguide.kernels.running.task import EPS, Ended, Happened, Happening, Task
 
 # in the order of state.h: integers and addresses (q), numbers (d)
 _INPUTS = struct.Struct("3q 6q q")
 _SETTINGS = struct.Struct("4q 4d 5d 3d")
-_OUTPUTS = struct.Struct("3q 6q 4q 6q 2q d 2q")
+_OUTPUTS = struct.Struct("3q 6q 4q 6q 2q d 2q 14q")
 NONE = (0, 0, 0, 0, 0, 0)  # no pieces
-ONE_END = (0, 0, 0.0)  # no stops
+ONE_END = (0, 0, 4 * EPS)  # no stops
+NOTHING = (0, 0, 0, -1, *(0,) * 10)  # that may happen
 
 
 def pack(task: Task, ended: Ended, k: int, flags: int) -> bytes:
@@ -33,10 +34,11 @@ def pack(task: Task, ended: Ended, k: int, flags: int) -> bytes:
         if times is None
         else (times.shape[1], times.data_ptr(), _stride(times, 0), _address(ended.saved)),
         NONE if pieces is None else (pieces.before.shape[0], *map(_address, pieces)),
-        ONE_END
+        (0, 0, 4 * task.eps)
         if task.stops is None
         else (task.stops.shape[1], task.stops.data_ptr(), 4 * task.eps),
         (0, 0) if ended.pauses is None else tuple(map(_address, ended.pauses)),
+        _happening(task.happening, ended.happened),
     )
 
 
@@ -62,6 +64,7 @@ def joined(
     pieces: tuple[int, ...] = NONE,
     stops: tuple[int, int, float] = ONE_END,
     pauses: tuple[int, ...] = (0, 0),
+    happening: tuple[int, ...] = NOTHING,
 ) -> bytes:
     """The whole from its addresses: see `pack`; `stride` is that of the parameters' rows."""
     count, flags = rows
@@ -71,8 +74,15 @@ def joined(
     return (
         _INPUTS.pack(count, flags, flags + 8, *inputs, stride)
         + fixed
-        + _OUTPUTS.pack(t, y, dt, *counts, *times, *pieces, *stops, *pauses)
+        + _OUTPUTS.pack(t, y, dt, *counts, *times, *pieces, *stops, *pauses, *happening)
     )
+
+
+def _happening(given: Happening | None, x: Happened | None) -> tuple[int, ...]:
+    if given is None or x is None:
+        return NOTHING
+    rules = (given.direction.data_ptr(), given.limit.data_ptr(), given.jump.data_ptr())
+    return (*rules, given.at_stops, len(x.row), *(part.data_ptr() for part in x))
 
 
 def _address(x: Tensor | None) -> int:

@@ -16,12 +16,13 @@ from stiffguide.kernels.emitting import cpp, cuda
 from stiffguide.kernels.emitting.coefficients import Coefficients
 from stiffguide.kernels.emitting.parameters import parameters
 from stiffguide.kernels.running import build, compiler, device, packing
-from stiffguide.kernels.running.task import Ended, Pauses, Pieces, Task
+from stiffguide.kernels.running.task import Ended, Happened, Pauses, Pieces, Task
 from stiffguide.tracing.traced_field import Traced
 
 FEW = 4  # up to so many rows, one lane at a time is faster than many lanes that idle
 PATIENCE = 0.05  # seconds between two looks for an interrupt
 SHARE = 64  # rows that make another thread worth starting
+EACH = 4  # times that an event of a row is first given room for
 ALONE = 256  # rows, up to which one thread is the calling one, if the solve is short:
 SHORT = 10**9  # products at most, which take seconds
 
@@ -40,6 +41,7 @@ class Kernel:
     _waited: dict[bool, float] = field(default_factory=dict)  # operations of eager solves so far
     _failed: dict[bool, str] = field(default_factory=dict)  # why a build did not succeed
     _programs: dict[tuple[torch.device, str], device.Program] = field(default_factory=dict)
+    _most: int = 0  # events in a solve
 
     def __post_init__(self) -> None:
         self._own = repr(parameters(self.traced))  # not seen in the graph
@@ -106,9 +108,10 @@ class Kernel:
 
     def keep_steps(self, task: Task, first: Ended, *, dense: bool) -> Ended:
         """Solve once more, and keep the steps; every row ends where it did first."""
+        kept = first.counts[1] if first.happened is None else first.happened.kept
         if bool((first.counts[0] == int(Status.INTERRUPTED)).any()):
             return first
-        n = max(int(first.counts[1].max()), 1) if task.rows else 1
+        n = max(int(kept.max()), 1) if task.rows else 1
         b, f = task.y0.shape
         degree = self.method.interpolant.degree
         pieces = Pieces(
@@ -152,7 +155,28 @@ class Kernel:
             raise KeyboardInterrupt
 
     def _run(self, task: Task, pieces: Pieces | None) -> Ended:
+        """The same; once more with more room, where more happened than there was room for."""
+        ended = self._tried(task, pieces)
+        if ended.happened is not None and ended.happened.full:
+            self._most = max(self._most, int(ended.happened.total))
+            if not bool((ended.counts[0] == int(Status.INTERRUPTED)).any()):
+                ended = self._tried(task, pieces)
+        return ended
+
+    def _happened(self, task: Task) -> Happened | None:
+        """Where what happens is kept; how much that is shows in the end."""
+        if task.happening is None:
+            return None
+        (b, f), e = task.y0.shape, len(task.happening.limit)
+        room = max(EACH * b * e, self._most)
+        new, whole = task.y0.new_empty, task.happening.limit.new_empty
+        total, rows, events = task.happening.limit.new_zeros(1), whole(room), whole(room)
+        times, states = new(room), new((room, f))
+        return Happened(total, rows, events, times, states, whole(b), new((b, e)), new(b), whole(b))
+
+    def _tried(self, task: Task, pieces: Pieces | None) -> Ended:
         ended, (b, f) = _room(task)._replace(pieces=pieces), task.y0.shape
+        ended = ended._replace(happened=self._happened(task))
         if not b:
             return ended
         if task.y0.device.type != "cpu":
@@ -177,6 +201,8 @@ class Kernel:
 
     def _call(self, function: Any, task: Task, ended: Ended) -> None:
         flags, k = Flags(), self.method.error_order + 1
+        if ended.happened is not None:
+            ended.happened.total.zero_()
         packed = packing.pack(task, ended, k, ctypes.addressof(flags))
         carry_out(lambda: function(packed), task, ended, flags)
 
@@ -209,6 +235,10 @@ def _leave(task: Task, ended: Ended, first: int) -> None:
     ended.t[rest, 0], ended.y[rest, 0], ended.dt[rest] = task.t0[rest], task.y0[rest], 0.0
     ended.counts[:, rest] = 0
     ended.counts[0, rest] = int(Status.INTERRUPTED)
+    if ended.happened is not None:
+        for part in (ended.happened.kept, ended.happened.sides, ended.happened.streak):
+            part[rest] = 0
+        ended.happened.since[rest] = task.t0[rest]
 
 
 def threads(rows: int) -> int:

@@ -11,6 +11,15 @@ from stiffguide.stepping.controllers import PID
 EPS = 2.0**-52
 
 
+class Happening(NamedTuple):
+    """What E events and the jumps do; a jump is a number of the traced ones, or -1 for none."""
+
+    direction: Tensor  # (E,) of the crossings that count
+    limit: Tensor  # (E,) int64, how often each may happen before it ends a row; 0: as it will
+    jump: Tensor  # (E,) int64
+    at_stops: int
+
+
 class Task(NamedTuple):
     """What is to be solved, in float64; shapes as in `contracts`."""
 
@@ -27,6 +36,7 @@ class Task(NamedTuple):
     times: Tensor | None = None  # (1 or B, T), to save at
     stops: Tensor | None = None  # (B, K), to step on, t1 last; None where that is the only one
     eps: float = EPS  # of the state's own dtype
+    happening: Happening | None = None
 
     @property
     def rows(self) -> int:
@@ -51,6 +61,25 @@ class Pauses(NamedTuple):
     carried: Tensor  # (B, C), see `carried` of emitting/cpp.py
 
 
+class Happened(NamedTuple):
+    """Events in all rows, as they came: `total` of them, of which there is room for R."""
+
+    total: Tensor  # (1,) int64
+    row: Tensor  # (R,) int64
+    event: Tensor  # (R,) int64
+    t: Tensor  # (R,)
+    y: Tensor  # (R, F)
+    kept: Tensor  # (B,) int64, accepted steps and jumps
+    sides: Tensor  # (B, E), these as in `EventState`
+    since: Tensor  # (B,)
+    streak: Tensor  # (B,) int64
+
+    @property
+    def full(self) -> bool:
+        """Whether there was more than there was room for."""
+        return int(self.total) > len(self.row)
+
+
 class Ended(NamedTuple):
     """Where every row ended, and what that took."""
 
@@ -61,3 +90,4 @@ class Ended(NamedTuple):
     saved: Tensor | None  # (B, T, F)
     pieces: Pieces | None = None
     pauses: Pauses | None = None
+    happened: Happened | None = None
