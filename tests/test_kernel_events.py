@@ -82,9 +82,10 @@ def test_a_ball_bounces_twenty_times(method: str) -> None:
     exact = first + 2 * first * (torch.cumsum(0.9 ** torch.arange(20, dtype=D), 0) - 1)
     torch.testing.assert_close(found.events[0].t, exact, rtol=1e-5, atol=0)
     assert float(found.y[-1, 1]) < 0  # where a row ends, it does not jump
-    ball = Event(ground, terminal=4, direction=-1, jump=bounce)
+    ball = Event(ground, terminal=4, jump=bounce)  # a jump crosses nothing itself
     kernel, eager = both(fall, real(1.0, 0.0), 0.0, 20.0, events=ball, **settings)
     assert_same_events(kernel, eager, 1e-5)
+    torch.testing.assert_close(kernel.events[0].t, exact[:4], rtol=1e-5, atol=0)
 
 
 @every_family
@@ -164,6 +165,15 @@ def test_a_level_that_is_crossed_twice_within_a_step(method: str, top: float) ->
     assert len(kernel.events[0].t) == 2
 
 
+@every_family
+def test_a_dip_between_two_looks_is_seen(method: str) -> None:
+    dip = lambda t, y: (y[..., 0] - 7.3) ** 2 - 1e-4  # noqa: E731 - in steps that grow tenfold
+    clock = lambda t, y: torch.ones_like(y)  # noqa: E731
+    kernel, eager = both(clock, real(0.0), 0.0, 90.0, events=dip, method=method)
+    assert_same_events(kernel, eager, 1e-6)
+    torch.testing.assert_close(kernel.events[0].t, real(7.29, 7.31), rtol=1e-6, atol=0)
+
+
 def test_a_thousand_rows_stop_each_at_its_own_time() -> None:
     rows = 1000
     top = torch.linspace(0.3, 2.5, rows, dtype=D)
@@ -229,6 +239,16 @@ def test_jumps_are_solves_one_after_the_other(method: str) -> None:
     second = sg.solve(decay, start, 0.75, 2.0, **settings)
     torch.testing.assert_close(at_once.y[-1], second.y[-1], rtol=1e-9, atol=0)
     assert int(at_once.stats.accepted) == int(first.stats.accepted + second.stats.accepted)
+
+
+@pytest.mark.parametrize("method", ["tsit5", "rodas5p"])
+def test_after_a_jump_at_a_stop_the_field_is_that_beyond_it(method: str) -> None:
+    pushed = lambda t, y: torch.where(t > 0.5, 100.0 - y, -y)  # noqa: E731
+    settings: dict[str, Any] = {"tstops": [0.5], "jump_at": lambda t, y: y + 1, "method": method}
+    kernel, eager = both(pushed, real(1.0), 0.0, 1.0, **settings)
+    assert_same_events(kernel, eager, 1e-6)
+    assert int(kernel.stats.accepted) == int(eager.stats.accepted)
+    assert int(kernel.stats.rejected) == int(eager.stats.rejected) == 0
 
 
 def test_events_stops_and_jumps_together() -> None:
@@ -299,6 +319,25 @@ def test_more_happens_than_there_was_room_for() -> None:
             assert torch.equal(x.row, x.row.sort().values)
             assert bool(((x.t.diff() > 0) | (x.row.diff() > 0)).all())
     assert kernel.events[0].row.tolist() == [0] * 20 + [1] * 19
+
+
+def test_how_many_threads_share_the_rows_changes_nothing() -> None:
+    g = torch.linspace(1.0, 20.0, 600, dtype=D)
+    y0 = real(1.0, 0.0).repeat(600, 1)
+    events = [Event(ground, direction=-1, jump=bounce), Event(lambda t, y, g: y[..., 1])]
+    settings: dict[str, Any] = {"events": events, "args": (g,), "batched": True, "method": "tsit5"}
+    found = []
+    try:
+        for count in (1, 4):
+            torch.set_num_threads(count)
+            found.append(sg.solve(fall, y0, 0.0, 5.0, backend="kernel", **settings))
+    finally:
+        torch.set_num_threads(1)
+    one, several = found
+    assert torch.equal(one.y, several.y)
+    for a, b in zip(one.events, several.events, strict=True):
+        assert len(a.t) > 600
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 def test_states_in_single_precision() -> None:
