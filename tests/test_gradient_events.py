@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -100,6 +99,9 @@ def test_the_third_bounce_ends_it(name: str) -> None:
         agree(found.t[-1], bounces(h, g, r, 3)[2], [h, g, r], loose(name))
         speed = -torch.sqrt(2 * g * h) * r**2
         agree(found.y[-1], torch.stack((0 * speed, speed)), [h, g, r], loose(name))
+    twice = torch.nonzero(found.t.detach().diff() == 0).flatten()
+    for i in (0, 1):
+        agree(found.t[twice + i], bounces(h, g, r, 2), [h, g, r], loose(name))
 
 
 @FAMILIES
@@ -209,6 +211,17 @@ def test_a_kick_and_an_end_in_rows_of_their_own(name: str) -> None:
     agree(found.t[:, 0], e.expand(2), [e], loose(name))
 
 
+@FAMILIES
+def test_an_event_at_the_end_is_not_moved_by_it(name: str) -> None:
+    e, t1 = leaf(0.6, 0.6)
+    kinds = {"events": lambda t, y: t - e, "save_at": sg.EveryStep()}
+    found = sg.solve(lambda t, y: -y, real(1.0), 0.0, t1, **kinds, **settings(name))
+    agree(found.events[0].t, e.reshape(1), [e, t1], loose(name))
+    agree(found.events[0].y, torch.exp(-e).reshape(1, 1), [e, t1], loose(name))
+    agree(found.y[-1], torch.exp(-t1).reshape(1), [e, t1], loose(name))
+    agree(found.t[-1], t1, [e, t1], loose(name))
+
+
 # firing ------------------------------------------------------------------------------------------
 
 
@@ -297,7 +310,20 @@ def test_an_event_and_a_stop_at_one_time(name: str) -> None:
 
 
 @FAMILIES
-@pytest.mark.parametrize("gap", [1e-10, 1e-3])
+def test_two_kicks_at_one_time_move_with_the_first(name: str) -> None:
+    k, a, b = leaf(2.0, 0.5, 0.5)
+    events = [
+        Event(lambda t, y: t - a, jump=lambda t, y: y * y),
+        Event(lambda t, y: t - b, jump=lambda t, y: y + 1),
+    ]
+    found = sg.solve(lambda t, y: -k * y, real(1.0), 0.0, 0.6, events=events, **settings(name))
+    end = (torch.exp(-2 * k * a) + 1) * torch.exp(-k * (0.6 - a))
+    agree(found.y[-1], end.reshape(1), [k, a, b], loose(name))
+    agree(found.events[1].t, b.reshape(1), [a, b], loose(name))
+
+
+@FAMILIES
+@pytest.mark.parametrize("gap", [1e-12, 1e-3])
 def test_an_event_just_before_a_stop(name: str, gap: float) -> None:
     k, e = leaf(2.0, 0.5 - gap)
     event = Event(lambda t, y: t - e, jump=lambda t, y: y * y)
@@ -313,6 +339,16 @@ def test_an_event_just_before_a_stop(name: str, gap: float) -> None:
     )
     y = torch.exp(-2 * k * e) * torch.exp(-k * (0.5 - e)) + 1
     agree(found.y[-1], (y * torch.exp(-k * 0.1)).reshape(1), [k, e], loose(name))
+
+
+@FAMILIES
+def test_an_event_just_before_the_end(name: str) -> None:
+    (e,) = leaf(0.5)
+    events = [lambda t, y: t - e + 1e-12, Event(lambda t, y: t - e, terminal=True)]
+    found = sg.solve(lambda t, y: -y, real(1.0), 0.0, 2.0, events=events, **settings(name))
+    agree(found.t[-1], e, [e], loose(name))
+    for table in found.events:
+        agree(table.t[0], e, [e], loose(name))
 
 
 # the start ---------------------------------------------------------------------------------------
@@ -390,9 +426,9 @@ def test_float32() -> None:
 
 
 def test_an_event_that_comes_to_zero_at_no_speed_has_no_time() -> None:
-    (c,) = leaf(1.0)
-    event = Event(lambda t, y: (c - t) ** 3, terminal=True)
-    found = sg.solve(lambda t, y: -y, real(1.0), 0.0, 3.0, events=event, method="tsit5")
+    (c,) = leaf(0.0)
+    event = Event(lambda t, y: (y[0] / 3 - t) ** 3 - c, terminal=True)
+    found = sg.solve(lambda t, y: 0 * y, real(1.0), 0.0, 3.0, events=event, method="tsit5")
     assert int(found.status) == sg.Status.EVENT
     assert "event 0 came to zero at no speed" in found.message
     assert torch.isnan(torch.autograd.grad(found.t[-1], c)[0])
@@ -406,17 +442,37 @@ def test_second_derivatives_are_refused() -> None:
         torch.autograd.grad(found.t[-1], c, create_graph=True)
 
 
-UNSEEN: dict[str, tuple[Callable[..., Any], Callable[..., Any], str]] = {
-    "event": (lambda t, y, k: -k * y, lambda t, y, k: y[0].item() - 0.3, "event 0 .*does not see"),
-    "field": (lambda t, y, k: -k * y * float(t), lambda t, y, k: y[0] - 0.9, "how f depends on t"),
+def decay(t: Tensor, y: Tensor, k: Tensor) -> Tensor:
+    return -k * y
+
+
+def level(t: Tensor, y: Tensor, k: Tensor) -> Tensor:
+    return y[0] - 0.3
+
+
+UNSEEN: dict[str, tuple[dict[str, Any], str]] = {
+    "event": ({"events": lambda t, y, k: y[0].item() - 0.3 * k}, "all that event 0 does"),
+    "event by t": ({"events": lambda t, y, k: y[0] - 0.3 * float(t)}, "all that event 0 does"),
+    "jump": (
+        {"events": Event(level, jump=lambda t, y, k: 2 * y.detach())},
+        r"all that the jump of event 0 \(level\) does",
+    ),
+    "stop": ({"tstops": [1.0], "jump_at": lambda t, y, k: y + float(y[0])}, "that jump_at does"),
+    "field": ({"f": lambda t, y, k: -k * y * float(t), "events": level}, "how f depends on t"),
 }
 
 
-@pytest.mark.parametrize(("f", "event", "words"), UNSEEN.values(), ids=UNSEEN)
-def test_what_autograd_does_not_see_is_refused(f: Any, event: Any, words: str) -> None:
-    k = leaf(1.0)
+@pytest.mark.parametrize(("kinds", "words"), UNSEEN.values(), ids=UNSEEN)
+def test_what_autograd_does_not_see_is_refused(kinds: dict[str, Any], words: str) -> None:
+    call: dict[str, Any] = {"f": decay, "args": tuple(leaf(1.0)), "method": "tsit5", **kinds}
     with pytest.raises(InputError, match=words):
-        sg.solve(f, real(1.0), 0.1, 3.0, args=tuple(k), events=event, method="tsit5")
+        sg.solve(call.pop("f"), real(1.0), 0.1, 3.0, **call)
+
+
+def test_an_event_that_autograd_cannot_see_is_found_on_the_way() -> None:
+    call = {"args": tuple(leaf(1.0)), "method": "tsit5", "checks": False}
+    with pytest.raises(InputError, match="event 0 happened, and autograd does not see how"):
+        sg.solve(decay, real(1.0), 0.1, 3.0, events=lambda t, y, k: y[0].item() - 0.3, **call)
 
 
 def test_a_failed_row_has_none_and_leaves_the_others_alone() -> None:

@@ -32,6 +32,10 @@ UNSEEN_TIME = (
     "autograd does not see how f depends on t, and so neither what {what}: look for detach(), "
     "no_grad, .item() or float() in f (checks=False lets it pass)"
 )
+UNSEEN_PART = (
+    "autograd does not see all that {name} does: look in it for detach(), no_grad, .item() or "
+    "float() (checks=False lets it pass)"
+)
 GRAZED = (
     "{name} came to zero at no speed: its time has no derivative there, and gradients through it "
     "are nan"
@@ -87,6 +91,8 @@ def solve(
     if checks and recorded and (tangles(span.t1) or problem.events is not None):
         _check_time(flat, r.t0, r.y0, "t1 does" if tangles(span.t1) else "moves an event")
     events.check(problem.events, problem.jump_at, r.layout, r.t0, r.y0.detach())
+    if checks and recorded:
+        _check_seen(problem, r.t0, r.y0.detach())
     found = None
     if recorded:
         found = _recorded(r, problem, span, f0, watch)
@@ -136,6 +142,18 @@ def _check_time(flat: Flat, t0: Tensor, y0: Tensor, what: str) -> None:
     t = t0.clone().requires_grad_()
     if not look(flat, t, y0.detach(), t).whole:
         raise InputError(UNSEEN_TIME.format(what=what))
+
+
+def _check_seen(p: Problem, t0: Tensor, y0: Tensor) -> None:
+    """Raise InputError where autograd misses a part of an event or of a jump."""
+    t, y = t0.clone().requires_grad_(), y0.clone().requires_grad_()
+    for name, function in gradient.functions(p):
+        try:
+            whole = look(function, t, y0, t).whole and look(function, t0, y, y).whole
+        except InputError:  # a jump need not have a value at the start
+            continue
+        if not whole:
+            raise InputError(UNSEEN_PART.format(name=name))
 
 
 def _recorded(

@@ -35,15 +35,22 @@ def wanted(p: Problem, f: Callable[..., Any], args: tuple[Any, ...], *values: Te
     """Whether anything requires a gradient: the values, or what functions may depend on."""
     if not torch.is_grad_enabled():
         return False
-    return tangles(*values) or within_reach(f, *args) or within_reach(*functions(p))
+    return tangles(*values) or within_reach(f, *args) or _moved(p)
 
 
-def functions(p: Problem) -> list[Any]:
-    """The events and jumps of a problem."""
-    found: list[Any] = [] if p.jump_at is None else [p.jump_at]
+def functions(p: Problem) -> list[tuple[str, Callable[[Tensor, Tensor], Tensor]]]:
+    """The events and jumps of a problem, by what sentences call them."""
+    found = [] if p.jump_at is None else [("jump_at", p.jump_at)]
     for x in () if p.events is None else p.events.triggers:
-        found += [x.value] if x.jump is None else [x.value, x.jump]
+        found.append((x.name, x.value))
+        if x.jump is not None:
+            found.append((f"the jump of {x.name}", x.jump))
     return found
+
+
+def _moved(p: Problem) -> bool:
+    """Whether events or jumps may depend on something that requires a gradient."""
+    return within_reach(*(function for _, function in functions(p)))
 
 
 def within_reach(*functions: Any) -> bool:
@@ -108,7 +115,7 @@ def direct(
     """
     steps, diary = EveryStep(), Diary(p)
     t0, t1 = span.t0.detach(), p.stops[:, -1]
-    sure = tangles(y0, f0) or span.differentiable(p.outputs) or within_reach(*functions(p))
+    sure = tangles(y0, f0) or span.differentiable(p.outputs) or _moved(p)
     lookout = None if sure else Lookout(p.f)
     with torch.no_grad(), watch:
         # guidance, stopping outputs and the monitor decide in the first pass where a row ends
