@@ -267,7 +267,7 @@ class Esdirk:
 
     def restart(self, state: EsdirkState, where: Tensor) -> EsdirkState:
         """Nothing is known, and nothing has moved."""
-        secant = torch.where(rows(where, state.secant), 0.0, state.secant)
+        secant = state.secant.masked_fill(rows(where, state.secant), 0.0)
         return state._replace(keep=state.keep & ~where, secant=secant)
 
     def interpolant(self, step: Step, f1: Tensor) -> Tensor:
@@ -294,8 +294,7 @@ def _choose(mask: Tensor, new: Step, old: Step) -> Step:
     fields += ("f1",) if new.f1 is not None else ()
     picked = {name: select(mask, getattr(new, name), getattr(old, name)) for name in fields}
     if new.grown is not None or old.grown is not None:
-        none = torch.zeros_like(mask)
-        before, now = (none if s.grown is None else s.grown for s in (old, new))
+        before, now = (torch.zeros_like(mask) if s.grown is None else s.grown for s in (old, new))
         picked["grown"] = torch.where(mask, now, before)
     stages = torch.where(mask.unsqueeze(-1), new.stages, old.stages)
     return old._replace(stages=stages, **picked)

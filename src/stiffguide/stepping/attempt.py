@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stiffguide.errors import Status
-from stiffguide.stepping import events
+from stiffguide.stepping import events, jumps
 from stiffguide.stepping.contracts import Moment, State, Step, Verdict, Work
 from stiffguide.stepping.interpolate import hermite
 from stiffguide.stepping.live import Live, Problem, limited, sliver
@@ -91,7 +91,7 @@ def attempt(p: Problem, s: Live) -> Live:
     )
     if seen is None and p.jump_at is None:
         return after
-    return events.settle(p, after, seen and seen.which, out.reached & ~out.arrived)
+    return jumps.settle(p, after, seen and seen.which, out.reached & ~out.arrived)
 
 
 def aim(p: Problem, s: Live, live: Tensor) -> Clip:

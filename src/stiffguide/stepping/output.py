@@ -267,10 +267,7 @@ class Trajectory(NamedTuple):
         return value.reshape(*t.shape, -1)
 
     def _last_of_length(self) -> Tensor:
-        """The last piece (B,) of each row, or that before it where it is nothing beside that.
-
-        A step to an event that comes just after another may be as short as rounding.
-        """
+        """The last piece (B,) of each row that is more than rounding beside the one before it."""
         length = (self.after - self.before).abs()
         place = torch.arange(len(length), device=length.device).unsqueeze(1)
         last = torch.where(length > 0, place, 0).amax(0, keepdim=True)

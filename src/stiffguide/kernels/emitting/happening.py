@@ -6,7 +6,7 @@ from stiffguide.kernels.emitting.expressions import literal
 from stiffguide.kernels.emitting.factorisation import native
 from stiffguide.kernels.emitting.functions import function
 from stiffguide.kernels.emitting.parameters import parameters
-from stiffguide.stepping import crossings, events
+from stiffguide.stepping import crossings, events, jumps
 from stiffguide.tracing.traced_field import Traced
 
 
@@ -44,8 +44,8 @@ def shared() -> dict[str, float]:
         "NEARER": events.NEARER,
         "CLOSER": events.CLOSER,
         "NEAREST": events.LEAST,
-        "CHATTER": events.CHATTER,
-        "WITHIN": events.WITHIN,
-        "PROBE": events.PROBE,
-        "CLEAR": events.CLEAR,
+        "CHATTER": jumps.CHATTER,
+        "WITHIN": jumps.WITHIN,
+        "PROBE": jumps.PROBE,
+        "CLEAR": jumps.CLEAR,
     }

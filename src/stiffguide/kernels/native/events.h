@@ -1,5 +1,5 @@
-// Events and jumps, as in stepping/events.py: what an attempt shows of them, what happens, and the
-// way on after it.
+// Events and jumps, as in stepping/events.py and jumps.py: what an attempt shows of them, what
+// happens, and the way on after it.
 
 #if EVENTS
 CALLED void begin_events(Lanes& s, M fresh) {
