@@ -505,3 +505,19 @@ def test_nothing_is_recorded_without_autograd() -> None:
         found = sg.solve(lambda t, y: -y, real(1.0), 0.0, 3.0, events=event)
     assert not found.t.requires_grad
     assert not found.events[0].t.requires_grad
+
+
+def test_kernels_leave_them_to_the_loop() -> None:
+    (c,) = leaf(0.3)
+    kinds: tuple[dict[str, Any], ...] = (
+        {"events": Event(lambda t, y: y[0] - c)},
+        {"events": Event(lambda t, y: y[0] - 0.3, jump=lambda t, y: y + c)},
+        {"tstops": [0.5], "jump_at": lambda t, y: y + c},
+    )
+    for kind in kinds:
+        call = {"method": "tsit5", **kind}
+        with pytest.raises(UnsupportedError, match=r"no gradient.*no_grad"):
+            sg.solve(lambda t, y: -y, real(1.0), 0.0, 2.0, backend="kernel", **call)
+        found = sg.solve(lambda t, y: -y, real(1.0), 0.0, 2.0, backend="auto", **call)
+        assert found.backend == "eager"
+        assert found.y.requires_grad or found.events[0].t.requires_grad
