@@ -14,7 +14,7 @@ from torch import Tensor
 import stiffguide as sg
 from stiffguide import Event, Status
 
-PI = math.pi
+PI, F64 = math.pi, torch.float64
 
 
 def swing(t: Tensor, y: Tensor) -> Tensor:
@@ -221,6 +221,32 @@ def test_an_event_at_a_stop_happens_once() -> None:
     close(done.events[0].t, real(1.0))
     assert (done.t == 1.0).sum() == 1
     assert (done.t == 2.0).any()
+
+
+def waves(rows: int) -> tuple[Any, Tensor, Tensor, Tensor]:
+    """sin(w t + p) in every row as f, y0 and args, and times within the first two units."""
+    w, p, t = torch.rand(3, rows, generator=torch.Generator().manual_seed(5), dtype=F64)
+    w, p, t = 3 * w + 0.5, 3 * p, 2 * t + 0.5
+    return (lambda t, y, w, p: (w * torch.cos(w * t + p)).unsqueeze(-1)), w, p, t
+
+
+def test_the_way_to_an_event_may_end_at_the_end() -> None:
+    f, w, p, t1 = waves(400)
+    level = torch.sin(w * t1 + p)
+    done = sg.solve(
+        f,
+        torch.sin(p).unsqueeze(-1),
+        0.0,
+        t1,
+        batched=True,
+        args=(w, p),
+        events=lambda t, y, w, p: y[:, 0] - level,
+        method="dop853",
+        rtol=1e-13,
+        atol=1e-14,
+    )
+    close(done.t[:, 0], t1, rtol=0, atol=1e-12)
+    close(done.y[:, 0, 0], level, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("direction", "count"), [(0, 1), (1, 1), (-1, 0)])

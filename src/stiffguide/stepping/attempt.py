@@ -11,7 +11,7 @@ from stiffguide.errors import Status
 from stiffguide.stepping import events, jumps
 from stiffguide.stepping.contracts import Moment, State, Step, Verdict, Work
 from stiffguide.stepping.interpolate import hermite
-from stiffguide.stepping.live import Live, Problem, limited, sliver
+from stiffguide.stepping.live import Live, Problem, limited, next_stop, sliver
 from stiffguide.tensors import constant, finite, select
 
 ROUNDING = 1e-9  # a stop this close (relative to dt) is reached by this step
@@ -99,7 +99,7 @@ def aim(p: Problem, s: Live, live: Tensor) -> Clip:
 
     The others are computed, too. They idle inside their interval: forwards, or backwards at t1.
     """
-    target = p.stops.gather(1, s.stop.unsqueeze(1)).squeeze(1)
+    target = next_stop(p, s)
     left = target - s.t
     last = s.dt.abs() * (1 + ROUNDING) >= left.abs()
     at_end = left == 0
@@ -111,7 +111,8 @@ def aim(p: Problem, s: Live, live: Tensor) -> Clip:
         event = s.events.target
         hunted = ~torch.isnan(event)
         target, last = torch.where(hunted, event, target), last | hunted
-        left = torch.where(hunted, event - s.t, left)
+        way = event - s.t  # up to a stop, that is as long as the way to the stop
+        left = torch.where(hunted & (way.abs() < left.abs()), way, left)
     dt = torch.where(last & ~at_end, left, s.dt)
     # s.t + dt is rounded: where t is large, the step must be as long as t really moves
     dt = torch.where(live, (s.t + dt) - s.t, IDLE * dt)
@@ -165,8 +166,8 @@ def _outcome(
         short = short & ((end.t1 - s.t).abs() * (1 + ROUNDING) < s.dt.abs())
         dt_next = torch.where(short, s.t + s.dt - end.t1, dt_next)
     reached = accept & clip.last
-    if p.events is not None:
-        reached = reached & torch.isnan(s.events.target)
+    if p.events is not None:  # the way to an event may end on a stop, too
+        reached = reached & (clip.target == next_stop(p, s))
     arrived = reached & (clip.target == p.stops[:, -1])
     return Outcome(sound, usable, accept, reached, arrived, dt_next, short)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stiffguide.stepping.contracts import Moment, Table
 from stiffguide.stepping.crossings import Along, ahead, crossings
-from stiffguide.stepping.live import Live, Problem
+from stiffguide.stepping.live import Live, Problem, next_stop
 
 HUNTS = 8  # attempts towards one event, after which it is where the last of them ended
 CLOSER = 0.125  # of an attempt that ended just before its event: from there on interpolants of
@@ -164,12 +164,18 @@ def look(p: Problem, s: Live, moment: Moment, values: Tensor) -> Sighting:
         value=torch.where(committed, values, old.value),
         fresh=old.fresh & ~committed,
         side=torch.where(which, x.goes, torch.where(committed, x.side, old.side)),
-        target=torch.where(hunting, moment.t0 + last * (moment.t1 - moment.t0), torch.nan),
+        target=torch.where(hunting, _at(p, s, moment, last), torch.nan),
         hunts=torch.where(hunting, old.hunts + 1, 0),
         wide=torch.where(hunting | missed, wide, idle.wide),
         misses=torch.where(hunting | missed, old.misses + missed, 0),
     )
     return Sighting(held, which, stuck, state)
+
+
+def _at(p: Problem, s: Live, moment: Moment, theta: Tensor) -> Tensor:
+    """The time (B,) at theta of an attempt, which rounding shall not bring beyond the stop."""
+    t, stop = moment.t0 + theta * (moment.t1 - moment.t0), next_stop(p, s)
+    return torch.where((t - stop) * (moment.t1 - moment.t0) > 0, stop, t)
 
 
 def _roots(p: Problem, s: Live, moment: Moment, values: Tensor) -> Roots:
@@ -188,7 +194,7 @@ def _roots(p: Problem, s: Live, moment: Moment, values: Tensor) -> Roots:
     short = short & (old.hunts < HUNTS)
     if t0.device.type != "cpu" or bool(short.any()):
         rest = ahead(along, side, values, direction)
-        stop = (p.stops.gather(1, s.stop.unsqueeze(1)).squeeze(1) - t0).abs() / length
+        stop = (next_stop(p, s) - t0).abs() / length
         near = short.unsqueeze(1) & torch.isfinite(rest) & (rest <= stop.unsqueeze(1))
         root, goes = torch.where(near, rest, root), torch.where(near, -side, goes)
     return Roots(root, goes, side, length, close)

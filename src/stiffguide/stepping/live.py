@@ -97,6 +97,11 @@ def first_dt(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor) -> tuple[Tensor, in
     return initial_dt(p.f, t0, t1, y0, f0, p.tolerance, order), 1
 
 
+def next_stop(p: Problem, s: Live) -> Tensor:
+    """The stop (B,) that each row goes to."""
+    return p.stops.gather(1, s.stop.unsqueeze(1)).squeeze(1)
+
+
 def sliver(t: Tensor, y: Tensor) -> Tensor:
     """A length of time (B,) around t (B,) that f can tell, and the solution cannot."""
     return 4 * torch.finfo(real_dtype(y.dtype)).eps * t.abs()

@@ -123,7 +123,8 @@ INLINE void attempt(Lanes& s, const Call& c) {
 #if EVENTS
     const M hunted = eq(s.target, s.target);
     goal = sel(hunted, s.target, goal);
-    left = sel(hunted, s.target - s.t, left);
+    const V way = s.target - s.t; // up to a stop, that is as long as the way to the stop
+    left = sel(hunted & lt(v_abs(way), v_abs(left)), way, left);
     last = last | hunted;
 #endif
     V dt = sel(last, left, s.dt);
@@ -162,7 +163,7 @@ INLINE void attempt(Lanes& s, const Call& c) {
     M happens = ~allof();
     for (int k = 0; k < EVENTS; k++) happens = happens | which[k];
     const M missed = accept & hunted & ~held & ~happens;
-    s.reached = s.reached & ~hunted & ~held;
+    s.reached = s.reached & eq(goal, s.stop) & ~held; // the way to an event may end on one, too
     accept = accept & ~held, cut = cut | held | missed;
     next = sel(happens & ne(wide, 0.0), wide, sel(held, s.dt, next));
     V closer = v_max(v_abs(dt) * CLOSER, v_abs(s.dt) * NEAREST);

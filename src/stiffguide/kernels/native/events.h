@@ -68,7 +68,9 @@ CALLED M look(Lanes& s, const Call& c, M accept, V t1, V dt, const V* g, M* whic
     M missed = hunted & ~found;
     s.wide = sel(hunting | missed, sel(ne(wide, 0.0), wide, s.dt), s.wide);
     s.misses = sel(hunting | missed, misses + truth(missed), s.misses);
-    s.target = sel(hunting, s.t + end * (t1 - s.t), s.target);
+    V aimed = s.t + end * (t1 - s.t); // which rounding shall not bring beyond the stop
+    aimed = sel(lt(0.0, (aimed - s.stop) * s.sign), s.stop, aimed);
+    s.target = sel(hunting, aimed, s.target);
     s.hunts = sel(hunting, hunts + 1.0, s.hunts);
     return held;
 }
