@@ -214,6 +214,27 @@ def test_an_event_at_the_end_happens_and_outweighs_it() -> None:
         close(done.t, real(2.0))
 
 
+@pytest.mark.parametrize("backend", ["eager", "kernel"])
+@pytest.mark.parametrize(("beyond", "count"), [(0.0, 1), (2.0**-51, 1), (1e-12, 0)])
+def test_an_event_at_the_end_happens_whatever_the_last_bit(
+    backend: Any, beyond: float, count: int
+) -> None:
+    settings = {"method": "bosh3", "first_step": 0.25, "max_step": 0.25, "backend": backend}
+    for stops in (None, [1.0]):
+        end = 2.0 if stops is None else 1.0
+        done = sg.solve(
+            clock,
+            real(0.0),
+            0.0,
+            2.0,
+            events=level(end + beyond),
+            tstops=stops,
+            jump_at=None if stops is None else lambda t, y: y - 9.0,
+            **settings,
+        )
+        assert done.events[0].t.tolist() == [end] * count
+
+
 def test_an_event_at_a_stop_happens_once() -> None:
     done = sg.solve(
         clock, real(0.0), 0.0, 3.0, events=level(1.0), tstops=[1.0, 2.0], save_at=sg.EveryStep()

@@ -179,22 +179,31 @@ def _at(p: Problem, s: Live, moment: Moment, theta: Tensor) -> Tensor:
 
 
 def _roots(p: Problem, s: Live, moment: Moment, values: Tensor) -> Roots:
-    """The first crossings in an attempt; where it went to a target and shows none, those ahead."""
+    """The first crossings in an attempt; where it shows none, those a little ahead.
+
+    These count where the attempt went to a target, and where it ends on a stop, at which events
+    that are at one time with it have to happen.
+    """
     assert p.events is not None
     old, t0, t1 = s.events, moment.t0, moment.t1
     length, direction = (t1 - t0).abs(), p.events.direction(t0)
-    close = SAME * torch.finfo(s.y.dtype).eps * torch.maximum(t0.abs(), t1.abs())
+    close, stop = (
+        SAME * torch.finfo(s.y.dtype).eps * torch.maximum(t0.abs(), t1.abs()),
+        next_stop(p, s),
+    )
+    # a step to an inner stop has ended a little before it
+    close = torch.where((t1 == stop) & (stop != p.stops[:, -1]), 2 * close, close)
     width = torch.clamp(close / length / 2, 2.0**-52, 1.0)
     along = Along(
         [x.value for x in p.events.triggers], t0, t1, moment.y0, moment.y1, moment.interpolant()
     )
     root, goes, side = crossings(along, old.side, (old.value, values), direction, width)
     root = torch.where(moment.accept.unsqueeze(1), root, torch.inf)
-    short = moment.accept & torch.isinf(root).all(-1) & ~torch.isnan(old.target)
-    short = short & (old.hunts < HUNTS)
+    short = (~torch.isnan(old.target) & (old.hunts < HUNTS)) | (t1 == stop)
+    short = short & moment.accept & torch.isinf(root).all(-1)
     if t0.device.type != "cpu" or bool(short.any()):
         rest = ahead(along, side, values, direction)
-        stop = (next_stop(p, s) - t0).abs() / length
-        near = short.unsqueeze(1) & torch.isfinite(rest) & (rest <= stop.unsqueeze(1))
+        far = ((stop - t0).abs() + close) / length
+        near = short.unsqueeze(1) & torch.isfinite(rest) & (rest <= far.unsqueeze(1))
         root, goes = torch.where(near, rest, root), torch.where(near, -side, goes)
     return Roots(root, goes, side, length, close)

@@ -172,11 +172,11 @@ CALLED void crossings(const Lanes& s, const Call& c, const Curve& curve, const V
     }
 }
 
-// where events of the lanes `asked` would cross a little beyond the end of a step, before a stop:
-// that is as good as the solution at its end, where its slope leads to what is left
-CALLED void ahead(const Lanes& s, const Call& c, const Curve& curve, const V* g, V length, M asked,
-                  Crossings& out) {
-    V later[EVENTS], sooner[EVENTS], stop = v_abs(s.stop - s.t) / length;
+// where events of the lanes `asked` would cross a little beyond the end of a step, not beyond a
+// stop: that is as good as the solution at its end, where its slope leads to what is left
+CALLED void ahead(const Lanes& s, const Call& c, const Curve& curve, const V* g, V length, V close,
+                  M asked, Crossings& out) {
+    V later[EVENTS], sooner[EVENTS], stop = (v_abs(s.stop - s.t) + close) / length;
     along(curve, s.p, 1.0 + NARROW, later);
     along(curve, s.p, 1.0 - NARROW, sooner);
     for (int k = 0; k < EVENTS; k++) {

@@ -39,13 +39,15 @@ CALLED M look(Lanes& s, const Call& c, M accept, V t1, V dt, const V* g, M* whic
     Crossings seen;
     curve(s, t1, dt, x);
     V close = c.sliver * v_max(v_abs(s.t), v_abs(t1)), length = v_abs(t1 - s.t);
+    close = sel(eq(t1, s.stop) & ne(s.stop, s.t1), 2.0 * close, close); // that ended before it
     V early = close; // the more so, the more steps have missed an event
     for (int m = 0; m < HUNTS; m++) early = early * sel(lt((double)m, misses), NEARER, 1.0);
     V width = v_min(v_max(close / length * 0.5, EPS), 1.0), first = __builtin_inf(), end = 0.0;
     crossings(s, c, x, g, width, accept, seen);
-    M hunted = accept & eq(target, target), missing = hunted & lt(hunts, HUNTS);
+    M hunted = accept & eq(target, target);
+    M missing = (hunted & lt(hunts, HUNTS)) | (accept & eq(t1, s.stop));
     for (int k = 0; k < EVENTS; k++) missing = missing & ~isfinite_(seen.root[k]);
-    if (some(missing)) ahead(s, c, x, g, length, missing, seen);
+    if (some(missing)) ahead(s, c, x, g, length, close, missing, seen);
     for (int k = 0; k < EVENTS; k++) first = v_min(first, seen.root[k]);
     M found = isfinite_(first), at_start = found & le(first * length, early);
     M at_end = found & (le(v_abs(1.0 - first) * length, close) | le(HUNTS, hunts));
