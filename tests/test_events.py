@@ -443,6 +443,7 @@ def test_guided_steps_are_what_events_see() -> None:
 WRONG = {
     "no function": (3, r"events: give functions of \(t, y, \*args\), or Event\(...\), not int"),
     "none of several": ([height, "y"], "events: give functions .*, not str"),
+    "no function in it": (Event(3), r"event 0: fn must be a function of \(t, y, \*args\), not int"),  # type: ignore[arg-type]
     "a vector": (lambda t, y: y, r"event 0 returned shape \(2,\); return one number"),
     "nothing": (lambda t, y: None, "event 0 returned a NoneType; return a number"),
     "a truth": (lambda t, y: y[0] > 1, "event 0 returned a truth value; return a real number"),
@@ -499,6 +500,46 @@ def test_an_event_that_becomes_nan_ends_the_row_and_no_other() -> None:
     )
     assert done.status.tolist() == [Status.NON_FINITE, Status.SUCCESS]
     assert 0.4 < float(done.t[0]) <= 0.5
+
+
+def shifts_y(t: Tensor, y: Tensor) -> Tensor:
+    y -= 0.5
+    return y[..., 0]
+
+
+def shifts_t(t: Tensor, y: Tensor) -> Tensor:
+    t += 0.5
+    return y[..., 0]
+
+
+def halves_later(t: Tensor, y: Tensor) -> Tensor:
+    return y[1] if t < 1 else y.mul_(0.5)[1]
+
+
+@pytest.mark.parametrize(("event", "name"), [(shifts_y, "y"), (shifts_t, "t"), (halves_later, "y")])
+def test_what_an_event_is_given_is_not_its_to_change(event: Any, name: str) -> None:
+    with pytest.raises(sg.InputError, match=f"event 0 .{event.__name__}. changes {name} in place"):
+        on_the_swing(event)
+    with torch.inference_mode():  # where torch does not tell
+        on_the_swing(event, t1=4.0)
+        plain = on_the_swing(height, t1=4.0)
+    close(plain.events[0].t, real(0.0, PI), rtol=1e-7)
+
+
+@pytest.mark.parametrize("change", [shifts_y, shifts_t])
+def test_what_a_monitor_is_given_is_a_copy(change: Any) -> None:
+    plain = on_the_swing(None)
+    done = on_the_swing(None, monitor=lambda t, y: bool(change(t, y).isnan().any()))
+    assert torch.equal(done.t, plain.t)
+    assert torch.equal(done.y, plain.y)
+
+
+def test_terminal_may_be_a_truth_of_numpy() -> None:
+    import numpy as np
+
+    for given in (True, False):
+        done = on_the_swing(Event(height, terminal=np.bool_(given), direction=-1), t1=4.0)  # type: ignore[arg-type]
+        assert int(done.status) == (Status.EVENT if given else Status.SUCCESS)
 
 
 def test_what_a_function_raises_is_the_users() -> None:

@@ -278,6 +278,20 @@ def test_what_cannot_be_a_jump_is_refused(jump: Any, words: str) -> None:
         sg.solve(decay, real(1.0), 0.0, 2.0, tstops=[1.0], jump_at=jump)
 
 
+def test_what_a_jump_is_given_is_its_own() -> None:
+    def kick_in_place(t: Tensor, y: Tensor) -> Tensor:
+        t += 5.0
+        y += 1.0
+        return y
+
+    once, same = (
+        sg.solve(decay, real(1.0), 0.0, 2.0, tstops=[1.0], jump_at=jump, save_at=sg.EveryStep())
+        for jump in (kick, kick_in_place)
+    )
+    assert torch.equal(once.t, same.t)
+    assert torch.equal(once.y, same.y)
+
+
 def test_a_schedule_needs_its_times() -> None:
     with pytest.raises(sg.InputError, match="jump_at: give the times as tstops"):
         sg.solve(decay, real(1.0), 0.0, 2.0, jump_at=kick)

@@ -50,14 +50,25 @@ class Setting:
         self.layout = layout
         self.arrays = arrays
 
-    def call(self, fn: Function, t: Tensor, y: Tensor) -> Any:
-        """fn(t, y, *args) as f would be called at t (B,), y (B, F)."""
+    def call(self, fn: Function, t: Tensor, y: Tensor, reader: str | None = None) -> Any:
+        """fn(t, y, *args) as f would be called at t (B,), y (B, F), which it gets copies of.
+
+        Raises InputError where `reader`, as sentences call it, writes to them.
+        """
         layout = self.layout
-        t = t.to(real_dtype(layout.dtype))
+        t, y = t.to(real_dtype(layout.dtype)).clone(), y.clone()
         time, state = t if layout.batched else t[0], layout.unflatten(y)
         if self.arrays:
             time, state = number(time), tree_map(array, state)
-        return fn(time, state, *self.args)
+        value = fn(time, state, *self.args)
+        for name, copy in (("t", t), ("y", y)):
+            # in inference mode a tensor keeps no count of its changes
+            if reader and not copy.is_inference() and copy._version > 0:
+                raise InputError(
+                    f"{reader} changes {name} in place; return a new value instead "
+                    f"({name}.clone() first)"
+                )
+        return value
 
 
 def watched(events: Any, setting: Setting) -> Watched | None:
@@ -91,9 +102,13 @@ def _trigger(k: int, event: Any, setting: Setting) -> Trigger:
             f"events: give functions of (t, y, *args), or Event(...), not {type(event).__name__}"
         )
     what = title(k, event)
+    if isinstance(event, Event) and not callable(event.fn):
+        raise InputError(
+            f"{what}: fn must be a function of (t, y, *args), not {type(event.fn).__name__}"
+        )
     jump = getattr(event, "jump", None)
     return Trigger(
-        value=lambda t, y: _number(setting.call(event, t, y), what, setting.layout, y),
+        value=lambda t, y: _number(setting.call(event, t, y, what), what, setting.layout, y),
         direction=_direction(getattr(event, "direction", None), what),
         terminal=_terminal(getattr(event, "terminal", None), what),
         jump=None if jump is None else jumping(jump, f"the jump of {what}", setting),
@@ -103,9 +118,9 @@ def _trigger(k: int, event: Any, setting: Setting) -> Trigger:
 
 def _terminal(given: Any, what: str) -> int:
     """How often it happens to a row before that stops; 0: it never does."""
-    if given is None or given is False:
+    if given is None or (isinstance(given, (bool, np.bool_)) and not given):
         return 0
-    if not isinstance(given, (bool, int, np.integer)) or given < 1:
+    if not isinstance(given, (bool, int, np.integer, np.bool_)) or given < 1:
         raise InputError(f"{what}: terminal must be True, False or a positive count, not {given!r}")
     return int(given)
 
@@ -127,7 +142,7 @@ def jumping(jump: Any, what: str, setting: Setting) -> Callable[[Tensor, Tensor]
 
     def flat(t: Tensor, y: Tensor) -> Tensor:
         try:
-            value = setting.call(jump, t, y.clone())
+            value = setting.call(jump, t, y)
         except Exception as error:
             reason = str(error).strip().split("\n")[0]
             raise InputError(

@@ -91,8 +91,8 @@ class Progress:
         """Ask the monitor: rows (B,) to stop, or None."""
         if self._monitor is None:
             return None
-        t = s.t if self._layout.batched else s.t[0]
-        verdict = self._monitor(t, self._layout.unflatten(s.y))
+        t, y = s.t.clone(), s.y.clone()  # to which a monitor may write
+        verdict = self._monitor(t if self._layout.batched else t[0], self._layout.unflatten(y))
         if verdict is None:
             return None
         try:
