@@ -270,6 +270,32 @@ def test_the_way_to_an_event_may_end_at_the_end() -> None:
     close(done.y[:, 0, 0], level, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("backend", ["eager", "kernel"])
+@pytest.mark.parametrize("direction", [1.0, -1.0])
+def test_an_event_beside_a_stop_is_counted_once(direction: float, backend: Any) -> None:
+    """The step between the two would be so short that the sign of the event is rounding there."""
+    f, w, p, stop = waves(400)
+    level, t0 = torch.sin(w * stop + p), stop - 2 * direction
+    done = sg.solve(
+        f,
+        torch.sin(w * t0 + p).unsqueeze(-1),
+        t0,
+        stop + 0.01 * direction,
+        batched=True,
+        args=(w, p),
+        events=lambda t, y, w, p: y[:, 0] - level,
+        tstops=stop.unsqueeze(1),
+        method="dop853",
+        rtol=1e-13,
+        atol=1e-14,
+        backend=backend,
+    )
+    assert (done.status == Status.SUCCESS).all()
+    (found,) = done.events
+    beside = found.row[(found.t - stop[found.row]).abs() < 1e-9]
+    assert beside.tolist() == list(range(400))
+
+
 @pytest.mark.parametrize(("direction", "count"), [(0, 1), (1, 1), (-1, 0)])
 def test_zero_at_the_start_counts_as_in_scipy(direction: int, count: int) -> None:
     event = Event(level(0.0), direction=direction)

@@ -86,6 +86,7 @@ def state(r: Request, x: Happened | None) -> EventState | tuple[()]:
         wide=torch.zeros_like(x.since),
         misses=none,
         fresh=torch.zeros_like(x.sides, dtype=torch.bool),
+        repeats=torch.zeros_like(x.sides, dtype=torch.int64),
         begun=r.t0,
         since=x.since,
         streak=x.streak,

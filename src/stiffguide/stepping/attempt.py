@@ -163,8 +163,9 @@ def _outcome(
         short = short & (dt_next.abs() < s.dt.abs())
         dt_next = limited(torch.where(short, s.dt, dt_next), p.max_step)
     else:  # steps of given lengths go on to where they would have ended
-        short = short & ((end.t1 - s.t).abs() * (1 + ROUNDING) < s.dt.abs())
-        dt_next = torch.where(short, s.t + s.dt - end.t1, dt_next)
+        rest = s.t + s.dt - end.t1
+        short = short & (rest.abs() > ROUNDING * s.dt.abs()) & (rest * s.dt > 0)
+        dt_next = torch.where(short, rest, dt_next)
     reached = accept & clip.last
     if p.events is not None:  # the way to an event may end on a stop, too
         reached = reached & (clip.target == next_stop(p, s))

@@ -22,7 +22,9 @@ CLOSER = 0.125  # of an attempt that ended just before its event: from there on 
 # shorter steps have to do, for those of long ones may propose ever less of the rest of the way;
 LEAST = 0.01  # of the dt that there was: so much of it has to do
 NEARER = 4.0  # times as close is close enough, for every step that missed an event
-SAME = 4  # roundings of t: events this close happen together
+SAME = 4  # roundings of t: events this close happen together,
+TURNS = 2  # changes of sides that an event may seem to make where it has just happened
+BESIDE = 16  # times as close to a stop, they are at it: between the two their sign is rounding
 
 
 class Trigger(NamedTuple):
@@ -74,6 +76,7 @@ class Watched:
             side=torch.sign(values),
             fresh=torch.zeros_like(values, dtype=torch.bool),
             counts=torch.zeros_like(values, dtype=torch.int64),
+            repeats=torch.zeros_like(values, dtype=torch.int64),
             target=torch.full_like(t0, torch.nan),
             hunts=none,
             wide=torch.zeros_like(t0),
@@ -103,6 +106,7 @@ class EventState(NamedTuple):
     side: Tensor  # (B, E) on which it is; after an event that of the crossing, whatever the value
     fresh: Tensor  # (B, E) bool: it has set the state anew at this t, and no step was made since
     counts: Tensor  # (B, E) int64, how often each has happened
+    repeats: Tensor  # (B, E) int64, how often it has seemed to happen at this t, or 0
     target: Tensor  # (B,) where the next attempt is to end, or nan
     hunts: Tensor  # (B,) int64, attempts that went to a target
     wide: Tensor  # (B,) the dt that the row had before, or 0
@@ -129,6 +133,8 @@ class Roots(NamedTuple):
     side: Tensor  # (B, E) the side at the end, where there is none
     length: Tensor  # (B,) of the attempt
     close: Tensor  # (B,) times that are one
+    early: Tensor  # (B,) times that are that of the start
+    again: Tensor  # (B, E) bool: it has happened there already, and only changes sides
 
 
 def look(p: Problem, s: Live, moment: Moment, values: Tensor) -> Sighting:
@@ -144,9 +150,7 @@ def look(p: Problem, s: Live, moment: Moment, values: Tensor) -> Sighting:
         return Sighting(torch.zeros_like(accept), nothing, torch.zeros_like(accept), idle)
     x = _roots(p, s, moment, values)
     first = x.root.amin(-1)
-    # what moves t may be too short to move y: then one step would miss the event after the other
-    early = x.close * NEARER ** torch.clamp(old.misses, max=HUNTS)
-    found, at_start = torch.isfinite(first), first * x.length <= early
+    found, at_start = torch.isfinite(first), first * x.length <= x.early
     at_end = ((1 - first).abs() * x.length <= x.close) | (old.hunts >= HUNTS)
     held = found & (at_start | ~at_end)
     with_first = (x.root - first.unsqueeze(1)) * x.length.unsqueeze(1) <= x.close.unsqueeze(1)
@@ -154,7 +158,8 @@ def look(p: Problem, s: Live, moment: Moment, values: Tensor) -> Sighting:
     which = torch.where((found & at_start).unsqueeze(1), with_first, nothing)
     which = torch.where((found & ~held).unsqueeze(1), with_first | (x.root <= 1), which)
     stuck = (which & old.fresh).any(-1) & held
-    which = which & ~stuck.unsqueeze(1)
+    turns = which & ~stuck.unsqueeze(1)
+    which = turns & ~x.again
     # of those that are one, the last: there the others have happened, too
     last = torch.where(with_first, x.root, 0.0).amax(-1)
     hunting, committed = held & ~at_start, (accept & ~held).unsqueeze(1)
@@ -163,7 +168,8 @@ def look(p: Problem, s: Live, moment: Moment, values: Tensor) -> Sighting:
     state = idle._replace(
         value=torch.where(committed, values, old.value),
         fresh=old.fresh & ~committed,
-        side=torch.where(which, x.goes, torch.where(committed, x.side, old.side)),
+        side=torch.where(turns, x.goes, torch.where(committed, x.side, old.side)),
+        repeats=torch.where(which, 1, (old.repeats + turns) * ~committed),
         target=torch.where(hunting, _at(p, s, moment, last), torch.nan),
         hunts=torch.where(hunting, old.hunts + 1, 0),
         wide=torch.where(hunting | missed, wide, idle.wide),
@@ -173,9 +179,11 @@ def look(p: Problem, s: Live, moment: Moment, values: Tensor) -> Sighting:
 
 
 def _at(p: Problem, s: Live, moment: Moment, theta: Tensor) -> Tensor:
-    """The time (B,) at theta of an attempt, which rounding shall not bring beyond the stop."""
+    """The time (B,) at theta of an attempt; beside the stop, or by rounding beyond it, the stop."""
     t, stop = moment.t0 + theta * (moment.t1 - moment.t0), next_stop(p, s)
-    return torch.where((t - stop) * (moment.t1 - moment.t0) > 0, stop, t)
+    beyond = (t - stop) * torch.sign(moment.t1 - moment.t0)
+    eps = torch.finfo(s.y.dtype).eps
+    return torch.where(beyond >= -BESIDE * SAME * eps * t.abs(), stop, t)
 
 
 def _roots(p: Problem, s: Live, moment: Moment, values: Tensor) -> Roots:
@@ -191,8 +199,7 @@ def _roots(p: Problem, s: Live, moment: Moment, values: Tensor) -> Roots:
         SAME * torch.finfo(s.y.dtype).eps * torch.maximum(t0.abs(), t1.abs()),
         next_stop(p, s),
     )
-    # a step to an inner stop has ended a little before it
-    close = torch.where((t1 == stop) & (stop != p.stops[:, -1]), 2 * close, close)
+    close = torch.where(t1 == stop, BESIDE * close, close)
     width = torch.clamp(close / length / 2, 2.0**-52, 1.0)
     along = Along(
         [x.value for x in p.events.triggers], t0, t1, moment.y0, moment.y1, moment.interpolant()
@@ -206,4 +213,10 @@ def _roots(p: Problem, s: Live, moment: Moment, values: Tensor) -> Roots:
         far = ((stop - t0).abs() + close) / length
         near = short.unsqueeze(1) & torch.isfinite(rest) & (rest <= far.unsqueeze(1))
         root, goes = torch.where(near, rest, root), torch.where(near, -side, goes)
-    return Roots(root, goes, side, length, close)
+    # what moves t may be too short to move y: then one step would miss the event after the other
+    early = close * NEARER ** torch.clamp(old.misses, max=HUNTS)
+    again = (old.repeats > 0) & (root * length.unsqueeze(1) <= early.unsqueeze(1))
+    noise = again & (old.repeats > TURNS)
+    end = torch.where((values != 0) & ~torch.isnan(values), torch.sign(values), old.side)
+    root, side = torch.where(noise, torch.inf, root), torch.where(noise, end, side)
+    return Roots(root, goes, side, length, close, early, again & ~noise)

@@ -129,5 +129,6 @@ def _sides(p: Problem, s: Live, where: Tensor, before: State) -> Live:
         value=torch.where(mask, now, s.events.value),
         side=torch.where(mask, side, s.events.side),
         fresh=s.events.fresh | (happened & mask),
+        repeats=s.events.repeats * ~mask,
     )
     return s._replace(events=state)

@@ -42,6 +42,8 @@ def shared() -> dict[str, float]:
         "EARLY": crossings.EARLY,
         "HUNTS": events.HUNTS,
         "NEARER": events.NEARER,
+        "BESIDE": events.BESIDE,
+        "TURNS": events.TURNS,
         "CLOSER": events.CLOSER,
         "NEAREST": events.LEAST,
         "CHATTER": jumps.CHATTER,

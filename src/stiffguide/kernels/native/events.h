@@ -13,7 +13,10 @@ CALLED void begin_events(Lanes& s, M fresh) {
     s.hunts = sel(fresh, 0.0, s.hunts);
     s.wide = sel(fresh, 0.0, s.wide);
     s.misses = sel(fresh, 0.0, s.misses);
-    for (int k = 0; k < EVENTS; k++) s.fresh[k] = s.fresh[k] & ~fresh;
+    for (int k = 0; k < EVENTS; k++) {
+        s.fresh[k] = s.fresh[k] & ~fresh;
+        s.repeats[k] = sel(fresh, 0.0, s.repeats[k]);
+    }
     for (int l = 0; l < LANES; l++) {
         if (!lane(fresh, l)) continue;
         s.streak[l] = 0;
@@ -39,7 +42,7 @@ CALLED M look(Lanes& s, const Call& c, M accept, V t1, V dt, const V* g, M* whic
     Crossings seen;
     curve(s, t1, dt, x);
     V close = c.sliver * v_max(v_abs(s.t), v_abs(t1)), length = v_abs(t1 - s.t);
-    close = sel(eq(t1, s.stop) & ne(s.stop, s.t1), 2.0 * close, close); // that ended before it
+    close = sel(eq(t1, s.stop), BESIDE * close, close);
     V early = close; // the more so, the more steps have missed an event
     for (int m = 0; m < HUNTS; m++) early = early * sel(lt((double)m, misses), NEARER, 1.0);
     V width = v_min(v_max(close / length * 0.5, EPS), 1.0), first = __builtin_inf(), end = 0.0;
@@ -48,7 +51,15 @@ CALLED M look(Lanes& s, const Call& c, M accept, V t1, V dt, const V* g, M* whic
     M missing = (hunted & lt(hunts, HUNTS)) | (accept & eq(t1, s.stop));
     for (int k = 0; k < EVENTS; k++) missing = missing & ~isfinite_(seen.root[k]);
     if (some(missing)) ahead(s, c, x, g, length, close, missing, seen);
-    for (int k = 0; k < EVENTS; k++) first = v_min(first, seen.root[k]);
+    M again[EVENTS]; // what has happened there already only changes sides, or shows noise
+    for (int k = 0; k < EVENTS; k++) {
+        again[k] = lt(0.0, s.repeats[k]) & le(seen.root[k] * length, early);
+        M noise = again[k] & lt(TURNS, s.repeats[k]), told = ne(g[k], 0.0) & eq(g[k], g[k]);
+        seen.root[k] = sel(noise, __builtin_inf(), seen.root[k]);
+        seen.side[k] = sel(noise, sel(told, v_sign(g[k]), s.side[k]), seen.side[k]);
+        again[k] = again[k] & ~noise;
+        first = v_min(first, seen.root[k]);
+    }
     M found = isfinite_(first), at_start = found & le(first * length, early);
     M at_end = found & (le(v_abs(1.0 - first) * length, close) | le(HUNTS, hunts));
     M held = found & (at_start | ~at_end), hunting = held & ~at_start, committed = accept & ~held;
@@ -62,16 +73,19 @@ CALLED M look(Lanes& s, const Call& c, M accept, V t1, V dt, const V* g, M* whic
     for (int l = 0; l < LANES; l++)
         if (lane(s.stuck, l)) s.fate[l] = CHATTERING;
     for (int k = 0; k < EVENTS; k++) {
-        which[k] = which[k] & ~s.stuck;
+        M turns = which[k] & ~s.stuck;
+        which[k] = turns & ~again[k];
+        V repeats = sel(committed, 0.0, s.repeats[k] + truth(turns));
+        s.repeats[k] = sel(which[k], 1.0, repeats);
         s.fresh[k] = s.fresh[k] & ~committed;
         s.value[k] = sel(committed, g[k], s.value[k]);
-        s.side[k] = sel(which[k], seen.goes[k], sel(committed, seen.side[k], s.side[k]));
+        s.side[k] = sel(turns, seen.goes[k], sel(committed, seen.side[k], s.side[k]));
     }
     M missed = hunted & ~found;
     s.wide = sel(hunting | missed, sel(ne(wide, 0.0), wide, s.dt), s.wide);
     s.misses = sel(hunting | missed, misses + truth(missed), s.misses);
-    V aimed = s.t + end * (t1 - s.t); // which rounding shall not bring beyond the stop
-    aimed = sel(lt(0.0, (aimed - s.stop) * s.sign), s.stop, aimed);
+    V aimed = s.t + end * (t1 - s.t); // beside the stop, or by rounding beyond it, the stop
+    aimed = sel(le(-BESIDE * c.sliver * v_abs(aimed), (aimed - s.stop) * s.sign), s.stop, aimed);
     s.target = sel(hunting, aimed, s.target);
     s.hunts = sel(hunting, hunts + 1.0, s.hunts);
     return held;
@@ -127,6 +141,7 @@ CALLED void take_sides(Lanes& s, const Call& c, M where, const M* happened) {
         s.side[k] = sel(where, side, s.side[k]);
         s.value[k] = sel(where, now[k], s.value[k]);
         s.fresh[k] = s.fresh[k] | (happened[k] & where);
+        s.repeats[k] = sel(where, 0.0, s.repeats[k]);
     }
 }
 #endif

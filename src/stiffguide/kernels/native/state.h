@@ -68,7 +68,7 @@ struct Lanes {
     bool keep; // whether an interpolant may be asked for
 #if EVENTS
     V value[EVENTS], side[EVENTS]; // see EventState in stepping/events.py
-    V target, hunts, wide, misses;
+    V target, hunts, wide, misses, repeats[EVENTS];
     M fresh[EVENTS], stuck;
     long times[LANES][EVENTS], streak[LANES];
     double since[LANES];
