@@ -292,6 +292,16 @@ def test_what_a_jump_is_given_is_its_own() -> None:
     assert torch.equal(once.y, same.y)
 
 
+def test_beyond_the_last_stop_the_way_may_be_endless() -> None:
+    full = Event(lambda t, y: y[0] - 10, terminal=True)
+    settings = {"tstops": [1.0, 2.0], "jump_at": kick, "max_attempts": 200}
+    done = sg.solve(
+        lambda t, y: torch.ones_like(y), real(0.0), 0.0, math.inf, events=full, **settings
+    )
+    assert int(done.status) == Status.EVENT
+    close(done.t, real(8.0), rtol=1e-12)
+
+
 def test_a_schedule_needs_its_times() -> None:
     with pytest.raises(sg.InputError, match="jump_at: give the times as tstops"):
         sg.solve(decay, real(1.0), 0.0, 2.0, jump_at=kick)

@@ -106,7 +106,8 @@ def aim(p: Problem, s: Live, live: Tensor) -> Clip:
     if p.stops.shape[1] > 1:  # f may jump at a stop: the step before it must not see that
         inner = target != p.stops[:, -1]
         short = sliver(torch.maximum(s.t.abs(), target.abs()), s.y) / left.abs()  # left may be 0
-        left = left * (1 - inner * torch.clamp(short, max=0.5).detach())
+        short = torch.where(inner, torch.clamp(short, max=0.5), 0.0)  # an endless way has no part
+        left = left * (1 - short.detach())
     if p.events is not None:
         event = s.events.target
         hunted = ~torch.isnan(event)
