@@ -579,3 +579,16 @@ def test_a_solve_may_have_no_end_but_a_stop():
     close(found.y[0], real(1.0), rtol=1e-6)
     with pytest.raises(ValueError, match="t1 must be finite"):
         solve(lambda t, y: -y, real(1.0), 0, float("nan"))
+
+
+def test_a_count_of_events_may_be_any_whole_number() -> None:
+    def low(t, y):
+        return y[0] - 0.5
+
+    low.terminal = 2.0
+    found, known = (
+        fn(lambda t, y: [y[1], -y[0]], (0.0, 8.0), [0.0, 1.0], events=low, rtol=1e-8)
+        for fn in (solve_ivp, scipy.integrate.solve_ivp)
+    )
+    assert found.status == known.status == 1
+    assert abs(found.t_events[0] - known.t_events[0]).max() < 1e-5

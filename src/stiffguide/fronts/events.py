@@ -52,7 +52,7 @@ def bound(events: Sequence[Any], arrays: Arrays, more: tuple[Any, ...]) -> list[
         found.append(
             Event(
                 wrapped(event),
-                terminal=getattr(event, "terminal", None) or False,
+                terminal=int(getattr(event, "terminal", None) or 0) or False,
                 direction=getattr(event, "direction", 0.0),
                 jump=None if jump is None else set_anew(jump),
             )
