@@ -14,7 +14,7 @@ from torch import Tensor
 import stiffguide as sg
 from stiffguide import Event, guidance
 
-FAMILIES = {"tsit5": 1e-6, "rodas5p": 1e-6, "kvaerno5": 1e-6, "secant_heun": 1e-4}
+FAMILIES = {"tsit5": 1e-6, "rodas5p": 1e-6, "kvaerno5": 1e-6, "secant_heun": 1e-3}
 LEVEL, RATE = 0.4, 1.7
 
 
@@ -119,7 +119,7 @@ def test_times_and_states_and_their_gradients(name: str, ways: tuple[str, ...]) 
     k = (RATE * torch.tensor([1.0, 0.8, 1.3]).double()).requires_grad_()
     c = torch.tensor(LEVEL).double().requires_grad_()
     found = solved(case, name, k, c)
-    rtol = case.rtol * (1e-3 if name == "secant_heun" else 1e-4)
+    rtol = case.rtol * (1e-2 if name == "secant_heun" else 1e-4)
     (table,) = found.events
     times, states = torch.atleast_2d(found.t.detach()), found.y / case.unit
     states = (states.real if states.is_complex() else states).reshape(*times.shape)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 import stiffguide as sg
 from stiffguide import Event, InputError, UnsupportedError
 
-LOW = ("sdirk2", "secant_heun")
-FAMILIES = pytest.mark.parametrize("name", ["tsit5", "rodas5p", "kvaerno5", "sdirk2"])
+LOW = ("sdirk2", "kvaerno3", "secant_heun")
+FAMILIES = pytest.mark.parametrize("name", ["tsit5", "rodas5p", "kvaerno5", "kvaerno3"])
 
 
 def settings(name: str) -> dict[str, Any]:
