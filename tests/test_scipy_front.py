@@ -592,3 +592,24 @@ def test_a_count_of_events_may_be_any_whole_number() -> None:
     )
     assert found.status == known.status == 1
     assert abs(found.t_events[0] - known.t_events[0]).max() < 1e-5
+
+
+@pytest.mark.parametrize("backend", ["eager", "kernel"])
+@pytest.mark.parametrize("method", ["RK45", "rodas5p"])
+def test_events_are_scipys(method, backend):
+    def ground(t, y, g):
+        return y[0]
+
+    def top(t, y, g):
+        return y[1]
+
+    ground.terminal, ground.direction = 1.0, -1
+    fun = lambda t, y, g: [y[1], -g]  # noqa: E731
+    settings = {"events": [ground, top], "args": (9.8,), "rtol": 1e-8}
+    found = solve_ivp(fun, (0, 100), [0.0, 10.0], method, backend=backend, **settings)
+    theirs = scipy.integrate.solve_ivp(fun, (0, 100), [0.0, 10.0], "RK45", **settings)
+    assert (found.status, found.message) == (theirs.status, theirs.message)
+    for ours, other in zip(found.t_events, theirs.t_events, strict=True):
+        np.testing.assert_allclose(ours, other, rtol=1e-9)
+    for ours, other in zip(found.y_events, theirs.y_events, strict=True):
+        np.testing.assert_allclose(ours, other, atol=1e-7)

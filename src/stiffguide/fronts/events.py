@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,21 +19,28 @@ from stiffguide.solution import Occurrences
 TERMINAL = "The `terminal` attribute of each event must be a boolean or positive integer."
 
 
-def listed(events: Any) -> list[Any] | None:
+def listed(events: Any) -> list[Event] | None:
     """The events, one or several; raises InputError for a `terminal` that scipy refuses."""
     if events is None:
         return None
     several = [events] if callable(events) else list(events)
+    found = []
     for event in several:
-        terminal = getattr(event, "terminal", None)
-        if terminal is None or terminal == 0:  # which scipy takes for False
-            continue
+        terminal = getattr(event, "terminal", None) or 0  # which scipy takes for False
         if int(terminal) != terminal or terminal < 0:
             raise InputError(TERMINAL)
-    return several
+        found.append(
+            Event(
+                event.fn if isinstance(event, Event) else event,
+                terminal=int(terminal) or False,
+                direction=getattr(event, "direction", 0.0),
+                jump=getattr(event, "jump", None),
+            )
+        )
+    return found
 
 
-def bound(events: Sequence[Any], arrays: Arrays, more: tuple[Any, ...]) -> list[Event]:
+def bound(events: Sequence[Event], arrays: Arrays, more: tuple[Any, ...]) -> list[Event]:
     """The events as functions of tensors, with the additional arguments in them."""
     plain = isinstance(arrays, NumpyArrays)
 
@@ -46,18 +54,14 @@ def bound(events: Sequence[Any], arrays: Arrays, more: tuple[Any, ...]) -> list[
             return lambda t, y: torch.as_tensor(np.asarray(wrapped(fn)(t, y)))
         return wrapped(fn)
 
-    found = []
-    for event in events:
-        jump = getattr(event, "jump", None)
-        found.append(
-            Event(
-                wrapped(event),
-                terminal=int(getattr(event, "terminal", None) or 0) or False,
-                direction=getattr(event, "direction", 0.0),
-                jump=None if jump is None else set_anew(jump),
-            )
+    return [
+        replace(
+            event,
+            fn=wrapped(event.fn),
+            jump=None if event.jump is None else set_anew(event.jump),
         )
-    return found
+        for event in events
+    ]
 
 
 def tables(found: Sequence[Occurrences[Any]], arrays: Arrays) -> tuple[list[Any], list[Any]]:
