@@ -289,21 +289,25 @@ def test_doses_at_stops(name: str, sign: int) -> None:
     agree(found.y[-1], y.reshape(1), [k, dose, y0, t0, t1], loose(name))
 
 
-@FAMILIES
-def test_an_event_and_a_stop_at_one_time(name: str) -> None:
-    """At t = 0.5 there is always the stop, and now the event, which comes first."""
-    k, e = leaf(2.0, 0.5)
-    event = Event(lambda t, y: t - e, jump=lambda t, y: y * y)
-    found = sg.solve(
+def squared_and_raised(name: str, k: Tensor, e: Tensor) -> sg.Solution[Tensor]:
+    """A decay whose state is squared by an event at t = e, and raised by one at the stop 0.5."""
+    return sg.solve(
         lambda t, y: -k * y,
         real(1.0),
         0.0,
         0.6,
-        events=event,
+        events=Event(lambda t, y: t - e, jump=lambda t, y: y * y),
         tstops=[0.5],
         jump_at=lambda t, y: y + 1,
         **settings(name),
     )
+
+
+@FAMILIES
+def test_an_event_and_a_stop_at_one_time(name: str) -> None:
+    """At t = 0.5 there is always the stop, and now the event, which comes first."""
+    k, e = leaf(2.0, 0.5)
+    found = squared_and_raised(name, k, e)
     agree(found.events[0].t, e.reshape(1), [k, e], loose(name))
     y = torch.exp(-2 * k * e) * torch.exp(-k * (0.5 - e)) + 1
     agree(found.y[-1], (y * torch.exp(-k * 0.1)).reshape(1), [k, e], loose(name))
@@ -326,17 +330,7 @@ def test_two_kicks_at_one_time_move_with_the_first(name: str) -> None:
 @pytest.mark.parametrize("gap", [1e-12, 1e-3])
 def test_an_event_just_before_a_stop(name: str, gap: float) -> None:
     k, e = leaf(2.0, 0.5 - gap)
-    event = Event(lambda t, y: t - e, jump=lambda t, y: y * y)
-    found = sg.solve(
-        lambda t, y: -k * y,
-        real(1.0),
-        0.0,
-        0.6,
-        events=event,
-        tstops=[0.5],
-        jump_at=lambda t, y: y + 1,
-        **settings(name),
-    )
+    found = squared_and_raised(name, k, e)
     y = torch.exp(-2 * k * e) * torch.exp(-k * (0.5 - e)) + 1
     agree(found.y[-1], (y * torch.exp(-k * 0.1)).reshape(1), [k, e], loose(name))
 
