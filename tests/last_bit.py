@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stiffguide.algebra import dense
+from stiffguide.algebra.dense import Dense, Factors
 from stiffguide.fields import flat
 
 SPREAD = 9.4e7  # from one last bit to the next, the sine is another
@@ -27,11 +27,15 @@ def shaken(value: Tensor) -> Tensor:
 
 
 def pytest_configure() -> None:
-    plain, solve = flat.field, dense.solve
+    plain, solve = flat.field, Dense.solve
 
     def field(*arguments: Any) -> flat.Flat:
         f = plain(*arguments)
         return lambda t, y: shaken(f(t, y))
 
     flat.field = field
-    dense.solve = lambda factors, right: shaken(solve(factors, right))
+
+    def solved(self: Dense, factors: Factors, right: Tensor) -> Tensor:
+        return shaken(solve(self, factors, right))
+
+    Dense.solve = solved  # type: ignore[method-assign]

@@ -24,6 +24,8 @@ def select(mask: Tensor, new: T, old: T) -> T:
     """Take `new` in the rows where mask (B,) holds and `old` elsewhere, through NamedTuples."""
     if isinstance(new, Tensor) and isinstance(old, Tensor):
         return torch.where(rows(mask, new), new, old)  # type: ignore[return-value]
+    if hasattr(new, "chosen") and type(new) is type(old):  # rows that are no tensors
+        return new.chosen(mask, old)  # type: ignore[no-any-return]
     if isinstance(new, tuple) and isinstance(old, tuple):
         parts = [select(mask, n, o) for n, o in zip(new, old, strict=True)]
         return new._make(parts) if hasattr(new, "_make") else type(new)(parts)

@@ -133,7 +133,7 @@ def _estimates(stepper: Method) -> list[Point]:
     f = jacobian.GivenJacobian(orbit_field, orbit_jac)
     tolerance = Tolerance(NEWTON, NEWTON)
     with torch.no_grad():
-        step = stepper.step(f, t0, dt, y0, f(t0, y0), stepper.init(t0, y0), tolerance)
+        step = stepper.step(f, t0, dt, y0, f(t0, y0), stepper.init(f, t0, y0), tolerance)
     assert step.error is not None
     error = step.error
     if step.ok is not None:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from stiffguide.algebra.dense import DENSE
+from stiffguide.algebra.protocol import LinearSolver
 from stiffguide.errors import InputError
 from stiffguide.fields.differences import difference_in_time, differences
 from stiffguide.fields.recording import UNRECORDABLE, look
@@ -29,6 +31,8 @@ class GivenJacobian:
 
     With `clock` (see `AutogradJacobian`) df/dt is a difference.
     """
+
+    linear: LinearSolver = DENSE
 
     def __init__(self, f: Flat, jac: Flat, *, clock: bool = False) -> None:
         self._f = f
@@ -61,6 +65,8 @@ class AutogradJacobian:
     With `clock` f cannot be recorded as a function of t, which it turns into numbers: df/dt is
     then a difference.
     """
+
+    linear: LinearSolver = DENSE
 
     def __init__(self, f: Flat, *, clock: bool = False) -> None:
         self._f = f
@@ -156,6 +162,8 @@ def _together(value: Tensor, inputs: tuple[Tensor, ...], seeds: Tensor, keep: bo
 
 class DifferenceJacobian:
     """A field that autograd cannot see through: differences, one evaluation a component."""
+
+    linear: LinearSolver = DENSE
 
     def __init__(self, f: Flat) -> None:
         self._f = f

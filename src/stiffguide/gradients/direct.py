@@ -74,6 +74,7 @@ class Lookout:
 
     def __init__(self, f: Field) -> None:
         self._f = f
+        self.linear = f.linear
         self.seen = False
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:

@@ -274,7 +274,7 @@ def _live(p: Problem, r: Request, ended: Ended) -> Live:
         y=y,
         f0=f0,
         dt=ended.dt,
-        method=p.method.init(t, y),
+        method=p.method.init(p.f, t, y),
         controller=(),
         guidance=(),
         status=status,

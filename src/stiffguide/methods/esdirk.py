@@ -13,7 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from stiffguide.algebra import dense, newton
+from stiffguide.algebra import newton
+from stiffguide.algebra.protocol import Factors
 from stiffguide.errors import TableauError
 from stiffguide.stepping.contracts import Field, Step, Tolerance, Units, Work, stage_times
 from stiffguide.stepping.guards import sound, turned
@@ -30,8 +31,8 @@ KEEP_RATE = 0.05  # a contraction slower than this costs more than a new Jacobia
 class EsdirkState(NamedTuple):
     """What survives a step."""
 
-    jac: Tensor  # (B, F, F)
-    factors: dense.Factors  # of W made with dt
+    jac: Tensor  # (B, ...), values of the Jacobian
+    factors: Factors  # of W made with dt
     dt: Tensor  # (B,)
     keep: Tensor  # (B,) bool: jac may be used again
     secant: Tensor  # (B, F), (y1 - y0)/dt; 0 before the first step
@@ -51,7 +52,7 @@ class System(NamedTuple):
     f: Field
     h: Tensor  # (B, 1)
     h_gamma: Tensor  # (B, 1)
-    factors: dense.Factors  # of W = I/(h gamma) - J
+    factors: Factors  # of W = I/(h gamma) - J
     scale: Tensor  # (B, F), the tolerance on a stage
 
     def residual(self, t: Tensor, base: Tensor, z: Tensor) -> Tensor:
@@ -60,8 +61,11 @@ class System(NamedTuple):
 
     def root(self, t: Tensor, base: Tensor, guess: Tensor, doubt: Tensor | None) -> newton.Root:
         """Z (B, F) with z = h gamma f(t, base + z)."""
-        residual, solve = partial(self.residual, t, base), partial(dense.solve, self.factors)
-        return newton.solve(residual, solve, guess, self.scale, doubt)
+        return newton.solve(partial(self.residual, t, base), self.solve, guess, self.scale, doubt)
+
+    def solve(self, rhs: Tensor) -> Tensor:
+        """X (B, F) with W x = rhs."""
+        return self.f.linear.solve(self.factors, rhs)
 
     def attach(self, t: Tensor, base: Tensor, z: Tensor) -> Tensor:
         """The root z again, as a function of all that f and base depend on, if they depend."""
@@ -73,9 +77,10 @@ class System(NamedTuple):
             units = Units(self.h.squeeze(-1).to(t.dtype), self.scale)
             jac = self.f.linearise(t, base + z, units, time=False).jac
             # the unknowns of the transposed system have other units than y: none are known
-            w = dense.shifted(self.h_gamma, jac).mT
-            transposed = dense.factor(w, torch.ones_like(self.scale))
-        return newton.attach(z, left, residual, partial(dense.solve, transposed))
+            shift = 1 / self.h_gamma.squeeze(-1)
+            factors = self.f.linear.factor(shift, jac, torch.ones_like(self.scale))
+        transposed = partial(self.f.linear.solve_transposed, factors)
+        return newton.attach(z, left, residual, transposed)
 
 
 class Esdirk:
@@ -122,11 +127,11 @@ class Esdirk:
         """Order of the continuous extension."""
         return self._dense.order
 
-    def init(self, t0: Tensor, y0: Tensor) -> EsdirkState:
+    def init(self, f: Field, t0: Tensor, y0: Tensor) -> EsdirkState:
         """Nothing is known yet: `keep` is False in every row."""
         return EsdirkState(
-            jac=y0.new_zeros(*y0.shape, y0.shape[-1]),
-            factors=dense.empty(y0),
+            jac=f.linear.zeros(y0),
+            factors=f.linear.empty(y0),
             dt=torch.zeros_like(t0),
             keep=torch.zeros_like(t0, dtype=torch.bool),
             secant=torch.zeros_like(y0),
@@ -147,9 +152,9 @@ class Esdirk:
         refactor = stale | (dt != state.dt)
         factors = state.factors
         if bool(refactor.any()) if may_keep else True:
-            h_gamma = rows(dt * self._gamma, y0).to(y0.dtype)
-            fresh_factors = dense.factor(dense.shifted(h_gamma, jac), units.scale)
-            factors = select(refactor, fresh_factors, factors)
+            shift = 1 / (dt * self._gamma).to(y0.dtype)
+            made = f.linear.factor(shift, jac, units.scale, where=refactor)
+            factors = select(refactor, made, factors)
         work = Work(nfe=stale * nfe, njac=stale.long(), nlu=refactor.long())
         return EsdirkState(jac, factors, dt, ~stale, state.secant), work
 
@@ -195,7 +200,7 @@ class Esdirk:
         h = rows(dt, y0).to(y0.dtype)
         system = System(f, h, h * self._gamma, state.factors, scale)
         with torch.no_grad():
-            grown = turned(lambda d: dense.solve(state.factors, d), state.secant, h, scale)
+            grown = turned(system.solve, state.secant, h, scale)
         seen = newton.Convergence.none(state.keep, system.scale)
         k, y, seen = self._sweep(system, stage_times(t0, dt, self._c), y0, f0, state.keep, seen)
         stages = torch.stack(k)
@@ -216,6 +221,7 @@ class Esdirk:
             stages=stages,
             f1=k[-1] if self.tableau.fsal else None,
             f_low=None if companion is None or self._filter else k[companion],
+            f=f,  # whose linear systems the interpolant solves
             grown=grown,
         )
 
@@ -255,7 +261,7 @@ class Esdirk:
         if self._b_error is None:
             return None
         error = system.h * combine(self._b_error, stages)
-        return dense.solve(system.factors, error / system.h_gamma) if self._filter else error
+        return system.solve(error / system.h_gamma) if self._filter else error
 
     def retry(self, before: EsdirkState, tried: EsdirkState) -> EsdirkState:
         """A rejected step leaves its Jacobian: it belongs to the same y0."""
@@ -277,7 +283,8 @@ class Esdirk:
         if filters:
             # to a gradient W is a constant: its share is that of an error in an error
             x = combine(filters, stages) / (h * self._gamma)
-            damped = [dense.solve(step.state.factors, one) for one in x.unbind(0)]
+            assert step.f is not None
+            damped = [step.f.linear.solve(step.state.factors, one) for one in x.unbind(0)]
             stages = torch.cat((stages, torch.stack(damped)))
         elif len(weights[0]) > stages.shape[0]:
             stages = torch.cat((stages, f1.unsqueeze(0)))

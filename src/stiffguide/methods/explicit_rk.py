@@ -57,7 +57,7 @@ class ExplicitRK:
         """Order of the continuous extension."""
         return self._dense[1]
 
-    def init(self, t0: Tensor, y0: Tensor) -> State:
+    def init(self, f: Field, t0: Tensor, y0: Tensor) -> State:
         """Nothing is carried from step to step but f1, which is the loop's."""
         return ()
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from stiffguide.algebra import dense
+from stiffguide.algebra.protocol import Factors, LinearSolver
 from stiffguide.stepping.contracts import Field, Step, Tolerance, Units, Work, stage_times
 from stiffguide.stepping.guards import sound, turned
 from stiffguide.stepping.interpolate import hermite
@@ -26,8 +26,13 @@ class System(NamedTuple):
     """The linear systems of an attempt: all stages share them."""
 
     h: Tensor  # (B, 1)
-    factors: dense.Factors  # of W = I/(h gamma) - J
+    linear: LinearSolver
+    factors: Factors  # of W = I/(h gamma) - J
     slope: Tensor | None  # (B, F), df/dt
+
+    def solve(self, rhs: Tensor) -> Tensor:
+        """X (B, F) with W x = rhs."""
+        return self.linear.solve(self.factors, rhs)
 
 
 class Rosenbrock:
@@ -65,7 +70,7 @@ class Rosenbrock:
     def __repr__(self) -> str:
         return f"Rosenbrock({self.name})"
 
-    def init(self, t0: Tensor, y0: Tensor) -> RosenbrockState:
+    def init(self, f: Field, t0: Tensor, y0: Tensor) -> RosenbrockState:
         """Every step linearises anew; nothing has moved yet."""
         return RosenbrockState(torch.zeros_like(y0))
 
@@ -85,9 +90,10 @@ class Rosenbrock:
         found = f.linearise(t0, y0, units, time=True)
         (jac, slope, nfe), ok = sound(found, f, t0, y0, units)
         h = rows(dt, y0).to(y0.dtype)
-        system = System(h, dense.factor(dense.shifted(h * self._gamma, jac), units.scale), slope)
+        shift = 1 / (h.squeeze(-1) * self._gamma)
+        system = System(h, f.linear, f.linear.factor(shift, jac, units.scale), slope)
         with torch.no_grad():
-            grown = turned(lambda d: dense.solve(system.factors, d), state.secant, h, units.scale)
+            grown = turned(system.solve, state.secant, h, units.scale)
         stages, last, f_last = self._stages(f, stage_times(t0, dt, self._c), y0, f0, system)
         if self._b_error is None:
             shift, error = combine(self._b, stages), None
@@ -125,7 +131,7 @@ class Rosenbrock:
                 rhs = rhs + coupling / system.h
             if system.slope is not None and self._g[i] != 0:
                 rhs = torch.addcmul(rhs, system.h, system.slope, value=self._g[i])
-            u.append(dense.solve(system.factors, rhs))
+            u.append(system.solve(rhs))
         return torch.stack(u), y, value
 
     def retry(self, before: RosenbrockState, tried: RosenbrockState) -> RosenbrockState:

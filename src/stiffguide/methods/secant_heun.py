@@ -65,7 +65,7 @@ class SecantHeun:
     def __repr__(self) -> str:
         return f"SecantHeun(rank={self.rank}, check={self.check})"
 
-    def init(self, t0: Tensor, y0: Tensor) -> Secants:
+    def init(self, f: Field, t0: Tensor, y0: Tensor) -> Secants:
         """No errors yet."""
         nothing = y0.new_zeros(*y0.shape, self.rank)
         return Secants(nothing, nothing.clone())

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from stiffguide.algebra.protocol import LinearSolver
 from stiffguide.tensors import constant, magnitude, rms
 
 State = Any  # a NamedTuple of (B, ...) tensors, or the empty tuple
@@ -28,7 +29,7 @@ State = Any  # a NamedTuple of (B, ...) tensors, or the empty tuple
 class Linearisation(NamedTuple):
     """f(t, y) to first order."""
 
-    jac: Tensor  # (B, F, F), d f_i / d y_j
+    jac: Tensor  # d f_i / d y_j, the values that `Field.linear` works with: (B, F, F), (B, nnz)
     time: Tensor | None  # (B, F), d f / d t, when asked for
     nfe: int  # evaluations of f that it took beyond the Jacobian itself
 
@@ -41,7 +42,12 @@ class Units(NamedTuple):
 
 
 class Field(Protocol):
-    """A vector field whose row i depends on row i only."""
+    """A vector field whose row i depends on row i only, and what solves systems with its J."""
+
+    @property
+    def linear(self) -> LinearSolver:
+        """For systems with W = shift M - J."""
+        ...
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         """f(t (B,), y (B, F)) -> (B, F)."""
@@ -108,7 +114,7 @@ class Method(Protocol):
         """Order of the interpolant."""
         ...
 
-    def init(self, t0: Tensor, y0: Tensor) -> State:
+    def init(self, f: Field, t0: Tensor, y0: Tensor) -> State:
         """The state before the first attempt; it must not alias its arguments."""
         ...
 

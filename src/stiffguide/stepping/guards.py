@@ -41,7 +41,7 @@ def sound(
 
 
 def _finite(x: Linearisation) -> Tensor:
-    fine = torch.isfinite(x.jac).all(-1).all(-1)
+    fine = torch.isfinite(x.jac).flatten(1).all(-1)
     return fine if x.time is None else fine & torch.isfinite(x.time).all(-1)
 
 

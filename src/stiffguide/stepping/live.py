@@ -76,7 +76,7 @@ def begin(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor, dt: Tensor, nfe: int) 
         y=y0.clone(),
         f0=f0,
         dt=torch.where(dt == 0, idle, limited(dt, p.max_step)),
-        method=p.method.init(t0, y0),
+        method=p.method.init(p.f, t0, y0),
         controller=controller,
         guidance=() if p.guidance is None else p.guidance.init(t0, y0),
         status=status,

@@ -1,0 +1,140 @@
+"""Sparse linear systems of a batch: one factorisation a row, by a library for one matrix.
+
+What a library is to do is a `Library`; the batch, the tolerances and the choice of rows are here.
+Without a gradient of its own: see `newton.attach`, which asks for transposed systems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stiffguide.algebra.pattern import Pattern
+from stiffguide.algebra.weights import weights
+
+Vector = NDArray[Any]
+
+
+class Factored(Protocol):
+    """One matrix (n, n), ready to solve with."""
+
+    def solve(self, b: Vector, transposed: bool) -> Vector:
+        """X (n,); not finite where that is what the matrix says."""
+        ...
+
+
+class Library(Protocol):
+    """Factorises one matrix of a pattern."""
+
+    name: str
+    exact: bool
+
+    def factorise(self, values: Vector) -> Factored | None:
+        """The factors of finite values (nnz,) in the order of the pattern; None: singular."""
+        ...
+
+
+class Row(NamedTuple):
+    """The factors of D^-1 W of one row, D = diag(weight)."""
+
+    factored: Factored | None  # None: singular
+    weight: Vector  # (n,)
+
+
+class Rows:
+    """The factors of every row; None where they were left undone."""
+
+    def __init__(self, rows: Sequence[Row | None]) -> None:
+        self.rows = tuple(rows)
+
+    def chosen(self, mask: Tensor, old: Rows) -> Rows:
+        """These where mask (B,) holds, and the old ones elsewhere."""
+        pairs = zip(mask.tolist(), self.rows, old.rows, strict=True)
+        return Rows([new if which else before for which, new, before in pairs])
+
+
+class Rowwise:
+    """A linear solver (see `LinearSolver`) that goes from row to row, on the CPU."""
+
+    def __init__(self, pattern: Pattern, library: Library) -> None:
+        self.pattern = pattern
+        self.library = library
+        self.name = library.name
+        self.exact = library.exact
+
+    def zeros(self, like: Tensor) -> Tensor:
+        """(B, nnz)."""
+        return like.new_zeros(like.shape[0], self.pattern.nnz)
+
+    def empty(self, like: Tensor) -> Rows:
+        """Nothing is done in any row."""
+        return Rows([None] * like.shape[0])
+
+    def factor(
+        self,
+        shift: Tensor,
+        jac: Tensor,
+        scale: Tensor,
+        mass: Tensor | None = None,
+        where: Tensor | None = None,
+    ) -> Rows:
+        """The rows of `where`, one by one."""
+        wanted = [True] * len(jac) if where is None else where.tolist()
+        weight = weights(scale.detach()).numpy()
+        values, shifts = jac.detach().numpy(), shift.detach().tolist()
+        masses = None if mass is None else mass.detach().expand_as(jac).numpy()
+        return Rows(
+            [
+                self._row(shifts[b], values[b], weight[b], None if masses is None else masses[b])
+                if wanted[b]
+                else None
+                for b in range(len(wanted))
+            ]
+        )
+
+    def _row(self, shift: complex, jac: Vector, weight: Vector, mass: Vector | None) -> Row:
+        w = -jac if mass is None else shift * mass - jac
+        if mass is None:
+            if isinstance(shift, complex):
+                w = w.astype(np.result_type(w.dtype, np.complex64))
+            w[self.pattern.diagonal] += shift
+        w /= weight[self.pattern.rows]
+        # libraries hang or crash on what is no number
+        return Row(self.library.factorise(w) if np.isfinite(w).all() else None, weight)
+
+    def solve(self, factors: Rows, rhs: Tensor) -> Tensor:
+        """X (B, F)."""
+        return self._each(factors, rhs, transposed=False)
+
+    def solve_transposed(self, factors: Rows, rhs: Tensor) -> Tensor:
+        """X (B, F)."""
+        return self._each(factors, rhs, transposed=True)
+
+    def _each(self, factors: Rows, rhs: Tensor, *, transposed: bool) -> Tensor:
+        right = rhs.detach().numpy()
+        out = np.zeros_like(right)
+        for b, row in enumerate(factors.rows):
+            if row is None:
+                continue
+            if row.factored is None:
+                out[b] = np.nan
+            elif transposed:
+                out[b] = row.factored.solve(right[b], True) / row.weight
+            else:
+                out[b] = row.factored.solve(right[b] / row.weight, False)
+        return torch.from_numpy(out)
+
+    def product(self, jac: Tensor, v: Tensor) -> Tensor:
+        """J v (B, F)."""
+        rows, columns = self._places
+        out = torch.zeros_like(v)
+        return out.index_add(-1, rows, jac * v.index_select(-1, columns))
+
+    @property
+    def _places(self) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(self.pattern.rows), torch.from_numpy(self.pattern.columns)
