@@ -6,7 +6,7 @@ memory, not to the tensor: a view has those of its base, and a write into a view
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -98,6 +98,9 @@ class Beside(TorchDispatchMode):
         """The field reads the value of an entry that is no constant."""
         raise NotImplementedError
 
+    def constant(self, made: list[Tensor]) -> None:
+        """An operation on constants has given these tensors."""
+
     def known(self, tensor: Tensor) -> bool:
         """Whether all entries are constants."""
         return not self.touched(tensor) or not bool(self.numbers(tensor).any())
@@ -112,6 +115,11 @@ class Beside(TorchDispatchMode):
         if memory is None:
             return torch.zeros((), dtype=torch.int64).expand(tensor.shape)
         return memory.read(tensor)
+
+    def living(self) -> Iterator[Tensor]:
+        """The numbers of all memory that is still in use."""
+        self._forget()
+        return (memory.numbers for memory in self._memories.values())
 
     def give(self, tensor: Tensor, numbers: Tensor) -> None:
         """Say what the entries of a tensor are; `numbers` are copied."""
@@ -166,7 +174,9 @@ class Beside(TorchDispatchMode):
             for x in targets:
                 if self.touched(x):
                     self._writable(x).zero_()
-            return func(*args, **kwargs)
+            out = func(*args, **kwargs)
+            self.constant(tensors(out))
+            return out
         if name in op_kinds.READS or call.base in COMPARES:
             for x in unknown:
                 self.read(x)
@@ -220,7 +230,8 @@ class Beside(TorchDispatchMode):
         return out
 
     def _computed(self, call: Call, rule: Rule) -> Any:
-        func, _, args, kwargs, given, targets, made = call
+        func, _, args, kwargs, _, targets, made = call
+        given = {name: value for name, value in call.given.items() if name not in made}
         if targets and not made:  # the rule sees values as they were
             found = rule(given, targets)
             out = func(*args, **kwargs)

@@ -155,7 +155,7 @@ def _followed(
         for symbol, number in zip(symbols, numbers, strict=True):
             watch.give(symbol, number, foreign=True)
     try:
-        with torch.no_grad(), _uncompiled(), watch, Calls(s.captured_rows, sources, watch):
+        with torch.no_grad(), uncompiled(), watch, Calls(s.captured_rows, sources, watch):
             given = y.clone() if k else y  # a jump may write to it
             state = s.layout.unflatten(given, *((1,) if s.layout.batched else ()))
             value = part.flat(f(t, state, *args), s.layout)
@@ -173,7 +173,7 @@ def _followed(
     return Run(outputs, value.detach().reshape(-1), watch, course.real)
 
 
-def _uncompiled() -> AbstractContextManager[Any]:
+def uncompiled() -> AbstractContextManager[Any]:
     """Run what f has had compiled by torch as it was written."""
     if "torch._dynamo" in sys.modules:
         stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
