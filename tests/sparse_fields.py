@@ -35,7 +35,7 @@ CELLS = torch.eye(3, dtype=F64) + 0.1 * rand(4, 3, 3)
 SPARSE, COMPRESSED = BAND.to_sparse(), compressed(BAND)
 LINEAR = nn.Linear(N, N).double().requires_grad_(False)
 NETWORK = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 3)).double()
-BUFFER = torch.zeros(3, N, dtype=F64)
+BUFFER = torch.zeros(16, N, dtype=F64)
 
 
 def brusselator(t, y):
