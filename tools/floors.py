@@ -30,7 +30,7 @@ FLOORS = (
     ("guidance", "methods", "stepping/controllers", "stepping/output"),
     ("solution", "stepping"),
     ("caveats",),
-    ("arguments", "choices", "diagnosis", "events", "progress"),
+    ("arguments", "choices", "diagnosis", "events", "linear_systems", "progress"),
     ("kernels/emitting",),
     ("kernels/running",),
     ("gradients", "kernels"),

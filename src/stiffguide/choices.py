@@ -27,7 +27,6 @@ TUNING: dict[str, PID] = {
     "ESDIRK": PID(pcoeff=0.3, icoeff=0.4, hold=(1.0, 1.2)),
     "SDIRK": PID(pcoeff=0.3, icoeff=0.4, hold=(1.0, 1.2)),
 }
-LARGEST_DENSE = 4096  # a dense Jacobian of this size takes 134 MB a row
 
 
 def method(given: Any, layout: Layout) -> Method:
@@ -53,13 +52,6 @@ def _check_linear_systems(stepper: Method, layout: Layout) -> None:
         raise UnsupportedError(
             f"{stepper.name} solves linear systems, which torch does not for {layout.dtype}: "
             f"use {way}, or an explicit method such as 'tsit5'"
-        )
-    size = 2 * layout.features if whole else layout.features
-    if size > LARGEST_DENSE:
-        entries = "real and imaginary parts" if whole else "components"
-        raise UnsupportedError(
-            f"{stepper.name} factorises a dense Jacobian, too large for {size} {entries} "
-            f"(limit {LARGEST_DENSE}): use an explicit method"
         )
 
 

@@ -29,7 +29,7 @@ class Finding(NamedTuple):
     stiffness: Tensor  # (B,) |df|/|dy| |dt| between y1 and its embedded companion
     jumps: Tensor  # (B,) bool: f does, a little ahead
     grown: Tensor  # (B,) bool: the step would have to damp a growing mode
-    infinite: Tensor | None  # (B, F, F) bool: entries of the Jacobian that are not finite
+    infinite: Tensor | None  # (B, ...) bool: entries of the Jacobian that are not finite
 
 
 def examine(p: Problem, s: Live) -> Finding | None:
@@ -100,7 +100,7 @@ def _jumps(p: Problem, s: Live, clip: Clip) -> Tensor:
 
 
 def _infinite(p: Problem, s: Live, clip: Clip) -> Tensor | None:
-    """Entries (B, F, F) of the Jacobian that an implicit method could not make finite."""
+    """Entries (B, ...) of the Jacobian that an implicit method could not make finite."""
     if not p.method.implicit:
         return None
     units = Units(clip.dt, p.tolerance.scale(s.y))
@@ -139,7 +139,9 @@ def sentence(p: Problem, s: Live, found: Finding | None, row: int, layout: Layou
         text += f", local stiffness |df|/|dy| |dt| = {stiffness:.3g}"
     if bool(found.grown[row]):
         text += ", and a mode grows faster than the next step could see, which is refused"
-    return text + ". " + (_reason(s, found, status, row, layout) or _advice(p, status, stiffness))
+    return (
+        text + ". " + (_reason(p, s, found, status, row, layout) or _advice(p, status, stiffness))
+    )
 
 
 def _stopped_by(p: Problem, s: Live, status: Status, row: int) -> str:
@@ -167,11 +169,11 @@ def _value(s: Live, layout: Layout, row: int, component: int) -> str:
     return f"{layout.component(component)} = {s.y[row, component].item():.3g}"
 
 
-def _reason(s: Live, found: Finding, status: Status, row: int, layout: Layout) -> str:
+def _reason(p: Problem, s: Live, found: Finding, status: Status, row: int, layout: Layout) -> str:
     """What is known to be in the way, or ""."""
     bad = None if found.infinite is None else torch.nonzero(found.infinite[row])
     if bad is not None and len(bad):
-        i, j = bad[0].tolist()
+        i, j = p.f.linear.place(tuple(bad[0].tolist()))
         return (
             f"The Jacobian is infinite at {_value(s, layout, row, j)} "
             f"(d {layout.component(i, 'f')}/d {layout.component(j)}), and so are differences "

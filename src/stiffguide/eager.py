@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from stiffguide import diagnosis, events, kernels
+from stiffguide import diagnosis, events, kernels, linear_systems
+from stiffguide.algebra.pattern import Pattern
 from stiffguide.errors import InputError
 from stiffguide.fields import jacobian
 from stiffguide.fields.array_function import ArrayFunction, wanting_arrays
 from stiffguide.fields.checks import evaluations
 from stiffguide.fields.flat import Flat, first_value
 from stiffguide.fields.flat import jacobian as flat_jacobian
+from stiffguide.fields.given_sparse import matrices
 from stiffguide.fields.independence import Start
 from stiffguide.fields.layout import Layout
+from stiffguide.fields.outside import Outside
 from stiffguide.fields.recording import look
 from stiffguide.gradients import direct as gradient
 from stiffguide.gradients.times import Span
 from stiffguide.gradients.unreached import without_gradient
+from stiffguide.linear_systems import Asked, Situation, Systems
 from stiffguide.progress import Progress
 from stiffguide.solution import Result
 from stiffguide.stepping import loop
@@ -40,6 +44,9 @@ GRAZED = (
     "{name} came to zero at no speed: its time has no derivative there, and gradients through it "
     "are nan"
 )
+
+
+PATTERNS = 16  # that may turn out to lack an entry, before the Jacobian is taken to be dense
 
 
 class WantsArrays(Exception):
@@ -74,45 +81,89 @@ def solve(
 
     Raises `kernels.Overtaken` when the patience is at its end, and WantsArrays.
     """
+    run = Run(flat, watch, why, patience, checks)
+    for _ in range(PATTERNS):
+        try:
+            return _attempted(r, run)
+        except Outside as found:
+            known = linear_systems.mended(r.jac_sparsity, run.known, found, flat)
+            run = run._replace(known=known, checks=False)  # which passed
+    return _attempted(r._replace(linear_solver="dense", jac_sparsity=None), run)
+
+
+class Run(NamedTuple):
+    """How a solve is to go."""
+
+    flat: Flat
+    watch: Progress
+    why: str
+    patience: kernels.Patience | None
+    checks: bool
+    known: Pattern | None = None  # entries of the Jacobian beside those that are found
+
+
+def _attempted(r: kernels.Request, run: Run) -> Result:
+    """The solve; raises `Outside` where the Jacobian turns out to have more entries."""
     span, r = Span(r.t0, r.t1), r._replace(t0=r.t0.detach(), t1=r.t1.detach())
+    flat, watch, checks = run.flat, run.watch, run.checks
     try:
         f0, jac = first_value(flat, r.t0, r.y0, r.layout), r.jac
     except Exception as error:  # whatever a function of arrays raises on tensors
         look_for_arrays(r, error)
         raise
-    if not r.problem.method.implicit and jac is None:
+    implicit, sparse = r.problem.method.implicit, None
+    if implicit:
+        sparse = matrices(jac, r.args, r.layout, r.t0, r.y0.detach())
+    elif jac is None:
         jac = "differences"  # nobody will ask for it: no need to try what autograd can do
-    given = flat_jacobian(jac, r.args, r.layout)
+    given = flat_jacobian(jac if sparse is None else "differences", r.args, r.layout)
     wrapped = jacobian.wrap(flat, given, r.t0, r.y0)
     problem = r.problem._replace(f=wrapped)
     timed = span.differentiable(problem.outputs)
     recorded = timed or gradient.wanted(problem, r.f, r.args, r.y0, f0)
+    systems = Systems(wrapped, "")
+    if implicit:
+        asked = Asked(jac, r.jac_sparsity, r.linear_solver)
+        situation = Situation(flat, r.layout, r.t0, r.y0, problem.method, recorded, sparse)
+        systems = linear_systems.choose(asked, situation, wrapped, run.known)
+    problem = problem._replace(f=systems.field)
     spent = _check(r, flat, f0, wrapped, given, jac, recorded) if checks else 0
     if checks and recorded and (tangles(span.t1) or problem.events is not None):
         _check_time(flat, r.t0, r.y0, "t1 does" if tangles(span.t1) else "moves an event")
     events.check(problem.events, problem.jump_at, r.layout, r.t0, r.y0.detach())
     if checks and recorded:
         _check_seen(problem, r.t0, r.y0.detach())
-    found = None
-    if recorded:
-        found = _recorded(r, problem, span, f0, watch)
-    ended = _run(r, problem, f0, watch, patience) if found is None else found.ended
-    t, y = problem.outputs[0].result(ended.t, ended.y)
-    if found is not None and (timed or tangles(found.ends)) and not gradient.interrupted(ended):
-        t, y = span.kept(wrapped, problem.outputs[0], found.ends, t, y)
-    counts = torch.stack((ended.status, ended.accepted, ended.attempts, *ended.work))
-    counts[3] += spent
-    pieces = next((o.trajectory() for o in problem.outputs if isinstance(o, Dense)), None)
+    found = _recorded(r, problem, span, f0, watch) if recorded else None
+    result = _result(r, problem, run, found, f0, span if timed else None)
+    result.counts[3] += spent
+    return result._replace(linear_solver=systems.note)
+
+
+def _result(
+    r: kernels.Request,
+    p: Problem,
+    run: Run,
+    found: gradient.Recorded | None,
+    f0: Tensor,
+    span: Span | None,
+) -> Result:
+    """What is given back; `span` is known where times are differentiable."""
+    ended = _run(r, p, f0, run.watch, run.patience) if found is None else found.ended
+    t, y = p.outputs[0].result(ended.t, ended.y)
+    if found is not None and not gradient.interrupted(ended) and (span or tangles(found.ends)):
+        span = span or Span(r.t0, r.t1)
+        t, y = span.kept(p.f, p.outputs[0], found.ends, t, y)
+    pieces = next((o.trajectory() for o in p.outputs if isinstance(o, Dense)), None)
     return Result(
         t=t,
         y=without_gradient(y, ended.status, batched=r.layout.batched),
-        counts=counts,
-        messages=diagnosis.messages(problem, ended, r.layout),
-        warnings=_caveats(watch, problem, ended, r.layout, found),
+        counts=torch.stack((ended.status, ended.accepted, ended.attempts, *ended.work)),
+        messages=diagnosis.messages(p, ended, r.layout),
+        warnings=_caveats(run.watch, p, ended, r.layout, found),
         trajectory=pieces,
         backend="eager",
-        why=why,
-        events=_tables(r, problem) if found is None else found.tables,
+        why=run.why,
+        events=_tables(r, p) if found is None else found.tables,
     )
 
 

@@ -46,6 +46,7 @@ class Result(NamedTuple):
     backend: str
     why: str  # it was this one
     events: tuple[Table, ...] = ()
+    linear_solver: str = ""  # and what decided for it; "" where there is none to choose
 
 
 class Stats:
@@ -53,13 +54,15 @@ class Stats:
 
     NAMES = ("accepted", "rejected", "nfe", "njac", "nlu")
 
-    def __init__(self, table: Tensor, backend: str, why: str) -> None:
+    def __init__(self, table: Tensor, backend: str, why: str, linear_solver: str = "") -> None:
         # taken apart when somebody asks: tensors cost a small solve dearly
         self._table = table  # (6, B) or (6,): status, accepted, attempts, nfe, njac, nlu
         self.backend = backend
         """"kernel" or "eager", whichever solved."""
         self.why = why
         """Why it was that one, in a sentence."""
+        self.linear_solver = linear_solver
+        """What solved the linear systems of an implicit method in the eager loop, and why that."""
 
     @property
     def accepted(self) -> Tensor:
@@ -116,6 +119,7 @@ class Solution(Generic[Y]):
     backend: str = "eager"
     why: str = ""
     events: tuple[Occurrences[Y], ...] = ()
+    linear_solver: str = ""
 
     @property
     def status(self) -> Tensor:
@@ -125,7 +129,7 @@ class Solution(Generic[Y]):
     @property
     def stats(self) -> Stats:
         """What each row took."""
-        return Stats(self.counts, self.backend, self.why)
+        return Stats(self.counts, self.backend, self.why, self.linear_solver)
 
     @property
     def success(self) -> Tensor:
@@ -229,6 +233,7 @@ def presented(x: Result, layout: Layout, method: str) -> Solution:
         warnings=x.warnings,
         backend=x.backend,
         why=x.why,
+        linear_solver=x.linear_solver,
         events=tuple(
             Occurrences(table.row, table.t, layout.unflatten(state, len(state)))
             for table, state in zip(x.events, states, strict=True)

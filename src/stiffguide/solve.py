@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from stiffguide import arguments, choices, eager, kernels
+from stiffguide.algebra.krylov import Krylov
 from stiffguide.caveats import Witness
 from stiffguide.errors import InputError
 from stiffguide.events import Setting, jumping, watched, written
@@ -29,6 +30,7 @@ from stiffguide.inputs import (
     Times,
 )
 from stiffguide.kernels import Backend
+from stiffguide.linear_systems import Asked
 from stiffguide.progress import Progress
 from stiffguide.solution import Result, Solution, presented
 from stiffguide.stepping.contracts import Controller, Guidance, Method, Output
@@ -44,7 +46,9 @@ def solve(
     f: Callable[..., Any], y0: Tensor | complex, t0: Numbers, t1: Numbers, *,
     method: str | Tableau | RosenbrockTableau | Method = "auto",
     rtol: PerEntry = 1e-6, atol: PerEntry = 1e-9, args: tuple[Any, ...] = (), batched: bool = False,
-    jac: Jacobian | None = None, save_at: Times | Output | None = None, dense: bool = False,
+    jac: Jacobian | None = None, jac_sparsity: Any = None,
+    linear_solver: str | Krylov | None = None,
+    save_at: Times | Output | None = None, dense: bool = False,
     tstops: Number | Times | None = None, first_step: Number | None = None,
     max_step: Number | None = None, max_attempts: int = 100_000,
     controller: Controller | None = None, guidance: Guidance | None = None,
@@ -57,7 +61,9 @@ def solve(
     f: Callable[..., Any], y0: Nested, t0: Numbers, t1: Numbers, *,
     method: str | Tableau | RosenbrockTableau | Method = "auto",
     rtol: PerEntry = 1e-6, atol: PerEntry = 1e-9, args: tuple[Any, ...] = (), batched: bool = False,
-    jac: Jacobian | None = None, save_at: Times | Output | None = None, dense: bool = False,
+    jac: Jacobian | None = None, jac_sparsity: Any = None,
+    linear_solver: str | Krylov | None = None,
+    save_at: Times | Output | None = None, dense: bool = False,
     tstops: Number | Times | None = None, first_step: Number | None = None,
     max_step: Number | None = None, max_attempts: int = 100_000,
     controller: Controller | None = None, guidance: Guidance | None = None,
@@ -78,6 +84,8 @@ def solve(
     args: tuple[Any, ...] = (),
     batched: bool = False,
     jac: Jacobian | None = None,
+    jac_sparsity: Any = None,
+    linear_solver: str | Krylov | None = None,
     save_at: Times | Output | None = None,
     dense: bool = False,
     tstops: Number | Times | None = None,
@@ -103,9 +111,13 @@ def solve(
 
     method: a name (`stiffguide methods` lists them), a tableau, or a Method; "auto" is rodas5p.
     rtol, atol: numbers, one per component (the shape of y0), or (B,) or (B, 1) per row.
-    jac: jac(t, y, *args) -> (F, F), or (B, F, F) when batched; a constant tensor; "autograd"
-        (the default) or "differences". States are flattened in the order of y0; of a complex one
-        it is the complex derivative.
+    jac: jac(t, y, *args) -> (F, F), or (B, F, F) when batched; a sparse matrix of scipy or torch,
+        or a list of B; any of them as a constant; "autograd" (the default) or "differences".
+        States are flattened in the order of y0; of a complex one it is the complex derivative.
+    jac_sparsity: a matrix (F, F), not zero where the Jacobian may be; by default it is found by
+        watching f, from 64 components on. One that lacks an entry is refused.
+    linear_solver: "dense", "band", "sparse", "pardiso", "krylov" or a `Krylov` for the systems of
+        implicit methods; by default what is cheapest (`stats.linear_solver` tells).
     save_at: times, or an object of `stiffguide.output`; the default keeps the end only, T = 1.
     dense: keep the interpolant, for `Solution.at`.
     tstops: times that a step must end on, for example where f jumps; (T,) or (B, T) per row.
@@ -127,7 +139,8 @@ def solve(
     Raises InputError (a ValueError) for arguments that cannot be used.
     """
     way = kernels.way(backend)
-    name, special = None, (method, controller, guidance, monitor, jac)
+    Asked(jac, jac_sparsity, linear_solver).check()
+    name, special = None, (method, controller, guidance, monitor, jac, linear_solver)
     seen = progress or monitor is not None
     if way != "eager" and not (
         dense or seen or events is not None or tstops is not None or jump_at is not None
@@ -166,6 +179,7 @@ def solve(
     r = kernels.Request(
         *(f, args, layout, problem, start, end, flat0, problem.first_step),
         *(watch if seen else None, jac, name, special, written(events), jump_at),
+        *(jac_sparsity, linear_solver),
     )
     why = kernels.ASKED["eager"] if way == backend else kernels.SWITCHED
     try:
@@ -232,4 +246,4 @@ def named(
 ) -> Hashable | None:
     """The name under which a solve with these settings and no others may be known."""
     numbers = rtol, atol, save_at, max_step, max_attempts, batched, backend
-    return kernels.asked(f, y0, numbers, (method, controller, None, None, None))
+    return kernels.asked(f, y0, numbers, (method, controller, None, None, None, None))

@@ -28,6 +28,7 @@ class Dense:
 
     name = "dense"
     exact = True
+    dear = False
 
     def zeros(self, like: Tensor) -> Tensor:
         """(B, F, F)."""
@@ -73,6 +74,11 @@ class Dense:
         right = rhs.unsqueeze(-1).conj()  # the adjoint is the transpose of the conjugate
         x: Tensor = torch.linalg.lu_solve(factors.lu, factors.pivots, right, adjoint=True)
         return x.squeeze(-1).conj() / factors.weight
+
+    def place(self, index: tuple[int, ...]) -> tuple[int, int]:
+        """The index itself."""
+        i, j = index
+        return i, j
 
     def product(self, jac: Tensor, v: Tensor) -> Tensor:
         """J v (B, F)."""

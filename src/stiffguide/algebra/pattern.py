@@ -90,6 +90,12 @@ class Pattern:
         i = np.concatenate((self.rows, other.rows))
         return Pattern.at(i, np.concatenate((self.columns, other.columns)), self.n)
 
+    def doubled(self) -> Pattern:
+        """Four times the pattern, (2 n, 2 n): for numbers that have two parts."""
+        i, j, n = self.rows, self.columns, self.n
+        rows = np.concatenate((i, i, i + n, i + n))
+        return Pattern.at(rows, np.concatenate((j, j + n, j, j + n)), 2 * n)
+
     def values_of(self, matrix: Any, name: str) -> NDArray[Any]:
         """The values (nnz,) of a sparse or dense matrix, in this order.
 
@@ -110,6 +116,13 @@ class Pattern:
             )
         out = np.zeros(self.nnz, dtype=data.dtype)
         np.add.at(out, at, data)
+        return out
+
+    def filled(self, matrix: Any, name: str) -> NDArray[Any]:
+        """A sparse or dense matrix with such entries, as an array (n, n)."""
+        values = self.values_of(matrix, name)
+        out = np.zeros((self.n, self.n), dtype=values.dtype)
+        out[self.rows, self.columns] = values
         return out
 
     def __eq__(self, other: object) -> bool:

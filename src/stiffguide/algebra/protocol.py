@@ -27,6 +27,11 @@ class LinearSolver(Protocol):
         """Whether it solves to rounding: an iteration only does to a tolerance of its own."""
         ...
 
+    @property
+    def dear(self) -> bool:
+        """Whether factors cost much more than to solve with them, and are worth keeping."""
+        ...
+
     def zeros(self, like: Tensor) -> Tensor:
         """Values of a J that is 0."""
         ...
@@ -59,6 +64,10 @@ class LinearSolver(Protocol):
 
     def solve_transposed(self, factors: Factors, rhs: Tensor) -> Tensor:
         """X (B, F) with the transpose of W."""
+        ...
+
+    def place(self, index: tuple[int, ...]) -> tuple[int, int]:
+        """The (i, j) of an entry of the values of one row."""
         ...
 
     def product(self, jac: Tensor, v: Tensor) -> Tensor:

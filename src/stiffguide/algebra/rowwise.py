@@ -1,12 +1,12 @@
 """Sparse linear systems of a batch: one factorisation a row, by a library for one matrix.
 
 What a library is to do is a `Library`; the batch, the tolerances and the choice of rows are here.
-Without a gradient of its own: see `newton.attach`, which asks for transposed systems.
+Gradients flow to right sides, by the transposed systems; matrices are constants to them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from stiffguide.algebra.pattern import Pattern
 from stiffguide.algebra.weights import weights
+from stiffguide.tensors import tangles
 
 Vector = NDArray[Any]
 
@@ -60,6 +61,8 @@ class Rows:
 
 class Rowwise:
     """A linear solver (see `LinearSolver`) that goes from row to row, on the CPU."""
+
+    dear = True
 
     def __init__(self, pattern: Pattern, library: Library) -> None:
         self.pattern = pattern
@@ -109,13 +112,19 @@ class Rowwise:
 
     def solve(self, factors: Rows, rhs: Tensor) -> Tensor:
         """X (B, F)."""
-        return self._each(factors, rhs, transposed=False)
+        return self._solved(factors, rhs, transposed=False)
 
     def solve_transposed(self, factors: Rows, rhs: Tensor) -> Tensor:
         """X (B, F)."""
-        return self._each(factors, rhs, transposed=True)
+        return self._solved(factors, rhs, transposed=True)
 
-    def _each(self, factors: Rows, rhs: Tensor, *, transposed: bool) -> Tensor:
+    def _solved(self, factors: Rows, rhs: Tensor, *, transposed: bool) -> Tensor:
+        if tangles(rhs):
+            return _solved(rhs, self, factors, transposed)
+        return self.solve_rows(factors, rhs, transposed=transposed)
+
+    def solve_rows(self, factors: Rows, rhs: Tensor, *, transposed: bool) -> Tensor:
+        """X (B, F), without a gradient."""
         right = rhs.detach().numpy()
         out = np.zeros_like(right)
         for b, row in enumerate(factors.rows):
@@ -129,6 +138,11 @@ class Rowwise:
                 out[b] = row.factored.solve(right[b] / row.weight, False)
         return torch.from_numpy(out)
 
+    def place(self, index: tuple[int, ...]) -> tuple[int, int]:
+        """Where the pattern has that entry."""
+        (k,) = index
+        return int(self.pattern.rows[k]), int(self.pattern.columns[k])
+
     def product(self, jac: Tensor, v: Tensor) -> Tensor:
         """J v (B, F)."""
         rows, columns = self._places
@@ -138,3 +152,21 @@ class Rowwise:
     @property
     def _places(self) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(self.pattern.rows), torch.from_numpy(self.pattern.columns)
+
+
+class Solved(torch.autograd.Function):
+    """W^-1 rhs as a function of rhs, differentiable as often as one likes."""
+
+    @staticmethod
+    def forward(ctx: Any, rhs: Tensor, solver: Rowwise, factors: Rows, transposed: bool) -> Tensor:
+        """X (B, F)."""
+        ctx.system = solver, factors, not transposed
+        return solver.solve_rows(factors, rhs, transposed=transposed)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """By the other system."""
+        return _solved(gradient, *ctx.system), None, None, None
+
+
+_solved: Callable[..., Tensor] = Solved.apply

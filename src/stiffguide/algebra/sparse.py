@@ -75,6 +75,11 @@ class Sparse:
         """SuperLU's object with partial pivoting, or None."""
         return self._lu(values, "COLAMD", 1.0, {})
 
+    def filled(self, values: Vector) -> int:
+        """How many entries L and U have."""
+        lu = self._lu(values, "MMD_AT_PLUS_A", DIAGONAL, {"SymmetricMode": True})
+        return self.pattern.n**2 if lu is None else int(lu.nnz)
+
     def _lu(self, values: Vector, order: str, threshold: float, options: dict[str, Any]) -> Any:
         from scipy.sparse.linalg import splu
 

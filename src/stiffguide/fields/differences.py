@@ -24,7 +24,7 @@ def differences(f: Flat, t: Tensor, y: Tensor, units: Units, *, time: bool) -> L
     Upwards, or downwards in the rows where f is finite at y and not above it.
     """
     base = f(t, y)
-    nudge = _nudge(y, base, units)
+    nudge = nudges(y, base, units)
     columns = range(y.shape[-1])
     points = [_moved(y, j, nudge) for j in columns]
     values = [f(t, point) for point in points]
@@ -69,7 +69,7 @@ def difference_in_time(
     return (value - base) / width.unsqueeze(-1), nfe
 
 
-def _nudge(y: Tensor, base: Tensor, units: Units) -> Tensor:
+def nudges(y: Tensor, base: Tensor, units: Units) -> Tensor:
     """How far each component (B, F) is moved, given f(t, y).
 
     Half the digits of y, and of the way that y goes in this step: to what the step makes of it,

@@ -82,8 +82,8 @@ def jacobian(
         return jac
     n, b = layout.features, layout.rows
     dtype = real_dtype(layout.dtype)
-    if isinstance(jac, Tensor):
-        constant = jac
+    if isinstance(jac, Tensor) or hasattr(jac, "toarray"):
+        constant: Any = jac
         jac = lambda t, y, *args: constant  # noqa: E731 - the same path as a function
     if not callable(jac):
         raise InputError(f"jac must be a function, a tensor or a name, not {type(jac).__name__}")
@@ -92,6 +92,10 @@ def jacobian(
         value: Any = jac(
             t.to(dtype) if layout.batched else t[0].to(dtype), layout.unflatten(y), *args
         )
+        if hasattr(value, "toarray"):  # sparse, for complex states
+            value = value.toarray()
+        if isinstance(value, Tensor) and value.layout != torch.strided:
+            value = value.to_dense()
         if isinstance(value, np.ndarray):
             value = torch.as_tensor(value, device=layout.device)
         if not isinstance(value, Tensor):

@@ -11,13 +11,12 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from stiffguide.algebra.dense import DENSE
 from stiffguide.algebra.protocol import LinearSolver
 from stiffguide.errors import InputError
 from stiffguide.fields.differences import difference_in_time, differences
-from stiffguide.fields.recording import UNRECORDABLE, look
+from stiffguide.fields.recording import UNRECORDABLE, look, time_derivative
 from stiffguide.stepping.contracts import Linearisation, Units
 from stiffguide.tensors import constant
 
@@ -179,17 +178,6 @@ class DifferenceJacobian:
     def by_differences(self, t: Tensor, y: Tensor, units: Units, *, time: bool) -> Linearisation:
         """The same from values of f alone: finite where f is, even if its derivative is not."""
         return differences(self._f, t, y, units, time=time)
-
-
-def time_derivative(f: Flat, t: Tensor, y: Tensor) -> Tensor | None:
-    """df/dt (B, F) in forward mode; None where an operation has no forward rule."""
-    try:
-        with forward_ad.dual_level():
-            value = f(forward_ad.make_dual(t, torch.ones_like(t)), y)
-            tangent = forward_ad.unpack_dual(value).tangent
-    except UNRECORDABLE:
-        return None
-    return torch.zeros_like(value) if tangent is None else tangent
 
 
 def _unit_vectors(n: int, like: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
@@ -53,6 +54,17 @@ def look(f: Flat, t: Tensor, y: Tensor, argument: Tensor) -> Sight:
     except UNRECORDABLE:
         return Sight(whole=False, depends=True)
     return Sight(whole=True, depends=slope is not None)
+
+
+def time_derivative(f: Flat, t: Tensor, y: Tensor) -> Tensor | None:
+    """df/dt (B, F) in forward mode; None where an operation has no forward rule."""
+    try:
+        with forward_ad.dual_level():
+            value = f(forward_ad.make_dual(t, torch.ones_like(t)), y)
+            tangent = forward_ad.unpack_dual(value).tangent
+    except UNRECORDABLE:
+        return None
+    return torch.zeros_like(value) if tangent is None else tangent
 
 
 class _Forgotten(TorchFunctionMode):

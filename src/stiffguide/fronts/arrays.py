@@ -71,7 +71,7 @@ class NumpyArrays:
         return Bound(ArrayFunction(fun, column=vectorized), more)
 
     def jacobian(self, jac: Any) -> Any:
-        """A function on tensors, the constant matrix (sparse ones are filled), or differences."""
+        """A function on tensors, the constant matrix, or differences."""
         if callable(jac):
             return lambda t, y, *_: _matrix(jac(number(t), array(y)))
         return "differences" if jac is None else _matrix(jac)
@@ -106,7 +106,7 @@ class TorchArrays:
 
     def jacobian(self, jac: Any) -> Any:
         """Nothing to translate but numpy matrices."""
-        return _matrix(jac) if isinstance(jac, np.ndarray) or hasattr(jac, "toarray") else jac
+        return _matrix(jac) if isinstance(jac, np.ndarray) else jac
 
     def give(self, x: Tensor) -> Any:
         """The tensor itself."""
@@ -117,9 +117,11 @@ class TorchArrays:
         return t, y
 
 
-def _matrix(jac: Any) -> Tensor:
-    """A dense matrix from an array or a scipy sparse matrix."""
-    dense = np.asarray(jac.toarray() if hasattr(jac, "toarray") else jac)
+def _matrix(jac: Any) -> Any:
+    """A matrix as a tensor, or a sparse one as it is."""
+    if hasattr(jac, "tocoo"):
+        return jac
+    dense = np.asarray(jac)
     if dense.ndim == 0:
         dense = dense.reshape(1, 1)
     if dense.ndim != 2:

@@ -73,7 +73,10 @@ def solve_ivp(
     times = None if t_eval is None else _times(t_eval, t0, t1)
     chosen, more = _settings(options, stepper, start, abs(t1 - t0)), _unpacked(args)
     if stepper.implicit:
-        chosen["jac"] = arrays.jacobian(_bind(options.get("jac"), more))
+        jac = options.get("jac")
+        chosen["jac"] = arrays.jacobian(_bind(jac, more))
+        chosen["jac_sparsity"] = options.get("jac_sparsity") if jac is None else None
+        chosen["linear_solver"] = options.get("linear_solver")
     asked, twice = arrays.field(fun, vectorized, more), 0
     field, given = asked.field, asked.args
     if start.numel() == 0 or t0 == t1:
@@ -157,7 +160,7 @@ def _settings(
 ) -> dict[str, Any]:
     """The arguments of `solve` that scipy calls options, checked as scipy checks them."""
     known = {"first_step", "max_step", "rtol", "atol", "backend"} | (
-        {"jac"} if stepper.implicit else set()
+        {"jac", "jac_sparsity", "linear_solver"} if stepper.implicit else set()
     )
     foreign = [f"`{name}`" for name in options if name not in known]
     if foreign:

@@ -30,6 +30,8 @@ class Request(NamedTuple):
     # events and their jumps (or None), and the jump at stops, as functions like f
     events: tuple[tuple[Callable[..., Any], Callable[..., Any] | None], ...] = ()
     jump_at: Callable[..., Any] | None = None
+    jac_sparsity: Any = None
+    linear_solver: Any = None
 
 
 class Overtaken(Exception):

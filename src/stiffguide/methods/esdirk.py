@@ -7,7 +7,7 @@ fast with it, and the factors while dt stays, too (Hairer and Wanner II, IV.8).
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from stiffguide.algebra import newton
 from stiffguide.algebra.protocol import Factors
 from stiffguide.errors import TableauError
+from stiffguide.methods.stage_systems import System, economy, relaxation
 from stiffguide.stepping.contracts import Field, Step, Tolerance, Units, Work, stage_times
 from stiffguide.stepping.guards import sound, turned
 from stiffguide.stepping.interpolate import extrapolation
@@ -25,15 +26,13 @@ from stiffguide.tableaux.stability import is_a_stable
 from stiffguide.tableaux.tableau import Tableau
 from stiffguide.tensors import combine, rows, select
 
-KEEP_RATE = 0.05  # a contraction slower than this costs more than a new Jacobian does
-
 
 class EsdirkState(NamedTuple):
     """What survives a step."""
 
     jac: Tensor  # (B, ...), values of the Jacobian
     factors: Factors  # of W made with dt
-    dt: Tensor  # (B,)
+    dt: Tensor  # (B,), not that of the step where factors serve longer
     keep: Tensor  # (B,) bool: jac may be used again
     secant: Tensor  # (B, F), (y1 - y0)/dt; 0 before the first step
 
@@ -44,43 +43,6 @@ class Dense(NamedTuple):
     weights: tuple[tuple[float, ...], ...]
     filters: tuple[tuple[float, ...], ...]
     order: int
-
-
-class System(NamedTuple):
-    """The nonlinear systems of an attempt: all stages share what they are made of."""
-
-    f: Field
-    h: Tensor  # (B, 1)
-    h_gamma: Tensor  # (B, 1)
-    factors: Factors  # of W = I/(h gamma) - J
-    scale: Tensor  # (B, F), the tolerance on a stage
-
-    def residual(self, t: Tensor, base: Tensor, z: Tensor) -> Tensor:
-        """What is left (B, F) of z = h gamma f(t, base + z)."""
-        return z / self.h_gamma - self.f(t, base + z)
-
-    def root(self, t: Tensor, base: Tensor, guess: Tensor, doubt: Tensor | None) -> newton.Root:
-        """Z (B, F) with z = h gamma f(t, base + z)."""
-        return newton.solve(partial(self.residual, t, base), self.solve, guess, self.scale, doubt)
-
-    def solve(self, rhs: Tensor) -> Tensor:
-        """X (B, F) with W x = rhs."""
-        return self.f.linear.solve(self.factors, rhs)
-
-    def attach(self, t: Tensor, base: Tensor, z: Tensor) -> Tensor:
-        """The root z again, as a function of all that f and base depend on, if they depend."""
-        residual = partial(self.residual, t, base)
-        left = residual(z)
-        if not left.requires_grad:
-            return z
-        with torch.no_grad():
-            units = Units(self.h.squeeze(-1).to(t.dtype), self.scale)
-            jac = self.f.linearise(t, base + z, units, time=False).jac
-            # the unknowns of the transposed system have other units than y: none are known
-            shift = 1 / self.h_gamma.squeeze(-1)
-            factors = self.f.linear.factor(shift, jac, torch.ones_like(self.scale))
-        transposed = partial(self.f.linear.solve_transposed, factors)
-        return newton.attach(z, left, residual, transposed)
 
 
 class Esdirk:
@@ -149,14 +111,17 @@ class Esdirk:
             fresh, _ = sound(f.linearise(t0, y0, units, time=False), f, t0, y0, units)
             jac, nfe = select(stale, fresh.jac, state.jac), fresh.nfe
         dt = units.dt
-        refactor = stale | (dt != state.dt)
+        least, most = economy(f).lag
+        ratio = dt / state.dt
+        refactor = stale | ~((ratio >= least) & (ratio <= most))
         factors = state.factors
         if bool(refactor.any()) if may_keep else True:
             shift = 1 / (dt * self._gamma).to(y0.dtype)
             made = f.linear.factor(shift, jac, units.scale, where=refactor)
             factors = select(refactor, made, factors)
         work = Work(nfe=stale * nfe, njac=stale.long(), nlu=refactor.long())
-        return EsdirkState(jac, factors, dt, ~stale, state.secant), work
+        made = torch.where(refactor, dt, state.dt)
+        return EsdirkState(jac, factors, made, ~stale, state.secant), work
 
     def step(
         self,
@@ -198,7 +163,8 @@ class Esdirk:
         scale: Tensor,
     ) -> Step:
         h = rows(dt, y0).to(y0.dtype)
-        system = System(f, h, h * self._gamma, state.factors, scale)
+        relax = relaxation(dt, state.dt, y0)
+        system = System(f, h, h * self._gamma, state.jac, state.factors, relax, scale)
         with torch.no_grad():
             grown = turned(system.solve, state.secant, h, scale)
         seen = newton.Convergence.none(state.keep, system.scale)
@@ -206,7 +172,7 @@ class Esdirk:
         stages = torch.stack(k)
         accurate, companion = self.tableau.stiffly_accurate, self.tableau.companion_stage
         y1 = y if accurate else torch.addcmul(y0, h, combine(self._b, stages))
-        keep, secant = seen.ok & (seen.rate < KEEP_RATE), (y1 - y0) / h
+        keep, secant = seen.ok & (seen.rate < economy(f).rate), (y1 - y0) / h
         return Step(
             t0=t0,
             dt=dt,
@@ -261,7 +227,7 @@ class Esdirk:
         if self._b_error is None:
             return None
         error = system.h * combine(self._b_error, stages)
-        return system.solve(error / system.h_gamma) if self._filter else error
+        return system.exactly(error / system.h_gamma) if self._filter else error
 
     def retry(self, before: EsdirkState, tried: EsdirkState) -> EsdirkState:
         """A rejected step leaves its Jacobian: it belongs to the same y0."""
@@ -282,10 +248,12 @@ class Esdirk:
         h, stages = rows(step.dt, step.y0).to(step.y0.dtype), step.stages
         if filters:
             # to a gradient W is a constant: its share is that of an error in an error
-            x = combine(filters, stages) / (h * self._gamma)
             assert step.f is not None
-            damped = [step.f.linear.solve(step.state.factors, one) for one in x.unbind(0)]
-            stages = torch.cat((stages, torch.stack(damped)))
+            h_gamma, state = h * self._gamma, step.state
+            relax = relaxation(step.dt, state.dt, step.y0)
+            system = System(step.f, h, h_gamma, state.jac, state.factors, relax, h)
+            damped = map(system.exactly, (combine(filters, stages) / h_gamma).unbind(0))
+            stages = torch.cat((stages, torch.stack(list(damped))))
         elif len(weights[0]) > stages.shape[0]:
             stages = torch.cat((stages, f1.unsqueeze(0)))
         return h * combine(weights, stages)

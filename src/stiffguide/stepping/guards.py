@@ -56,14 +56,32 @@ def turned(
     where Re lambda > 1/(h gamma), for real and complex modes and any number of them. It is asked
     of the last step's `secant` (B, F), (y1 - y0)/dt, which holds no fast noise, as f0 does; once
     in all components, and once in those that moved by a small part of their `scale` (B, F), which
-    the others would outvote. As h (B, 1) goes to 0 every row passes.
+    the others would outvote. Those are asked again alone where they seem to turn: on a grid some
+    points rest while their neighbours, to which diffusion ties them, move the other way. As h
+    (B, 1) goes to 0 every row passes.
     """
     scale = torch.clamp(scale, min=torch.finfo(scale.dtype).tiny)
     moved = secant * h / scale
     image = solve(secant) / scale * moved
-    worst = image.sum(-1)
+    found = image.sum(-1) < 0
     if secant.shape[-1] > 1:
-        worst = torch.fmin(worst, (image * (moved.abs() < HIDDEN)).sum(-1))
-    found = worst < 0
+        hidden = moved.abs() < HIDDEN
+        found = found | _turned_alone(solve, secant, moved, scale, hidden, image)
     # on an accelerator asking costs more than going on with a mask
     return None if found.device.type == "cpu" and not bool(found.any()) else found
+
+
+def _turned_alone(
+    solve: Callable[[Tensor], Tensor],
+    secant: Tensor,
+    moved: Tensor,
+    scale: Tensor,
+    hidden: Tensor,
+    image: Tensor,
+) -> Tensor:
+    """Rows (B,) bool in which the `hidden` components turn round, also by themselves."""
+    found = (image * hidden).sum(-1) < 0
+    if found.device.type == "cpu" and not bool(found.any()):
+        return found
+    alone = solve(secant * hidden) / scale * moved * hidden
+    return found & (alone.sum(-1) < 0)
