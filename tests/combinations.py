@@ -228,6 +228,8 @@ OPTIONS = [
     Option("`max_step`", **setting("max_step", lambda call: 0.06), check=short),
     Option("`Fixed`", **setting("controller", lambda call: sg.Fixed(0.05)), check=even),
     Option("guidance", **setting("guidance", lambda call: guidance.ErkGuid(0.1, 0.1))),
+    Option("`jac_sparsity`", **setting("jac_sparsity", lambda call: torch.ones(2, 2))),
+    Option("`linear_solver`", **setting("linear_solver", lambda call: "dense")),
     Option("`checks=False`", **setting("checks", lambda call: False)),
     Option("`monitor`", **setting("monitor", monitor), check=stopped),
     Option(
@@ -239,6 +241,7 @@ OPTIONS = [
             "`SteadyState`": f"{NO_KERNEL}, it keeps ends, given times and steps",
             "`Fixed`": f"{NO_KERNEL}, it chooses dt by a PID controller only",
             "guidance": f"{NO_KERNEL}, guidance moves states",
+            "`linear_solver`": f"{NO_KERNEL}, it eliminates in its own way",
             "secant": "secant_heun has no kernel",
         },
     ),

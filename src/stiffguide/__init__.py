@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from stiffguide import methods as methods
     from stiffguide import problems as problems
     from stiffguide import tableaux as tableaux
+    from stiffguide.algebra.krylov import Krylov
     from stiffguide.errors import (
         InputError,
         Interrupted,
@@ -52,6 +53,7 @@ __all__ = [
     "InputError",
     "Integral",
     "Interrupted",
+    "Krylov",
     "Method",
     "Occurrences",
     "Prepared",
@@ -83,6 +85,7 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazily(
         __name__,
         {
+            "stiffguide.algebra.krylov": ("Krylov",),
             "stiffguide.errors": (
                 *("InputError", "Interrupted", "SolveFailed", "Status"),
                 *("StiffguideError", "StiffguideWarning", "TableauError", "UnsupportedError"),

@@ -167,7 +167,7 @@ def _refuse(r: Request) -> None:
             f"y0 is on {r.y0.device}, and it runs on CPUs, and on GPUs of NVIDIA with a torch that "
             "can compile for them (torch.cuda._compile_kernel)"
         )
-    elif r.linear_solver is not None and p.method.implicit:
+    elif r.linear_solver is not None:
         reason = "it eliminates in its own way, and linear_solver was given"
     elif r.watch is not None and (p.events is not None or p.jump_at is not None):
         reason = "it does not find events while `monitor` or `progress` look on"
