@@ -30,7 +30,9 @@ from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.fields.coloured import ColouredJacobian
 from stiffguide.fields.outside import Outside, outside
 from stiffguide.fronts.scipy import solve_ivp
+from stiffguide.methods.stage_systems import System, relaxation
 from stiffguide.stepping.contracts import Units
+from stiffguide.stepping.guards import turned
 
 WIDTH = 40  # points, of two components each
 
@@ -225,6 +227,45 @@ def test_an_infinite_jacobian_of_a_large_system_is_mended_or_named() -> None:
     found = sg.solve(rooted, start, 0.0, 1.0, method="rodas5p", backend="eager", jac="autograd")
     assert bool(found.success)
     assert found.stats.linear_solver.startswith("band: ")
+
+
+def test_a_point_that_rests_between_moving_neighbours_is_no_growth() -> None:
+    n = 60
+    laplace = torch.diag(torch.full((n,), -2.0, dtype=F64)) + sum(
+        torch.diag(torch.ones(n - 1, dtype=F64), k) for k in (1, -1)
+    )
+    h, scale = torch.tensor([[0.1]], dtype=F64), torch.full((1, n), 1e-3, dtype=F64)
+
+    def solve(a: float) -> Callable[[Tensor], Tensor]:
+        w = torch.eye(n, dtype=F64) / 0.025 - 400 * laplace - a * torch.eye(n, dtype=F64)
+        return lambda d: torch.linalg.solve(w, d[0])[None]
+
+    secant = torch.full((1, n), 1.0, dtype=F64)
+    secant[0, n // 2] = -1e-4  # among its neighbours it is drawn the other way
+    assert turned(solve(0.0), secant, h, scale) is None
+    slow = 1e-5 * torch.sin(torch.pi * torch.arange(1, n + 1, dtype=F64) / (n + 1))[None]
+    found = turned(solve(60.0), slow, h, scale)  # all hidden, and it grows
+    assert found is not None
+    assert bool(found.all())
+
+
+def test_factors_of_another_step_solve_exactly_after_refinement() -> None:
+    pattern = Pattern.of(exact(brusselator_start(WIDTH)))
+    y = brusselator_start(WIDTH)[None]
+    linear = Rowwise(pattern, Sparse(pattern))
+    field = ColouredJacobian(lambda t, y: brusselator(t, y[0])[None], linear)
+    t, scale = torch.zeros(1, dtype=F64), torch.full_like(y, 1e-6)
+    jac = field.linearise(t, y, Units(t + 1e-3, scale), time=False).jac
+    h = torch.tensor([[0.02]], dtype=F64)
+    for lag in (0.75, 1.0, 1.35):
+        made = h[0] * lag
+        relax = relaxation(h[0], made, y)
+        factors = linear.factor(1 / made, jac, scale)
+        system = System(field, h, h, jac, factors, relax, scale)
+        x = system.exactly(y)
+        left = x / h - linear.product(jac, x) - y
+        assert float(left.abs().max()) < 1e-5
+        assert (relax is None) == (lag == 1.0)
 
 
 @pytest.mark.parametrize("method", ["kvaerno5", "rodas5p"])

@@ -131,7 +131,7 @@ def test_a_mass_a_transpose_and_a_shift_of_any_kind(name: str, dtype: torch.dtyp
     mass = torch.from_numpy(np.random.default_rng(6).standard_normal((2, pattern.nnz)))
     shift = torch.tensor([3e3, 1e5], dtype=dtype)
     if dtype == torch.complex128:
-        shift = shift * (1 + 2j)
+        shift, b = shift * (1 + 2j), b * (0.3 - 1j)
     real = torch.float32 if dtype == torch.float32 else torch.float64
     jac, mass, b, scale = jac.to(real), mass.to(real), b.to(dtype), scale.to(real)
     w = shift[:, None, None] * dense(pattern, mass) - dense(pattern, jac)
