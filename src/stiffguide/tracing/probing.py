@@ -20,9 +20,9 @@ Flat = Callable[[Tensor, Tensor], Tensor]
 NEAR, FAR = 0.02, 0.3  # sizes of changes, against the component
 LEAST = {NEAR: 1e-3, FAR: 0.1}  # sizes of components, against the largest of the row
 SMALLER = (1.0, 0.1, 1e-3, 1e-6)  # what sizes are multiplied with where f has no value
-SHUFFLED = (False, False, True, True, True, True)  # far from y; some with other signs
-MOST = 4000  # evaluations
-LONGEST = 20.0  # seconds
+SHUFFLED = (False,) * 4 + (True,) * 10  # points far from y: whether some have other signs
+MOST = 20_000  # evaluations
+LONGEST = 10.0  # seconds
 LARGEST = 20_000_000  # pairs of an entry of f and a part of y
 COLOURS = 256  # parts beyond these are changed alone
 
@@ -65,13 +65,17 @@ class Probe:
 
         Changes are those above `rounding` times the largest entry.
         """
-        found = np.zeros(self._y.shape[1], dtype=bool)
+        found = torch.zeros(self._y.shape[1], dtype=torch.bool)
         mask = torch.from_numpy(parts)
         for base, other, before in self.points:
             after = self._value(torch.where(mask, other, base))
-            if after is not None:
-                found |= _different(before, after, rounding).any(0).numpy()
-        return found
+            if after is None:
+                continue
+            differs = before != after  # nan, too
+            if rounding:
+                differs &= ~((before - after).abs() <= rounding * before.abs().amax())
+            found |= differs.any(0)
+        return found.numpy()
 
     def mixes(self) -> bool:
         """Whether f of one row depends on another row."""
@@ -81,7 +85,7 @@ class Probe:
             first = base.clone()
             first[0] = other[0]
             after = self._value(first)
-            if after is not None and bool(_different(before[1:], after[1:], 0.0).any()):
+            if after is not None and bool((before[1:] != after[1:]).any()):
                 return True
         return False
 
@@ -124,9 +128,10 @@ class Probe:
             raise ExhaustedError
         try:
             with torch.no_grad():
-                return self._f(self._t.clone(), y.clone()).detach().clone()
+                value = self._f(self._t.clone(), y.clone()).detach()
         except Exception:  # of the user's f, which need not have a value there
             return None
+        return value.clone() if value.shape == self._y.shape else None
 
 
 def pattern(probe: Probe, n: int) -> Any:
@@ -170,7 +175,19 @@ def _seen(probe: Probe, n: int, wide: int, rows: Any, parts: Any) -> tuple[Any, 
 
 
 def coloured(n: int, count: int, rows: Any, parts: Any) -> Any:
-    """A colour for each of `count` parts, so that no row has two parts of one; greedily."""
+    """A colour for each of `count` parts, so that no row has two parts of one."""
+    crowd = int(np.bincount(rows, minlength=1).max())  # parts of one row
+    for colours in range(max(crowd, 1), min(2 * crowd + 2, count)):
+        found = np.arange(count) % colours  # as in a band
+        used = np.zeros(n * colours, dtype=bool)
+        used[rows * colours + found[parts]] = True
+        if int(used.sum()) == len(rows):
+            return found
+    return _greedy(n, count, rows, parts)
+
+
+def _greedy(n: int, count: int, rows: Any, parts: Any) -> Any:
+    """The first colour that is free, part by part."""
     order = np.argsort(parts, kind="stable")
     rows, ends = rows[order], np.searchsorted(parts[order], np.arange(count + 1))
     words = COLOURS // 64
@@ -188,11 +205,3 @@ def coloured(n: int, count: int, rows: Any, parts: Any) -> Any:
         taken[own, word] |= np.uint64(1 << bit)
         found[k] = 64 * word + bit
     return np.unique(found, return_inverse=True)[1]
-
-
-def _different(before: Tensor, after: Tensor, rounding: float) -> Tensor:
-    same = (before == after) | (before.isnan() & after.isnan())
-    if rounding:
-        size = before.abs().nan_to_num(0.0, 0.0).amax()
-        same |= (before - after).abs() <= rounding * size
-    return ~same
