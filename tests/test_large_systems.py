@@ -30,7 +30,7 @@ from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.fields.coloured import ColouredJacobian
 from stiffguide.fields.outside import Outside, outside
 from stiffguide.fronts.scipy import solve_ivp
-from stiffguide.methods.stage_systems import System, relaxation
+from stiffguide.methods.esdirk.systems import System, relaxation
 from stiffguide.stepping.contracts import Units
 from stiffguide.stepping.guards import turned
 
@@ -330,7 +330,7 @@ def test_memory_is_spoken_of_before_it_is_taken() -> None:
         return y.mean() - y
 
     start = torch.ones(30_000, dtype=F64)
-    with pytest.raises(UnsupportedError, match=r"14\.4 GB with its factors.*an explicit method"):
+    with pytest.raises(UnsupportedError, match=r"14\.4 GB with its factors.*explicit method"):
         sg.solve(everywhere, start, 0.0, 1.0, method="kvaerno5", backend="eager")
 
 

@@ -373,8 +373,8 @@ def test_args():
 def test_options_without_effect_are_named():
     with pytest.warns(UserWarning, match="no effect for a chosen solver: `jac`, `lband`"):
         solve_ivp(decay, (0, 1), [1.0], jac=None, lband=1)
-    with pytest.warns(UserWarning, match="no effect for a chosen solver: `jac_sparsity`"):
-        solve_ivp(decay, (0, 1), [1.0], "rodas5p", jac=[[-1.0]], jac_sparsity=None)
+    with pytest.warns(UserWarning, match="no effect for a chosen solver: `lband`"):
+        solve_ivp(decay, (0, 1), [1.0], "rodas5p", jac=[[-1.0]], jac_sparsity=None, lband=1)
 
 
 def test_a_relative_tolerance_below_rounding_is_raised():

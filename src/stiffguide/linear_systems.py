@@ -28,7 +28,6 @@ from stiffguide.fields.layout import Layout
 from stiffguide.fields.outside import Outside
 from stiffguide.fields.recording import look
 from stiffguide.stepping.contracts import Field, Method
-from stiffguide.tracing.pattern import sparsity
 
 SMALLEST = 64  # components: below, a dense factorisation takes less than the rest of a step
 MANY, SMALL = 64, 256  # rows, and components below which so many are cheaper in dense batches
@@ -97,7 +96,7 @@ def choose(asked: Asked, s: Situation, plain: Field, known: Pattern | None) -> S
         library, reason = _library(asked, s, pattern)
         why = f"{why}; {reason}"
     if pattern is None or library is None:
-        _check_memory(s, why, named=asked.solver == "dense")
+        _check_memory(s, named=asked.solver == "dense")
         return Systems(plain, f"dense: {why}")
     linear = Rowwise(pattern, library)
     _check_use(s, linear)
@@ -145,12 +144,18 @@ def _pattern(asked: Asked, s: Situation) -> tuple[Pattern | None, str]:
         return None, f"fewer than {SMALLEST} components"
     if callable(asked.jac) or isinstance(asked.jac, Tensor):
         return None, "jac is dense"
-    found = sparsity(s.f, s.t0.detach(), s.y0.detach())
+    found = _sparsity(s.f, s.t0, s.y0)
     note = f" ({found.note})" if found.note else ""
     if found.matrix is None:
         return None, f"no pattern is known{note}"
     way = "watching f" if found.way == "sets" else found.way
     return Pattern.of(found.matrix), f"the pattern by {way}{note}"
+
+
+def _sparsity(f: Flat, t: Tensor, y: Tensor) -> Any:
+    from stiffguide.tracing.pattern import sparsity  # late: no small solve needs to trace
+
+    return sparsity(f, t.detach(), y.detach())
 
 
 def _library(asked: Asked, s: Situation, pattern: Pattern) -> tuple[Library | None, str]:
@@ -200,13 +205,13 @@ def mended(given: Any, known: Pattern | None, found: Outside, f: Flat) -> Patter
         )
     places = np.array(found.places, dtype=np.int64)
     more = Pattern.at(places[:, 0], places[:, 1], n)
-    there = sparsity(f, found.t.detach(), found.y.detach())  # f may have taken another branch
+    there = _sparsity(f, found.t, found.y)  # f may have taken another branch
     if there.matrix is not None:
         more = more.united(Pattern.of(there.matrix, n))
     return more if known is None else more.united(known)
 
 
-def _check_memory(s: Situation, why: str, *, named: bool) -> None:
+def _check_memory(s: Situation, *, named: bool) -> None:
     """Raise UnsupportedError before a dense Jacobian is asked for that is too large."""
     n, rows = s.y0.shape[-1], s.y0.shape[0]
     if n <= LARGEST_DENSE or named:
@@ -214,9 +219,9 @@ def _check_memory(s: Situation, why: str, *, named: bool) -> None:
     entries = "real and imaginary parts" if s.layout.split else "components"
     size = 2 * rows * n * n * s.y0.element_size() / 1e9
     raise UnsupportedError(
-        f"{s.method.name} would factorise a dense Jacobian, too large for {n} {entries}: "
-        f"{size:.1f} GB with its factors ({why}). Give jac_sparsity, use an explicit method such "
-        "as 'tsit5', or, if there is room, linear_solver='dense'"
+        f"{s.method.name} would factorise a dense Jacobian, too large for {n} {entries} "
+        f"({size:.1f} GB with its factors): give jac_sparsity, use an explicit method such as "
+        "'tsit5', or linear_solver='dense' if there is room"
     )
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from stiffguide.algebra import newton
 from stiffguide.algebra.protocol import Factors
 from stiffguide.errors import TableauError
-from stiffguide.methods.stage_systems import System, economy, relaxation
+from stiffguide.methods.esdirk.systems import System, economy, relaxation
 from stiffguide.stepping.contracts import Field, Step, Tolerance, Units, Work, stage_times
 from stiffguide.stepping.guards import sound, turned
 from stiffguide.stepping.interpolate import extrapolation
@@ -112,8 +112,8 @@ class Esdirk:
             jac, nfe = select(stale, fresh.jac, state.jac), fresh.nfe
         dt = units.dt
         least, most = economy(f).lag
-        ratio = dt / state.dt
-        refactor = stale | ~((ratio >= least) & (ratio <= most))
+        stretch = dt / state.dt
+        refactor = stale | ~((stretch >= least) & (stretch <= most))
         factors = state.factors
         if bool(refactor.any()) if may_keep else True:
             shift = 1 / (dt * self._gamma).to(y0.dtype)
