@@ -201,6 +201,23 @@ def test_a_coloured_jacobian_is_the_jacobian(way: str, rows: int) -> None:
     assert field.colours <= 6
 
 
+def test_a_row_that_everything_enters_does_not_cost_every_column() -> None:
+    def watched(t: Tensor, y: Tensor) -> Tensor:
+        line, total = y[:-1], y[-1:]
+        inner = torch.cat((line[:1] - line[1:2], line[1:] - line[:-1]))
+        return torch.cat((-20 * inner - line * total, line.square().mean(0, keepdim=True) - total))
+
+    start = torch.linspace(0.0, 1.0, 401, dtype=F64)
+    settings = {"method": "kvaerno5", "rtol": 1e-6, "atol": 1e-8, "backend": "eager"}
+    found = sg.solve(watched, start, 0.0, 0.5, **settings)
+    said = found.stats.linear_solver
+    assert "1 reverse sweeps" in said
+    assert int(said.split(" evaluations a Jacobian")[0].rsplit(" ", 1)[1]) <= 6
+    close(found.y, sg.solve(watched, start, 0.0, 0.5, linear_solver="dense", **settings).y, 1e-5)
+    hidden = sg.solve(lambda t, y: watched(t, y.detach()), start, 0.0, 0.01, **settings)
+    assert "sweeps" not in hidden.stats.linear_solver
+
+
 def test_differences_go_where_f_is_finite_and_vmap_is_not_needed() -> None:
     n = 70
 

@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from stiffguide.algebra.band import Band
+from stiffguide.algebra.colouring import full_rows
 from stiffguide.algebra.full import Full
 from stiffguide.algebra.krylov import Krylov
 from stiffguide.algebra.pardiso import Pardiso
@@ -35,6 +36,7 @@ NARROW = 24  # diagonals beside the main one, up to which LAPACK's band is faste
 SPARSE = 0.1  # of all entries
 FILLED = 0.2  # of all entries in L + U, from which on a dense LU is cheaper: asked up to
 ASKED = 1500  # components, where an LU to count them is cheap
+SWEEP = 4  # evaluations: a row of the Jacobian by autograd
 LARGEST_DENSE = 4096  # components: a dense Jacobian and its factors take 268 MB a row
 
 SOLVERS = ("dense", "band", "sparse", "pardiso", "krylov")
@@ -110,11 +112,14 @@ def choose(asked: Asked, s: Situation, plain: Field, known: Pattern | None) -> S
     exact = s.recorded or s.method.family == "Rosenbrock" or way == "autograd"
     exact = exact and way != "differences"
     clock = s.method.family == "Rosenbrock" and not look(s.f, t, y, t).whole
-    if exact:
+    full = full_rows(pattern, SWEEP).tolist()
+    if exact or full:
         state = y.clone().requires_grad_()
-        exact = look(s.f, s.t0.detach(), state, state).whole
-    field = ColouredJacobian(s.f, linear, exact=exact, clock=clock)
-    return Systems(field, f"{note}; {field.colours} evaluations a Jacobian")
+        if not look(s.f, s.t0.detach(), state, state).whole:
+            exact, full = False, []
+    field = ColouredJacobian(s.f, linear, exact=exact, clock=clock, full=full)
+    note += f"; {field.colours} evaluations a Jacobian"
+    return Systems(field, note + f", and {len(full)} reverse sweeps" * bool(full))
 
 
 def _pattern(asked: Asked, s: Situation) -> tuple[Pattern | None, str]:

@@ -17,6 +17,18 @@ Groups = NDArray[np.int64]
 TRIED = 2.0  # times the fullest row: as many groups by remainders as are worth looking at
 
 
+def full_rows(pattern: Pattern, price: int) -> Groups:
+    """Rows (M,) so full that they are cheaper one by one, at a price of so many columns each.
+
+    There are as many groups as entries in the fullest row: one that everything enters, such as a
+    mean or a total, leaves none but single columns.
+    """
+    counts = np.bincount(pattern.rows, minlength=pattern.n)
+    falling = np.argsort(-counts, kind="stable")
+    most = counts[falling]
+    return falling[: int(np.argmin(price * np.arange(pattern.n) + most))]
+
+
 def colours(pattern: Pattern) -> Groups:
     """The group (n,) of every column, from 0; no two columns of one group have a row in common."""
     fullest = int(np.bincount(pattern.rows, minlength=pattern.n).max(initial=1))

@@ -90,6 +90,11 @@ class Pattern:
         i = np.concatenate((self.rows, other.rows))
         return Pattern.at(i, np.concatenate((self.columns, other.columns)), self.n)
 
+    def without(self, rows: Indices) -> Pattern:
+        """The pattern with nothing but the diagonal in these rows."""
+        left = ~np.isin(self.rows, rows)
+        return Pattern.at(self.rows[left], self.columns[left], self.n)
+
     def doubled(self) -> Pattern:
         """Four times the pattern, (2 n, 2 n): for numbers that have two parts."""
         i, j, n = self.rows, self.columns, self.n

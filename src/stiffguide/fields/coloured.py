@@ -3,7 +3,8 @@
 One evaluation finds all columns of a colour (see `algebra.colouring`), so a Jacobian of a grid
 takes some ten evaluations whatever its size. Below a few thousand unknowns these are one call of f
 under vmap; above, where their temporaries would leave the cache, one by one. `exact` takes products
-J v by forward-mode AD in their place, about three times as dear: where J enters the result.
+J v by forward-mode AD in their place, about three times as dear: where J enters the result. Rows
+that everything enters, which would make every column a colour of its own, are reverse sweeps.
 
 Every Jacobian is checked along one more direction: J v against a difference of f. An entry that a
 pattern lacks, because the user forgot it or because f took another branch when it was looked for,
@@ -13,8 +14,9 @@ is so found and named, and no solve goes on with a wrong Jacobian in silence.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
@@ -36,21 +38,28 @@ class ColouredJacobian:
     """A field with the sparse Jacobian of its pattern."""
 
     def __init__(
-        self, f: Flat, linear: Rowwise, *, exact: bool = False, clock: bool = True
+        self,
+        f: Flat,
+        linear: Rowwise,
+        *,
+        exact: bool = False,
+        clock: bool = True,
+        full: Sequence[int] = (),
     ) -> None:
-        """`clock`: f cannot be differentiated by t in forward mode."""
+        """`clock`: f cannot be differentiated by t in forward mode; `full`: rows to be swept."""
         self._f = f
         self.linear = linear
         self._exact = exact
         self._clock = clock
         self._vmapped = True
         pattern = linear.pattern
-        groups = torch.from_numpy(colours(pattern))
+        groups = torch.from_numpy(colours(pattern.without(np.array(full, dtype=np.int64))))
         self.colours = int(groups.max()) + 1
         rows, columns = torch.from_numpy(pattern.rows), torch.from_numpy(pattern.columns)
         self._columns = columns
         self._found = groups[columns] * pattern.n + rows  # among values (C F) of a row
         self._groups = groups
+        self._full = [(i, torch.from_numpy(np.flatnonzero(pattern.rows == i))) for i in full]
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         """f(t (B,), y (B, F)) -> (B, F)."""
@@ -71,13 +80,13 @@ class ColouredJacobian:
         nudge = nudges(y, base, units)
         values = self._moved(t, y, nudge)
         lost = self._lost(base, values)
-        spent = 1 + self.colours
+        spent = 1 + self.colours + bool(self._full)
         if lost is not None:  # f is not finite on that side
             nudge = torch.where(lost, -nudge, nudge)
             values, spent = self._moved(t, y, nudge), spent + self.colours
         step = (y + nudge) - y  # what was added
         change = (values - base.unsqueeze(1)).flatten(1)
-        jac = change[:, self._found] / step[:, self._columns]
+        jac = self._swept(t, y, change[:, self._found] / step[:, self._columns])
         outside(self._f, self.linear, t, y, base, jac, step)
         found = Linearisation(jac, None, spent + 1)
         return self.timed(found, t, y, base, units) if time else found
@@ -98,6 +107,18 @@ class ColouredJacobian:
             1,
         )
 
+    def _swept(self, t: Tensor, y: Tensor, jac: Tensor) -> Tensor:
+        """The values (B, nnz) with those of full rows."""
+        if not self._full:
+            return jac
+        with torch.enable_grad():
+            y = y.detach().requires_grad_()
+            value = self._f(t.detach(), y)
+            for i, entries in self._full:
+                (row,) = torch.autograd.grad(value[:, i].sum(), y, retain_graph=True)
+                jac[:, entries] = row[:, self._columns[entries]]
+        return jac
+
     def _lost(self, base: Tensor, values: Tensor) -> Tensor | None:
         """Columns (B, F) bool whose nudge made f something that is not finite; None: no column."""
         if bool(finite(values.flatten(1)).all()):
@@ -108,7 +129,8 @@ class ColouredJacobian:
         return count > 0 if bool(bad.any()) else None
 
     def _by_products(self, t: Tensor, y: Tensor, units: Units, *, time: bool) -> Linearisation:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of torch, by itself
             columns = []
             for c in range(self.colours):
                 tangent = (self._groups == c).to(y.dtype).expand_as(y)
@@ -116,10 +138,10 @@ class ColouredJacobian:
                     value = self._f(t, forward_ad.make_dual(y, tangent.contiguous()))
                     slope = forward_ad.unpack_dual(value).tangent
                 columns.append(torch.zeros_like(y) if slope is None else slope)
-            jac = torch.stack(columns, 1).flatten(1)[:, self._found]
+            jac = self._swept(t, y, torch.stack(columns, 1).flatten(1)[:, self._found])
             base = self._f(t, y)
             outside(self._f, self.linear, t, y, base, jac, nudges(y, base, units))
-        found = Linearisation(jac, None, self.colours + 2)
+        found = Linearisation(jac, None, self.colours + 2 + bool(self._full))
         return self.timed(found, t, y, base, units) if time else found
 
     def timed(
