@@ -134,6 +134,13 @@ class Cubed(torch.autograd.Function):
         return 3 * ctx.saved_tensors[0] ** 2 * g
 
 
+def cut_off(t, y):
+    o = y.clone()
+    o[o < 0.3] = 0.0
+    o[:, torch.arange(N) > 9] = 1.0
+    return o * y.roll(1, -1)
+
+
 def bodies(t, y):
     x = y.reshape(-1, 4, 3)
     apart = x[:, :, None] - x[:, None]
@@ -147,7 +154,11 @@ def assembled(t, y):
     return (matrix @ y.roll(3, -1)[..., None])[..., 0]
 
 
-TRUTH = {"down the energy": lambda t, y: -grad(energy)(y)}  # where y is detached
+# The same where automatic differentiation sees less: y is detached, or it has no rule.
+TRUTH = {
+    "down the energy": lambda t, y: -grad(energy)(y),
+    "counted": lambda t, y: torch.zeros_like(y).index_add(1, PLACES, y[:, :5] ** 2),
+}
 EXACT = {
     "brusselator": brusselator,
     "on a torus": on_a_torus,
@@ -163,6 +174,17 @@ EXACT = {
     "in place": in_place,
     "own function": lambda t, y: Cubed.apply(y).roll(1, -1),
     "bodies": bodies,
+    "cut off": cut_off,
+    "counted": lambda t, y: torch.stack([torch.bincount(PLACES, row[:5] ** 2, N) for row in y]),
+    "selected": lambda t, y: y.masked_select(torch.arange(N) < 4).reshape(-1, 4).repeat(1, 3),
+    "filled": lambda t, y: torch.zeros_like(y).masked_scatter(torch.arange(N) % 2 == 0, y**2),
+    "put anywhere": lambda t, y: torch.zeros_like(y).put_(PLACES[:3], y[0, :3] ** 2),
+    "energy of windows": lambda t, y: grad(
+        lambda x: (F.conv1d(x[:, None], KNOTS[None, None, :3], padding=1) ** 3).sum()
+    )(y),
+    "energy of softmax": lambda t, y: grad(
+        lambda x: (torch.softmax(x.reshape(-1, 4, 3), -1) ** 2).sum()
+    )(y),
     "assembled": assembled,
     "vmap": lambda t, y: vmap(lambda row: row.roll(1, 0) * row)(y),
     "matrix of zeros": lambda t, y: torch.tanh(y @ BAND.T),
@@ -241,6 +263,10 @@ EXACT = {
 # What a derivative would not have at some point, or at t = 0, but has elsewhere.
 MORE = {
     "zero at the start": lambda t, y: y + t[:, None] * y.roll(1, -1),
+    "matrix of zeros at the start": lambda t, y: (
+        torch.diag_embed(y - torch.linspace(0.1, 1.9, N, dtype=F64)) @ y.roll(1, -1)[..., None]
+    )[..., 0],
+    "matrix of t": lambda t, y: (t * BAND @ y.mT).mT,
     "later": lambda t, y: y + (t[:, None] > 1) * y.flip(1),
     "chosen by t": lambda t, y: torch.where(t[:, None] > 1, y, y.roll(1, -1)),
     "by a table of t": lambda t, y: KNOTS.mul(0).where(t < 1, KNOTS)[:1] * y,

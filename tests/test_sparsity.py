@@ -15,7 +15,7 @@ from stiffguide.fields.array_function import ArrayFunction
 from stiffguide.tracing import index_sets, probing
 from stiffguide.tracing.pattern import sparsity
 
-ONE_ROW = {"put"}  # makes no sense of a batch
+ONE_ROW = {"put", "filled", "put anywhere"}  # makes no sense of a batch
 
 
 def points(n):
@@ -117,6 +117,7 @@ def test_the_pattern_is_that_of_all_rows():
     of_row = torch.tensor([[0.0], [0.0], [1.0]], dtype=F64)
     pattern = found(lambda t, y: y + of_row * y.roll(1, -1), rows=3)
     wanted = torch.eye(N, dtype=torch.bool)
+    assert pattern.way == "sets"
     assert torch.equal(dense(pattern), wanted | wanted.roll(1, 0))
 
 
@@ -204,7 +205,9 @@ def test_sets_that_nothing_refers_to_are_dropped(monkeypatch):
             y = torch.tanh(y * y.roll(1, -1))[:, :1] + kept
         return y
 
-    assert torch.equal(dense(found(f)), truth(f))
+    pattern = found(f)
+    assert pattern.way == "sets"
+    assert torch.equal(dense(pattern), truth(f))
 
 
 @pytest.mark.parametrize(
@@ -238,6 +241,20 @@ def test_the_package_does_not_load_sparse_matrices():
         "assert not [m for m in sys.modules if m == 'scipy.sparse']"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_f_warns_of_at_other_points_is_not_told():
+    pattern = found(ArrayFunction(lambda t, y: np.log(y) * np.roll(y, 1, -1)))
+    assert torch.equal(dense(pattern), truth(lambda t, y: y.abs().log() * y.roll(1, -1)))
+
+
+def test_other_default_devices():
+    with torch.device("meta"):
+        y = torch.rand(1, N, dtype=F64, device="cpu")
+        t = torch.zeros(1, dtype=F64, device="cpu")
+        got = [sparsity(f, t, y) for f in (EXACT["matrix of zeros"], LOST["numpy"][0])]
+    assert [x.way for x in got] == ["sets", "probing"]
+    assert torch.equal(dense(got[1]), changes(LOST["numpy"][0]))
 
 
 def test_float32():

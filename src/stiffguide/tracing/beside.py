@@ -49,14 +49,16 @@ class Memory:
         storage = tensor.untyped_storage()
         self.storage = StorageWeakRef(storage)  # while it is held, no other storage has the key
         self.width = tensor.element_size()
-        self.numbers = torch.zeros(0, dtype=torch.int64)
+        self.numbers = torch.zeros(0, dtype=torch.int64, device="cpu")
         self.grow(storage.nbytes())
 
     def grow(self, nbytes: int) -> None:
         """Make room for all entries that the storage has by now."""
         more = nbytes // self.width - len(self.numbers)
         if more > 0:
-            self.numbers = torch.cat((self.numbers, torch.zeros(more, dtype=torch.int64)))
+            self.numbers = torch.cat(
+                (self.numbers, torch.zeros(more, dtype=torch.int64, device="cpu"))
+            )
 
     def read(self, tensor: Tensor) -> Tensor:
         """The numbers of a tensor that lies here: a view, but where it sees halves of entries."""
@@ -113,7 +115,7 @@ class Beside(TorchDispatchMode):
         """The numbers of a tensor, in its shape; not to be written to."""
         memory = self._memory(tensor)
         if memory is None:
-            return torch.zeros((), dtype=torch.int64).expand(tensor.shape)
+            return torch.zeros((), dtype=torch.int64, device="cpu").expand(tensor.shape)
         return memory.read(tensor)
 
     def living(self) -> Iterator[Tensor]:

@@ -124,7 +124,7 @@ class IndexSets:
     def _fresh(self, block: Any) -> Tensor:
         check(block.nnz)
         first = self.add(block)
-        return torch.arange(first, first + block.shape[0])
+        return torch.arange(first, first + block.shape[0], device="cpu")
 
     def _places(self, numbers: Any) -> Any:
         """The blocks that numbers are in."""

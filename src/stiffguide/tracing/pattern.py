@@ -17,7 +17,7 @@ from torch import Tensor
 from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.tracing.index_sets import MOVING, CrowdedError
 from stiffguide.tracing.observation import uncompiled
-from stiffguide.tracing.probing import ExhaustedError, Probe, pattern
+from stiffguide.tracing.probing import ExhaustedError, Probe, pattern, quietly
 from stiffguide.tracing.sets import Leaves, Sets
 
 LOG = logging.getLogger("stiffguide")
@@ -82,7 +82,7 @@ def _by_sets(f: Flat, t: Tensor, y: Tensor) -> tuple[Any, str, Any]:
     watch = Sets(b * n)
     t, y = t.detach().clone(), y.detach().clone()
     watch.give(y, watch.sets.identity().reshape(b, n))
-    watch.give(t, torch.full(t.shape, MOVING))  # its zeros need not stay zeros
+    watch.give(t, torch.full(t.shape, MOVING, device="cpu"))  # its zeros need not stay zeros
     with uncompiled(), watch, Leaves(watch):
         out = f(t, y)
     found = watch.sets.matrix(watch.numbers(out.detach())).tocoo()
@@ -106,6 +106,7 @@ def _matrix(rows: Any, columns: Any, n: int) -> Any:
     return found
 
 
+@quietly()
 def _compare(probe: Probe, matrix: Any, read: Any) -> None:
     """Raise _LostError if f changes where the pattern does not have it."""
     probe.find_near()
@@ -121,6 +122,7 @@ def _compare(probe: Probe, matrix: Any, read: Any) -> None:
             raise _LostError
 
 
+@quietly()
 def _by_probing(f: Flat, t: Tensor, y: Tensor, why: str, known: Any) -> Found:
     probe = Probe(f, t, y)
     try:

@@ -9,7 +9,9 @@ component changes may be 0 at one, or not be asked for: what is so at all of the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -31,12 +33,20 @@ class ExhaustedError(Exception):
     """f would have to be evaluated more often than is worth it."""
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without warnings: of places where f has no value."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 class Probe:
     """f, and points (base, changed) around y (B, F) at which it has values."""
 
     def __init__(self, f: Flat, t: Tensor, y: Tensor) -> None:
         self._f, self._t, self._y = f, t.detach(), y.detach()
-        self._random = torch.Generator().manual_seed(0)
+        self._random = torch.Generator("cpu").manual_seed(0)
         self._until = time.monotonic() + LONGEST
         self.evaluations = 0
         self.points: list[tuple[Tensor, Tensor, Tensor]] = []  # and the value at the first
@@ -65,7 +75,7 @@ class Probe:
 
         Changes are those above `rounding` times the largest entry.
         """
-        found = torch.zeros(self._y.shape[1], dtype=torch.bool)
+        found = torch.zeros(self._y.shape[1], dtype=torch.bool, device="cpu")
         mask = torch.from_numpy(parts)
         for base, other, before in self.points:
             after = self._value(torch.where(mask, other, base))
@@ -111,15 +121,15 @@ class Probe:
     def _shuffled(self, *, signs: bool) -> tuple[Tensor, Tensor]:
         pair = []
         for _ in range(2):
-            order = torch.randperm(self._y.shape[1], generator=self._random)
+            order = torch.randperm(self._y.shape[1], generator=self._random, device="cpu")
             made = self._around(FAR, LEAST[FAR])[0][:, order]
             pair.append(torch.where(self._numbers() < 1, -made, made) if signs else made)
         return pair[0], pair[1]
 
     def _numbers(self) -> Tensor:
         """Numbers of [0.5, 1.5), a set of their own for every row."""
-        made = torch.rand(self._y.shape, generator=self._random, dtype=torch.float64) + 0.5
-        return made.to(self._y.dtype)
+        made = torch.rand(self._y.shape, generator=self._random, dtype=torch.float64, device="cpu")
+        return (made + 0.5).to(self.dtype)
 
     def _value(self, y: Tensor) -> Tensor | None:
         """What f gives there; None where it raises an exception."""
@@ -166,11 +176,6 @@ def _seen(probe: Probe, n: int, wide: int, rows: Any, parts: Any) -> tuple[Any, 
         seen = asked & changes[rows]
         kept_rows.append(rows[seen])
         kept_parts.append(parts[seen])
-        changes[rows[asked]] = False
-        late = np.flatnonzero(changes)  # changed with what had seemed to be no part of it
-        own = np.flatnonzero(colours == colour)
-        kept_rows.append(np.repeat(late, len(own)))
-        kept_parts.append(np.tile(own, len(late)))
     return np.concatenate(kept_rows), np.concatenate(kept_parts)
 
 

@@ -214,7 +214,7 @@ def _all(s: Sets, given: list[Tensor], out: Tensor) -> Tensor:
     whole = s.sets.union(parts, torch.broadcast_shapes(*(p.shape for p in parts)))
     if out.shape[: whole.ndim] != whole.shape:
         raise UntraceableError("f uses a function of matrices in a form that has no rule")
-    return whole.reshape(*whole.shape, *(1 for _ in out.shape[whole.ndim :])).expand(out.shape)
+    return whole.reshape((*whole.shape, *(1 for _ in out.shape[whole.ndim :]))).expand(out.shape)
 
 
 PRODUCTS: dict[str, SetRule] = {
@@ -240,6 +240,7 @@ PRODUCTS: dict[str, SetRule] = {
             "linalg_inv_ex", "_linalg_det", "_linalg_slogdet", "linalg_cholesky_ex", "linalg_qr",
             "linalg_solve_triangular", "cholesky_solve", "linalg_lu_factor_ex", "linalg_lu",
             "_linalg_eigh", "linalg_eig", "_linalg_eigvals", "_linalg_svd", "linalg_matrix_exp",
+            "linalg_pinv", "linalg_lstsq", "linalg_lu_solve", "linalg_eigvals",
         ),
         _factors,
     ),

@@ -1,4 +1,4 @@
-"""What operations of ATen do to index sets: entry by entry, along axes, and at indices.
+"""What operations of ATen do to index sets, entry by entry and along axes.
 
 A rule takes the watch, the arguments by the names of the schema, and the results; it returns the
 numbers of each. It may name more than the derivative has, never less.
@@ -14,19 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
 
-from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.tracing.beside import CONSTANT, Given
 from stiffguide.tracing.index_sets import MOVING, check
-from stiffguide.tracing.lookup import axis_of, indices_of
-from stiffguide.tracing.movement import destinations
 from stiffguide.tracing.op_schema import tensors
 
 if TYPE_CHECKING:
     from stiffguide.tracing.sets import Sets
 
-aten = torch.ops.aten
 SetRule = Callable[["Sets", Given, list[Tensor]], list[Tensor]]
 
 
@@ -174,53 +169,6 @@ def _running(s: Sets, a: Given, outs: list[Tensor]) -> list[Tensor]:
     return [made] * len(outs)
 
 
-def _accumulated(name: str, source: str, s: Sets, a: Given, outs: list[Tensor]) -> list[Tensor]:
-    """Entries added at indices that are known."""
-    index = [a[k] for k in ("index", "indices") if k in a]
-    if not all(s.known(x) for x in tensors(index)):
-        raise UntraceableError("f writes to places that it computes from t or y")
-    old, new = s.numbers(a["self"]), s.numbers(a[source])
-    places = destinations(name, a["self"].shape, a)
-    if name == "scatter_add":
-        new = new[tuple(slice(n) for n in places.shape)]
-    to, new = places.numpy().ravel(), new.expand(places.shape).reshape(-1)
-    order = np.argsort(to, kind="stable")
-    ends = np.searchsorted(to[order], np.arange(old.numel() + 1))
-    added = s.sets.product(order, ends, new).reshape(old.shape)
-    return [s.sets.union([old, added], old.shape)]
-
-
-def looked_up(func: Any, s: Sets, a: Given, outs: list[Tensor]) -> list[Tensor]:
-    """What lies at places that are computed may come from anywhere along their axes."""
-    x = s.numbers(a["self"])
-    computed = [i for i in indices_of(a) if not s.known(i)]
-    if any(i.dtype in (torch.bool, torch.uint8) for i in computed):
-        raise UntraceableError("f selects entries by a mask that it computes from t or y")
-    if "indices" in a:
-        dims = [k for k, i in enumerate(a["indices"]) if any(i is c for c in computed)]
-    else:
-        axis = axis_of(a)
-        dims = list(range(x.ndim)) if axis is None else [axis % max(x.ndim, 1)]
-
-    def number(value: Tensor) -> Tensor:
-        if value is a["self"]:
-            return united(s, x, dims).expand(x.shape)
-        return torch.zeros_like(value) if any(value is c for c in computed) else value
-
-    found: Tensor = func(**tree_map_only(Tensor, number, a))
-    return [found.clamp(min=MOVING)]
-
-
-def _padded_back(
-    view: Callable[..., Tensor], s: Sets, a: Given, outs: list[Tensor]
-) -> list[Tensor]:
-    """The derivative of a view: zeros around what it showed."""
-    found = torch.zeros(outs[0].shape, dtype=torch.int64)
-    rest = [v for k, v in a.items() if k not in ("grad_output", "input_sizes")]
-    view(found, *rest).copy_(s.numbers(a["grad_output"]))
-    return [found]
-
-
 RULES: dict[str, SetRule] = {
     "mul": _mul,
     "div": _div,
@@ -235,16 +183,6 @@ RULES: dict[str, SetRule] = {
     "resolve_conj": cast,
     "resolve_neg": cast,
     "fill": fill,
-    "index_add": partial(_accumulated, "index_add", "source"),
-    "scatter_add": partial(_accumulated, "scatter_add", "src"),
-    "scatter_reduce": partial(_accumulated, "scatter_add", "src"),
-    "index_reduce": partial(_accumulated, "index_add", "source"),
-    "index_put": partial(_accumulated, "index_put", "values"),
-    "_index_put_impl": partial(_accumulated, "index_put", "values"),
-    "_unsafe_index_put": partial(_accumulated, "index_put", "values"),
-    "slice_backward": partial(_padded_back, aten.slice.Tensor),
-    "select_backward": partial(_padded_back, aten.select.int),
-    "diagonal_backward": partial(_padded_back, aten.diagonal.default),
     **dict.fromkeys(("max", "min"), _extreme),
     **dict.fromkeys(
         ("any", "all", "argmax", "argmin", "argsort", "count_nonzero", "searchsorted", "bucketize"),
@@ -269,7 +207,6 @@ RULES: dict[str, SetRule] = {
         _line,
     ),
 }  # fmt: skip
-LOOKUPS = frozenset({"index", "_unsafe_index", "index_select", "gather", "take"})
 # Entry by entry, though torch does not tag them so.
 POINTWISE = frozenset(
     {

@@ -14,11 +14,12 @@ from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.tracing import pointwise
 from stiffguide.tracing.beside import Beside, Given, Rule
 from stiffguide.tracing.index_sets import MOVING, IndexSets
+from stiffguide.tracing.set_indices import INDEXED, LOOKUPS, looked_up
 from stiffguide.tracing.set_products import PRODUCTS
-from stiffguide.tracing.set_rules import LOOKUPS, POINTWISE, RULES, flat, looked_up
+from stiffguide.tracing.set_rules import POINTWISE, RULES, flat
 from stiffguide.tracing.set_rules import pointwise as entries
 
-TABLE = {**RULES, **PRODUCTS}
+TABLE = {**RULES, **INDEXED, **PRODUCTS}
 ENTRIES = POINTWISE | pointwise.FORMULAS.keys() | pointwise.TRUTHS.keys()
 LEAVING = frozenset(
     {
