@@ -35,6 +35,9 @@ CELLS = torch.eye(3, dtype=F64) + 0.1 * rand(4, 3, 3)
 SPARSE, COMPRESSED = BAND.to_sparse(), compressed(BAND)
 LINEAR = nn.Linear(N, N).double().requires_grad_(False)
 NETWORK = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+WINDOWS = nn.Sequential(
+    nn.Conv2d(1, 5, 3, padding=1), nn.Tanh(), nn.Conv2d(5, 1, (1, 3), padding=(0, 1))
+).double()  # fmt: skip
 BUFFER = torch.zeros(16, N, dtype=F64)
 
 
@@ -204,6 +207,7 @@ EXACT = {
     "deep convolution": lambda t, y: F.conv1d(
         F.conv1d(y[:, None], KNOTS.view(2, 1, 3), padding=1), KNOTS.view(1, 2, 3), padding=1
     )[:, 0],
+    "network of windows": lambda t, y: WINDOWS(y.reshape(-1, 1, 3, 4)).flatten(1),
     "conv with bias": lambda t, y: F.conv1d(
         y.reshape(-1, 2, 6), NETWORK[0].weight[:2, :2, None].expand(2, 2, 3), KNOTS[:2], padding=1
     ).flatten(1),

@@ -1,4 +1,4 @@
-"""What matrix products, convolutions, transforms and linear algebra do to index sets.
+"""What matrix products, transforms and linear algebra do to index sets.
 
 A product with a constant 0 leaves no trace, so that a matrix of constants that is mostly zeros is
 as good as a sparse one.
@@ -6,10 +6,7 @@ as good as a sparse one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
-from itertools import product
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +15,8 @@ from torch import Tensor
 
 from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.tracing.beside import CONSTANT, Given
-from stiffguide.tracing.index_sets import MOVING, check
+from stiffguide.tracing.index_sets import check
 from stiffguide.tracing.set_rules import SetRule, axes, united
-from stiffguide.tracing.windows import slide
 
 if TYPE_CHECKING:
     from stiffguide.tracing.sets import Sets
@@ -70,9 +66,9 @@ def _matmul(s: Sets, a: Tensor, b: Tensor) -> Tensor:
 
 
 def _of_lines(s: Sets, a: Tensor, b: Tensor) -> Tensor | None:
-    """The same where nothing is a constant: all of a line of a, and of a column of b."""
+    """The same where there is no constant 0: all of a line of a, and of a column of b."""
     m, n = s.numbers(a), s.numbers(b)
-    if not (bool(m.all()) and bool(n.all())):
+    if not all(bool(((k != CONSTANT) | (x != 0)).all()) for k, x in ((m, a), (n, b))):
         return None
     m, n = united(s, m, [m.ndim - 1]), united(s, n, [n.ndim - 2])
     return s.sets.union([m, n], torch.broadcast_shapes(m.shape, n.shape))
@@ -89,97 +85,6 @@ def _mm(first: str, second: str, s: Sets, a: Given, outs: list[Tensor]) -> list[
     if "beta" in a and a["beta"] != 0:
         made = s.sets.union([s.numbers(a["self"]), made], made.shape)
     return [made]
-
-
-def _windows(
-    image: Sequence[int],
-    sizes: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-) -> Tensor:
-    """Places (..., *out, *sizes) of (..., *space) that every window sees; -1 is the padding."""
-    places = torch.arange(prod(image)).reshape(tuple(image))
-    both = [p for p in reversed(padding) for _ in (0, 1)]
-    padded = torch.nn.functional.pad(places, both, value=-1)
-    return slide(padded, sizes, stride, dilation)
-
-
-def _taps(a: Given, image: torch.Size, weight: Tensor) -> tuple[Any, Any, tuple[int, ...]]:
-    """Pairs (out, in) of places that a convolution with constants connects, and its shape."""
-    windows = _windows(image, weight.shape[2:], a["stride"], a["padding"], a["dilation"])
-    n, space = image[0], windows.shape[2 : weight.ndim]
-    shape = (n, weight.shape[0], *space)
-    out = torch.arange(prod(shape)).reshape(shape)
-    deep, wide = weight.shape[1], weight.shape[0] // a["groups"]
-    used = a["used"]
-    check(int(used.sum()) * n * prod(space))
-    pairs = []
-    for channel, tap in product(range(deep), np.ndindex(*weight.shape[2:])):
-        to = used[:, channel][(..., *tap)].nonzero()[:, 0]
-        seen = windows[(..., *tap)][:, to // wide * deep + channel]
-        pairs.append(torch.stack((out[:, to].flatten(), seen.flatten())))
-    ends, starts = torch.cat(pairs, 1).numpy()
-    return ends[starts >= 0], starts[starts >= 0], shape
-
-
-def _convolution(s: Sets, a: Given, outs: list[Tensor]) -> list[Tensor]:
-    x, weight = a["input"], a["weight"]
-    a = {**a, "used": _used(s, weight)}
-    if a["transposed"]:  # the adjoint of a convolution of the result
-        starts, ends, _ = _taps(a, outs[0].shape, weight)
-    else:
-        ends, starts, _ = _taps(a, x.shape, weight)
-    found = _connected(s, ends, starts, s.numbers(x), outs[0])
-    if a["bias"] is not None:
-        bias = s.numbers(a["bias"]).reshape(-1, *(1 for _ in x.shape[2:]))
-        found = s.sets.union([found, bias], found.shape)
-    return [found]
-
-
-def _used(s: Sets, weight: Tensor) -> Tensor:
-    """Which weights are no constant 0."""
-    numbers = s.numbers(weight)
-    if bool((numbers > MOVING).any()):
-        raise UntraceableError("f convolves with weights that depend on y")
-    return (weight != 0) | (numbers == MOVING)
-
-
-def _back(s: Sets, a: Given, outs: list[Tensor]) -> list[Tensor]:
-    """The derivative by the image."""
-    if a["output_mask"][1] or a["output_mask"][2]:
-        raise UntraceableError("f differentiates a convolution by its weights")
-    a = {**a, "used": _used(s, a["weight"])}
-    starts, ends, _ = _taps(a, a["input"].shape, a["weight"])
-    if a["transposed"]:
-        ends, starts, _ = _taps(a, a["grad_output"].shape, a["weight"])
-    return [_connected(s, ends, starts, s.numbers(a["grad_output"]), outs[0])]
-
-
-def _pool(ndim: int, s: Sets, a: Given, outs: list[Tensor]) -> list[Tensor]:
-    """Means or maxima of windows on the last axes."""
-    sizes = _each(a["kernel_size"], ndim)
-    stride = _each(a["stride"], ndim) if a["stride"] else sizes
-    padding, dilation = _each(a["padding"], ndim), _each(a.get("dilation", 1), ndim)
-    numbers, out = s.numbers(a["self"]), outs[0]
-    seen = _windows(numbers.shape, sizes, stride, padding, dilation)
-    if seen.shape[: out.ndim] != out.shape:
-        raise UntraceableError("f pools with ceil_mode")
-    starts = seen.reshape(-1).numpy()
-    ends = np.repeat(np.arange(out.numel()), prod(sizes))
-    inside = starts >= 0
-    return [_connected(s, ends[inside], starts[inside], numbers, out)] * len(outs)
-
-
-def _each(value: int | Sequence[int], ndim: int) -> list[int]:
-    values = [value] if isinstance(value, int) else list(value)
-    return values * ndim if len(values) == 1 else values
-
-
-def _connected(s: Sets, ends: Any, starts: Any, numbers: Tensor, out: Tensor) -> Tensor:
-    order = np.argsort(ends, kind="stable")
-    borders = np.searchsorted(ends[order], np.arange(out.numel() + 1))
-    return s.sets.product(starts[order], borders, numbers.reshape(-1)).reshape(out.shape)
 
 
 def _transform(s: Sets, a: Given, outs: list[Tensor]) -> list[Tensor]:
@@ -227,12 +132,6 @@ PRODUCTS: dict[str, SetRule] = {
     "_sparse_addmm": partial(_mm, "mat1", "mat2"),
     "addmv": partial(_mm, "mat", "vec"),
     "baddbmm": partial(_mm, "batch1", "batch2"),
-    "convolution": _convolution,
-    "convolution_backward": _back,
-    "avg_pool2d": partial(_pool, 2),
-    "avg_pool3d": partial(_pool, 3),
-    "max_pool2d_with_indices": partial(_pool, 2),
-    "max_pool3d_with_indices": partial(_pool, 3),
     "_linalg_solve_ex": _system,
     **dict.fromkeys(("_fft_r2c", "_fft_c2c", "_fft_c2r"), _transform),
     **dict.fromkeys(

@@ -18,8 +18,9 @@ from stiffguide.tracing.set_indices import INDEXED, LOOKUPS, looked_up
 from stiffguide.tracing.set_products import PRODUCTS
 from stiffguide.tracing.set_rules import POINTWISE, RULES, flat
 from stiffguide.tracing.set_rules import pointwise as entries
+from stiffguide.tracing.set_windows import WINDOWS
 
-TABLE = {**RULES, **INDEXED, **PRODUCTS}
+TABLE = {**RULES, **INDEXED, **PRODUCTS, **WINDOWS}
 ENTRIES = POINTWISE | pointwise.FORMULAS.keys() | pointwise.TRUTHS.keys()
 LEAVING = frozenset(
     {
