@@ -276,7 +276,7 @@ def test_factors_of_another_step_solve_exactly_after_refinement() -> None:
     h = torch.tensor([[0.02]], dtype=F64)
     for lag in (0.75, 1.0, 1.35):
         made = h[0] * lag
-        relax = relaxation(h[0], made, y)
+        relax = relaxation(field, h[0], made, y)
         factors = linear.factor(1 / made, jac, scale)
         system = System(field, h, h, jac, factors, relax, scale)
         x = system.exactly(y)

@@ -30,7 +30,7 @@ class Krylov:
     """
 
     preconditioner: str | Preconditioner = "ilu"
-    rtol: float = 1e-6
+    rtol: float = 1e-4
     restart: int = 40
     restarts: int = 10
 

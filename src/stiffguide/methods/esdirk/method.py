@@ -163,7 +163,7 @@ class Esdirk:
         scale: Tensor,
     ) -> Step:
         h = rows(dt, y0).to(y0.dtype)
-        relax = relaxation(dt, state.dt, y0)
+        relax = relaxation(f, dt, state.dt, y0)
         system = System(f, h, h * self._gamma, state.jac, state.factors, relax, scale)
         with torch.no_grad():
             grown = turned(system.solve, state.secant, h, scale)
@@ -250,7 +250,7 @@ class Esdirk:
             # to a gradient W is a constant: its share is that of an error in an error
             assert step.f is not None
             h_gamma, state = h * self._gamma, step.state
-            relax = relaxation(step.dt, state.dt, step.y0)
+            relax = relaxation(step.f, step.dt, state.dt, step.y0)
             system = System(step.f, h, h_gamma, state.jac, state.factors, relax, h)
             damped = map(system.exactly, (combine(filters, stages) / h_gamma).unbind(0))
             stages = torch.cat((stages, torch.stack(list(damped))))

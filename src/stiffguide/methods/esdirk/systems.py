@@ -84,12 +84,12 @@ class System(NamedTuple):
         return newton.attach(z, left, residual, transposed)
 
 
-def relaxation(dt: Tensor, made: Tensor, like: Tensor) -> Tensor | None:
+def relaxation(f: Field, dt: Tensor, made: Tensor, like: Tensor) -> Tensor | None:
     """What corrections (B, 1) are multiplied by where factors were `made` with another dt (B,).
 
     W^-1 is h gamma on slow components and J^-1 on fast ones: between a correction by h/made and
     none lies 2/(1 + made/h).
     """
-    if torch.equal(dt, made):
+    if not f.linear.dear or torch.equal(dt, made):
         return None
     return rows(2 / (1 + made / dt), like).to(like.dtype)
