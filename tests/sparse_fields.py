@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -18,10 +19,11 @@ def rand(*shape: int) -> Tensor:
     return torch.rand(shape, generator=RANDOM, dtype=F64)
 
 
-def compressed(matrix: Tensor) -> Tensor:
+def quietly(make: Callable[[], Tensor]) -> Tensor:
+    """Without torch's warnings of what is new or old."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch, that such tensors are new
-        return matrix.to_sparse_csr()
+        warnings.simplefilter("ignore")
+        return make()
 
 
 N = 12
@@ -32,7 +34,7 @@ TARGETS = torch.tensor([1, 1, 4, 0, 9])
 CHOSEN = torch.tensor([True, False, True, False, True])
 KNOTS = rand(6)
 CELLS = torch.eye(3, dtype=F64) + 0.1 * rand(4, 3, 3)
-SPARSE, COMPRESSED = BAND.to_sparse(), compressed(BAND)
+SPARSE, COMPRESSED = BAND.to_sparse(), quietly(BAND.to_sparse_csr)
 LINEAR = nn.Linear(N, N).double().requires_grad_(False)
 NETWORK = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 3)).double()
 WINDOWS = nn.Sequential(
@@ -161,6 +163,10 @@ def assembled(t, y):
 TRUTH = {
     "down the energy": lambda t, y: -grad(energy)(y),
     "counted": lambda t, y: torch.zeros_like(y).index_add(1, PLACES, y[:, :5] ** 2),
+    "scaled": lambda t, y: y.sin(),
+    "scattered and multiplied": lambda t, y: y.scatter_reduce(
+        1, TARGETS.expand(y.shape[0], 5), y[:, 5:10], "prod"
+    ),
 }
 EXACT = {
     "brusselator": brusselator,
@@ -245,6 +251,12 @@ EXACT = {
     "largest and where": lambda t, y: y.reshape(-1, 6, 2).max(-1).values.repeat(1, 2),
     "scattered": lambda t, y: torch.zeros_like(y).scatter_add(
         1, TARGETS.expand(y.shape[0], 5), y[:, :5] ** 2
+    ),
+    "scaled": lambda t, y: y.sin().scatter(
+        1, TARGETS.expand(y.shape[0], 5), 2.0, reduce="multiply"
+    ),
+    "scattered and multiplied": lambda t, y: quietly(
+        lambda: y.scatter(1, TARGETS.expand(y.shape[0], 5), y[:, 5:10], reduce="multiply")
     ),
     "put": lambda t, y: torch.zeros_like(y).index_put(
         (torch.tensor(0), TARGETS), y[0, PLACES], accumulate=True

@@ -197,8 +197,8 @@ class Beside(TorchDispatchMode):
         return bool(call.targets) and (call.base == "zero" or filled)
 
     def _moves(self, base: str, given: Given) -> bool:
-        if base in ("index_put", "_index_put_impl", "_unsafe_index_put") and given["accumulate"]:
-            return False
+        if given.get("accumulate") or given.get("reduce") is not None:
+            return False  # entries are added
         if base in SAME:
             source = given["src" if base == "copy" else "self"]
             wanted = given["self"].dtype if base == "copy" else given["dtype"]

@@ -42,6 +42,11 @@ def _accumulated(name: str, source: str, s: Sets, a: Given, outs: list[Tensor]) 
     return [s.sets.union([old, added], old.shape)]
 
 
+def _scattered(s: Sets, a: Given, outs: list[Tensor]) -> list[Tensor]:
+    """Added, or multiplied by, where an index says."""
+    return _accumulated("scatter_add", "src", s, a, outs) if "src" in a else [s.numbers(a["self"])]
+
+
 def _put(s: Sets, a: Given, outs: list[Tensor]) -> list[Tensor]:
     """Added at indices, or one value written wherever a computed mask holds."""
     masks = [x for x in a["indices"] if x is not None and x.dtype == torch.bool]
@@ -109,6 +114,7 @@ def _padded_back(
 INDEXED: dict[str, SetRule] = {
     "index_add": partial(_accumulated, "index_add", "source"),
     "scatter_add": partial(_accumulated, "scatter_add", "src"),
+    "scatter": _scattered,
     "scatter_reduce": partial(_accumulated, "scatter_add", "src"),
     "index_reduce": partial(_accumulated, "index_add", "source"),
     "bincount": _counted,
