@@ -32,7 +32,7 @@ STENCIL = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]], dtype=F64)[None, No
 PLACES = torch.tensor([3, 0, 7, 7, 11])
 TARGETS = torch.tensor([1, 1, 4, 0, 9])
 CHOSEN = torch.tensor([True, False, True, False, True])
-KNOTS = rand(6)
+KNOTS, SWITCH = rand(6), torch.tensor([0.0, 1.0], dtype=F64)
 CELLS = torch.eye(3, dtype=F64) + 0.1 * rand(4, 3, 3)
 SPARSE, COMPRESSED = BAND.to_sparse(), quietly(BAND.to_sparse_csr)
 LINEAR = nn.Linear(N, N).double().requires_grad_(False)
@@ -283,6 +283,8 @@ MORE = {
         torch.diag_embed(y - torch.linspace(0.1, 1.9, N, dtype=F64)) @ y.roll(1, -1)[..., None]
     )[..., 0],
     "matrix of t": lambda t, y: (t * BAND @ y.mT).mT,
+    "windows of t": lambda t, y: F.conv1d(y[:, None], t * KNOTS[None, None, :3], padding=1)[:, 0],
+    "by a switch of t": lambda t, y: y + SWITCH[(t > 1).long()] * y.roll(1, -1),
     "later": lambda t, y: y + (t[:, None] > 1) * y.flip(1),
     "chosen by t": lambda t, y: torch.where(t[:, None] > 1, y, y.roll(1, -1)),
     "by a table of t": lambda t, y: KNOTS.mul(0).where(t < 1, KNOTS)[:1] * y,

@@ -13,7 +13,9 @@ from random_fields import RandomField
 from sparse_fields import ARRAYS, BAND, EXACT, F64, KNOTS, LOST, MORE, TRUTH, N
 
 from stiffguide.fields.array_function import ArrayFunction
-from stiffguide.tracing import index_sets, probing
+from stiffguide.fields.flat import field
+from stiffguide.fields.layout import Layout
+from stiffguide.tracing import index_sets, probing, sets
 from stiffguide.tracing.pattern import sparsity
 
 ONE_ROW = {"put", "filled", "put anywhere"}  # makes no sense of a batch
@@ -190,6 +192,13 @@ def test_work_is_bounded(monkeypatch):
     assert "too many" in pattern.note
 
 
+def test_operations_are_bounded(monkeypatch):
+    monkeypatch.setattr(sets, "MOST", 20)
+    pattern = found(lambda t, y: sum(y * k for k in range(30)))
+    assert (pattern.matrix, pattern.way) == (None, "dense")
+    assert "over 20 operations" in pattern.note
+
+
 def test_evaluations_are_bounded(monkeypatch):
     monkeypatch.setattr(probing, "MOST", 20)
     pattern = found(lambda t, y: torch.from_numpy(np.roll(y.numpy(), 1)))
@@ -264,6 +273,17 @@ def test_other_default_devices():
         got = [sparsity(f, t, y) for f in (EXACT["matrix of zeros"], LOST["numpy"][0])]
     assert [x.way for x in got] == ["sets", "probing"]
     assert torch.equal(dense(got[1]), changes(LOST["numpy"][0]))
+
+
+def test_states_of_complex_numbers():
+    layout = Layout(torch.complex(KNOTS, KNOTS.flip(0)), batched=False).in_parts()
+    f = field(lambda t, y: 1j * y.roll(1, 0) + y * y.abs() ** 2, (), layout)
+    pattern = found(f)
+    own = torch.eye(6, dtype=torch.bool)
+    assert pattern.way == "sets"
+    assert torch.equal(dense(pattern), (own | own.roll(1, 0)).repeat(2, 2))  # parts are one
+    y = torch.complex(KNOTS, KNOTS)[None]
+    assert "complex128" in sparsity(lambda t, y: y, torch.zeros(1, dtype=F64), y).note
 
 
 def test_float32():

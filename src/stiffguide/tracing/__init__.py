@@ -4,5 +4,8 @@ Read `tracer` and `reading`, `observation` and `interpreter` (one look at f); wh
 `traced_field`. `decisions` and `course` follow branches on numbers. How operations become scalars:
 `op_kinds`, `op_schema`, and by name `op_rules` and its neighbours. Functions of numpy arrays run on
 symbols: `numpy_fields`, `arrays/`. `fingerprint`, `glance` and `agreement` tell whether a trace is
-still f; `copies` of f read other things (`lifting`). May import graphs and fields; never a kernel.
+still f; `copies` of f read other things (`lifting`).
+
+Of large systems the `pattern` of df/dy alone is found, by numbers of index sets (`sets`) `beside`
+tensors, or by `probing`. May import graphs and fields; never a kernel.
 """

@@ -53,8 +53,8 @@ def sparsity(f: Flat, t: Tensor, y: Tensor) -> Found:
     Never raises an exception for an f that works; f is evaluated about 10 times, or where only
     its values tell some hundred times.
     """
-    if y.device.type != "cpu":
-        return Found(None, "dense", DENSE.format(why=f"y is on {y.device}"))
+    if y.device.type != "cpu" or not y.is_floating_point():
+        return Found(None, "dense", DENSE.format(why=f"y is {y.dtype} on {y.device}"))
     known = None
     try:
         with torch.no_grad():

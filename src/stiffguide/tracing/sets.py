@@ -13,13 +13,14 @@ from torch.utils._python_dispatch import _disable_current_modes
 from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.tracing import pointwise
 from stiffguide.tracing.beside import Beside, Given, Rule
-from stiffguide.tracing.index_sets import MOVING, IndexSets
+from stiffguide.tracing.index_sets import MOVING, CrowdedError, IndexSets
 from stiffguide.tracing.set_indices import INDEXED, LOOKUPS, looked_up
 from stiffguide.tracing.set_products import PRODUCTS
 from stiffguide.tracing.set_rules import POINTWISE, RULES, flat
 from stiffguide.tracing.set_rules import pointwise as entries
 from stiffguide.tracing.set_windows import WINDOWS
 
+MOST = 20_000  # operations that compute, 10 s or so
 TABLE = {**RULES, **INDEXED, **PRODUCTS, **WINDOWS}
 ENTRIES = POINTWISE | pointwise.FORMULAS.keys() | pointwise.TRUTHS.keys()
 LEAVING = frozenset(
@@ -36,6 +37,7 @@ class Sets(Beside):
     def __init__(self, columns: int) -> None:
         super().__init__()
         self.sets = IndexSets(columns)
+        self._operations = 0
         self.reads: list[Tensor] = []  # numbers of what f has read the value of
 
     @property
@@ -55,6 +57,9 @@ class Sets(Beside):
 
     def rule(self, func: Any, base: str, given: Given) -> Rule | None:
         """From the tables, or by the kind of the operation."""
+        self._operations += 1
+        if self._operations > MOST:
+            raise CrowdedError(f"f takes over {MOST} operations")
         if self.sets.full:
             self.sets.keep(self.living())
         if base in LOOKUPS:
