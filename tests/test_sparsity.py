@@ -206,6 +206,11 @@ def test_evaluations_are_bounded(monkeypatch):
     assert "too many evaluations" in pattern.note
 
 
+def test_sets_of_what_is_slow_are_taken_as_they_are(monkeypatch):
+    monkeypatch.setattr(probing, "LONGEST", -1.0)
+    assert found(EXACT["brusselator"]).way == "sets"
+
+
 def test_sets_that_nothing_refers_to_are_dropped(monkeypatch):
     monkeypatch.setattr(index_sets, "HELD", 20 * N)
 
