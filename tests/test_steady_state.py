@@ -113,3 +113,10 @@ def test_a_gradient_ends_where_the_solve_does() -> None:
     assert int(found.status) == Status.EVENT
     (slope,) = torch.autograd.grad(found.y.sum(), k)
     close(slope, real(1.0)[0], rtol=1e-4)
+
+
+@every_family
+def test_a_start_by_short_steps_is_no_rest(name: str) -> None:
+    settings = {"method": name, "first_step": 1e-4, "save_at": SteadyState(1e-2, 1e-3)}
+    found = sg.solve(lambda t, y: 2 - y, real(1.0), 0.0, math.inf, rtol=1e-4, **settings)
+    close(found.y[-1], real(2.0), rtol=2e-2)

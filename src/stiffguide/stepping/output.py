@@ -15,16 +15,16 @@ from stiffguide.stepping.contracts import Moment, Output, Tolerance
 from stiffguide.stepping.interpolate import evaluate
 from stiffguide.tensors import listed, real_dtype, rows
 
+SETTLED = 0.1  # of the way from y0: what f may add in as long a time, at rest
 NOTHING = 1e-6  # of a piece: one so short shows rounding where it goes on beyond its end
 
 Kept = Literal["end", "times", "steps", "pieces"]
 
 
 class Keeper:
-    """An output that says what it keeps.
+    """An output that says what it keeps, if it does nothing else, so that a kernel can keep it.
 
-    `kept` is for outputs that keep this of a solve and do nothing else, so that a kernel can keep
-    it, too. A subclass does not inherit it: it may stop rows, which None allows for.
+    A subclass does not inherit `kept`: it may stop rows, which None allows for.
     """
 
     kept: ClassVar[Kept | None] = None
@@ -61,7 +61,8 @@ class SteadyState(End):
     That is where, at the end of two accepted steps in a row, |f| times the time is at most
     atol + rtol |y| in the root mean square. The time is what has gone by since t0 or, if that is
     longer and t1 is finite, what is left until t1: so the rule is the same in all units of t, and
-    a slow start is not taken for rest. rtol and atol are those of the solve where none are given.
+    a slow start is not taken for rest; nor is one by short steps, for with an infinite t1 it must
+    be at most a tenth of the way from y0, too. rtol and atol are those of the solve if not given.
     """
 
     def __init__(self, rtol: float | None = None, atol: float | None = None) -> None:
@@ -84,16 +85,17 @@ class SteadyState(End):
 
     def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
         """No step has ended at rest yet."""
-        self._t0, self._t1 = t0, t1
+        self._t0, self._t1, self._y0 = t0, t1, y0
         self._calm = torch.zeros_like(t0, dtype=torch.int64)
 
     def record(self, moment: Moment) -> Tensor | None:
         """Stop the rows that were at rest twice."""
-        left = (self._t1 - moment.t1).abs()
-        time = torch.maximum((moment.t1 - self._t0).abs(), torch.where(torch.isinf(left), 0, left))
+        left, gone = (self._t1 - moment.t1).abs(), (moment.t1 - self._t0).abs()
+        time = torch.maximum(gone, torch.where(torch.isinf(left), 0, left))
         change = moment.f1.abs() * rows(time, moment.f1).to(real_dtype(moment.f1.dtype))
-        rest = self._tolerance.measure(change, moment.y1) <= 1
-        # once alone may be f on its way through zero
+        size, way = (self._tolerance.measure(x, moment.y1) for x in (change, moment.y1 - self._y0))
+        rest = (size <= 1) & (torch.isfinite(left) | (size <= SETTLED * way))
+        # once may be f on its way through zero
         self._calm = torch.where(moment.accept, (self._calm + 1) * rest, self._calm)
         return moment.accept & (self._calm > 1)
 
