@@ -25,6 +25,7 @@ FAMILIES = {
     "ESDIRK": "kvaerno3",
     "SDIRK": "sdirk2",
     "secant": "secant_heun",
+    "BDF": "bdf",
 }
 
 
@@ -202,7 +203,12 @@ OPTIONS = [
     Option("`t1` before `t0`", reverse),
     Option("`batched`", batch),
     Option("`args` per row", own_arguments, needs=("`batched`",)),
-    Option("gradients", differentiate, check=same_gradient),
+    Option(
+        "gradients",
+        differentiate,
+        check=same_gradient,
+        refuses={"BDF": "bdf records no gradient"},
+    ),
     Option("complex states", turn),
     Option("float32", narrow),
     Option("nested states", name_entries),
@@ -226,8 +232,17 @@ OPTIONS = [
     Option("jumps", **setting("events", jump), check=happened),
     Option("`first_step`", **setting("first_step", lambda call: 0.01), check=short_at_first),
     Option("`max_step`", **setting("max_step", lambda call: 0.06), check=short),
-    Option("`Fixed`", **setting("controller", lambda call: sg.Fixed(0.05)), check=even),
-    Option("guidance", **setting("guidance", lambda call: guidance.ErkGuid(0.1, 0.1))),
+    Option(
+        "`Fixed`",
+        **setting("controller", lambda call: sg.Fixed(0.05)),
+        check=even,
+        refuses={"BDF": "bdf chooses order and dt together"},
+    ),
+    Option(
+        "guidance",
+        **setting("guidance", lambda call: guidance.ErkGuid(0.1, 0.1)),
+        refuses={"BDF": "guidance moves y1"},
+    ),
     Option("`jac_sparsity`", **setting("jac_sparsity", lambda call: torch.ones(2, 2))),
     Option("`linear_solver`", **setting("linear_solver", lambda call: "dense")),
     Option("`checks=False`", **setting("checks", lambda call: False)),
@@ -243,6 +258,7 @@ OPTIONS = [
             "guidance": f"{NO_KERNEL}, guidance moves states",
             "`linear_solver`": f"{NO_KERNEL}, it eliminates in its own way",
             "secant": "secant_heun has no kernel",
+            "BDF": "bdf has no kernel",
         },
     ),
 ]
@@ -260,10 +276,13 @@ def pairs() -> list[tuple[Option, ...]]:
 
 
 def refusal(family: str, options: tuple[Option, ...]) -> str:
-    """The words by which the options, or an option and the family, are to be refused; or none."""
+    """The words by which the options, or an option and the family, are to be refused; or none.
+
+    Which of several refusals comes first is of no matter.
+    """
     names = [family, *(o.name for o in options)]
     found = [words for o in options for name, words in o.refuses.items() if name in names]
-    return found[0] if found else ""
+    return "|".join(found)
 
 
 def build(options: tuple[Option, ...]) -> tuple[Call, list[Option]]:

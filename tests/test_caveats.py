@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 import torch
-from families import every_family, real
+from families import every_smooth, real
 from torch import Tensor
 
 import stiffguide as sg
@@ -32,7 +32,7 @@ def robertson(t: Tensor, y: Tensor) -> Tensor:
 
 
 @BACKENDS
-@every_family
+@every_smooth
 def test_atol_above_the_whole_state_is_said(name: str, backend: str) -> None:
     small = sg.solve(decay, real(1e-12, 2e-11), 0.0, 1.0, method=name, backend=backend)
     assert int(small.status) == sg.Status.SUCCESS

@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 import torch
-from families import METHODS, SOLVERS, TABLEAU, close, every_family, every_paired, real, rtol_for
+from families import (
+    SOLVERS,
+    TABLEAU,
+    adds_up,
+    close,
+    every_family,
+    every_method,
+    every_paired,
+    every_smooth,
+    real,
+    rtol_for,
+)
 from torch import Tensor
 
 import stiffguide as sg
@@ -45,9 +56,9 @@ def test_a_field_may_jump_at_a_stop(name: str, side: str, where: float) -> None:
     assert where in found.t.tolist()
     exact = math.exp(-2) + 5 * (1 - math.exp(where - 2))
     close(found.y[-1], real(exact), rtol=5 * rtol)
-    # nobody runs into the jump, but kvaerno5, which has a node at 1.23
+    # nobody runs into the jump, but kvaerno5, which has a node at 1.23; bdf begins anew behind it
     looks_ahead = name in TABLEAU and max(TABLEAU[name].c) > 1
-    assert int(found.stats.rejected) <= (25 if looks_ahead else 3)
+    assert int(found.stats.rejected) <= (25 if looks_ahead else 6 if name == "bdf" else 3)
 
 
 @every_paired
@@ -60,7 +71,7 @@ def test_stops_are_stepped_on_in_both_directions(name: str) -> None:
         assert [t for t in times if t in expected] == expected
         assert (found.t.diff() * (t1 - t0) > 0).all()
         assert times[-1] == t1
-        close(found.y[-1], real(math.cos(1), -math.sin(t1 - t0)), rtol=0.02)
+        close(found.y[-1], real(math.cos(1), -math.sin(t1 - t0)), rtol=0.02 * adds_up(name))
 
 
 @every_family
@@ -141,7 +152,7 @@ def test_first_step_is_honoured(name: str) -> None:
     assert float(long.t) == 0.5
 
 
-@pytest.mark.parametrize("name", METHODS)
+@every_method
 def test_fixed_steps_are_fixed(name: str) -> None:
     found = sg.solve(
         ring, real(1.0, 0.0), 0.0, -1.0, controller=sg.Fixed(0.3), method=name, save_at=every()
@@ -152,7 +163,7 @@ def test_fixed_steps_are_fixed(name: str) -> None:
     assert found.success
 
 
-@pytest.mark.parametrize("name", METHODS)
+@every_method
 def test_a_grid_is_walked(name: str) -> None:
     grid = real(0.0, 0.1, 0.15, 0.4, 0.4, 1.0)
     found = sg.solve(
@@ -162,7 +173,7 @@ def test_a_grid_is_walked(name: str) -> None:
     close(found.t, torch.unique(grid), rtol=1e-15)
 
 
-@every_family
+@every_smooth
 def test_rows_may_walk_different_grids(name: str) -> None:
     grid = torch.stack((real(0.0, 0.2, 1.0, 1.0), real(1.0, 0.9, 0.1, -0.5)))
     settings = {"batched": True, "method": name}
@@ -182,7 +193,7 @@ def test_tighter_tolerances_give_smaller_errors(name: str) -> None:
     for rtol in (1e-2, 1e-4):
         found = sg.solve(ring, real(1.0, 0.0), 0.0, 3.0, method=name, rtol=rtol, atol=rtol)
         errors.append(float((found.y[0] - exact).abs().max()))
-        assert errors[-1] < 50 * rtol
+        assert errors[-1] < 50 * adds_up(name) * rtol
     assert errors[1] < errors[0]
 
 

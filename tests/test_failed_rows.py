@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from families import close, every_family, real
+from families import close, every_smooth, real
 from torch import Tensor
 
 import stiffguide as sg
@@ -30,7 +30,7 @@ def leaves() -> tuple[Tensor, Tensor]:
     return k, torch.ones(4, 1, dtype=torch.float64, requires_grad=True)
 
 
-@every_family
+@every_smooth
 def test_only_what_failed_has_no_gradient(name: str) -> None:
     k, y0 = leaves()
     with pytest.warns(sg.StiffguideWarning, match=r"row 1 failed \(.*\), and 1 more: .* are nan"):

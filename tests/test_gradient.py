@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from families import METHODS, SOLVERS, close, real
+from families import METHODS, SMOOTH, close, real
 from torch import Tensor, nn
 
 import stiffguide as sg
 from stiffguide.problems import van_der_pol_field
 
-FAMILIES = [*SOLVERS, "dopri5", "rosenbrock23", "kencarp4"]
+FAMILIES = [*SMOOTH, "dopri5", "rosenbrock23", "kencarp4"]
 every = pytest.mark.parametrize("name", FAMILIES)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from families import close, every_family, real
+from families import close, every_smooth, real
 from torch import Tensor, nn
 
 import stiffguide as sg
@@ -140,7 +140,7 @@ def test_balls_in_a_batch_with_saved_times(name: str) -> None:
 # an end ------------------------------------------------------------------------------------------
 
 
-@every_family
+@every_smooth
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_terminal_time_by_parameters_of_both(name: str, sign: int) -> None:
     k, c, y0, t0 = leaf(2.0, 0.3, 1.5, 0.2)
@@ -375,7 +375,7 @@ def test_a_kick_at_the_start(name: str) -> None:
 # values ------------------------------------------------------------------------------------------
 
 
-@every_family
+@every_smooth
 @pytest.mark.parametrize("save_at", [None, [0.3, 1.0], sg.EveryStep()])
 def test_values_do_not_depend_on_whether_someone_differentiates(name: str, save_at: Any) -> None:
     kinds: dict[str, Any] = {"events": BALL, "tstops": [0.7], "save_at": save_at, "checks": False}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from families import close, every_family, real
+from families import close, every_smooth, real
 from torch import Tensor, nn
 
 import stiffguide as sg
@@ -145,7 +145,7 @@ def test_a_parameter_that_comes_late(way: Way) -> None:
     close(gradient(way, tstops=[0.5], method="tsit5"), EXACT, rtol=1e-4)
 
 
-@every_family
+@every_smooth
 def test_a_parameter_that_comes_in_the_middle_of_a_step(name: str) -> None:
     def end(k: Tensor) -> Tensor:
         settings = {"method": name, "controller": sg.Fixed(0.4), "rtol": 1e-10, "atol": 1e-11}
@@ -157,7 +157,7 @@ def test_a_parameter_that_comes_in_the_middle_of_a_step(name: str) -> None:
     assert torch.autograd.gradcheck(end, k, rtol=1e-4, atol=1e-6)
 
 
-@every_family
+@every_smooth
 @pytest.mark.usefixtures("eager")
 def test_what_is_within_reach_and_not_used_costs_nothing(name: str) -> None:
     calls = 0

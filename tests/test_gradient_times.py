@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from families import SOLVERS, close, every_family, real
+from families import SMOOTH, close, every_smooth, real
 from torch import Tensor
 
 import stiffguide as sg
 from stiffguide.errors import UnsupportedError
 from stiffguide.problems import robertson
 
-FAMILIES = [*SOLVERS, "dopri5", "rosenbrock23", "kencarp4", "secant_heun"]
+FAMILIES = [*SMOOTH, "dopri5", "rosenbrock23", "kencarp4", "secant_heun"]
 every = pytest.mark.parametrize("name", FAMILIES)
 LOW = ("sdirk2", "rosenbrock23", "secant_heun")
 Y0, K = real(0.3, 0.8), real(3.0)[0]
@@ -140,7 +140,7 @@ def test_a_stiff_end_has_the_accuracy_of_the_solve() -> None:
     close(slope, p.f(t1.detach(), exact), rtol=1e-4)
 
 
-@every_family
+@every_smooth
 def test_every_row_has_its_own_times(name: str) -> None:
     t0, t1 = leaf(0.0, 0.1, 0.4), leaf(0.5, 0.3, -0.1)
     times = torch.stack((t0.detach(), (t0 + t1).detach() / 2, t1.detach()), 1).requires_grad_()
@@ -156,14 +156,14 @@ def test_every_row_has_its_own_times(name: str) -> None:
     agree(saved, exact, [t0, times], 1e-2 if name in LOW else 1e-5)
 
 
-@every_family
+@every_smooth
 def test_a_time_that_f_knows_too_adds_up(name: str) -> None:
     t1 = real(0.7)[0].requires_grad_()
     found = sg.solve(field, Y0, 0.1, t1, args=(4 * t1,), **tolerances(name)).y[-1]
     agree(found, curve(t1, real(0.1)[0], Y0, 4 * t1), [t1], 100 * tolerances(name)["rtol"])
 
 
-@every_family
+@every_smooth
 def test_every_step_and_stops_between(name: str) -> None:
     t0, t1 = leaf(0.1), leaf(0.6)
     settings = {"args": (K,), "tstops": [0.3, 0.9], **tolerances(name)}
@@ -184,7 +184,7 @@ def test_the_state_at_its_own_start_does_not_move() -> None:
     assert not torch.autograd.grad(found.y[0].sum(), t0)[0].any()
 
 
-@every_family
+@every_smooth
 def test_a_dense_solution_has_a_slope_everywhere(name: str) -> None:
     settings = {"args": (K,), **tolerances(name)}
     found = sg.solve(field, Y0, 0.1, 0.6, dense=True, **settings)
@@ -209,7 +209,7 @@ def test_complex_states(name: str) -> None:
     agree(torch.view_as_real(found.y[-1]), torch.view_as_real(exact), [t0, t1], 1e-5)
 
 
-@every_family
+@every_smooth
 def test_float32(name: str) -> None:
     t0, t1 = (torch.tensor(t, requires_grad=True) for t in (0.1, 0.9))
     found = sg.solve(field, Y0.float(), t0, t1, args=(K.float(),), method=name, rtol=1e-4)
@@ -226,7 +226,7 @@ def bursting(t: Tensor, y: Tensor) -> Tensor:
     return torch.where(bursts, 3 * y * y, -y) * (1 + 0 * t.unsqueeze(1))
 
 
-@every_family
+@every_smooth
 @pytest.mark.parametrize("save_at", [None, [0.0, 0.1, 0.9], sg.EveryStep()])
 def test_a_failed_row_has_none_and_leaves_the_others_alone(name: str, save_at: Any) -> None:
     t0, t1 = leaf(0.0, 0.0, 0.0), leaf(1.0, 1.0, 1.0)

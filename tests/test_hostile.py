@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from families import every_family, every_paired, real
+from families import adds_up, every_family, every_paired, real
 from hostile import Batch
 from torch import Tensor
 
@@ -97,7 +97,7 @@ def test_a_pole_is_met_to_many_digits(name: str) -> None:
     settings = {"method": name, "rtol": 1e-3, "atol": 1e-3}
     found = sg.solve(lambda t, y: y * y, real(1.0), 0.0, 2.0, **settings)
     assert int(found.status) == Status.DT_TOO_SMALL
-    assert abs(float(found.t) - 1) < 1e-2
+    assert abs(float(found.t) - 1) < 1e-2 * adds_up(name)
     text = found.message
     assert text.startswith("the step size fell below the resolution of time at t = ")
     assert "singularity" in text

@@ -10,6 +10,7 @@ from torch import Tensor
 from stiffguide import methods
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.fields.layout import Layout
+from stiffguide.methods.bdf.method import BDF
 from stiffguide.stepping.contracts import Controller, Guidance, Method, Output, Tolerance
 from stiffguide.stepping.controllers import PID
 from stiffguide.stepping.output import AtTimes, Dense, End, SteadyState, kept
@@ -26,6 +27,7 @@ TUNING: dict[str, PID] = {
     "Rosenbrock": PID(icoeff=1.0, max_factor=6.0),
     "ESDIRK": PID(pcoeff=0.3, icoeff=0.4, hold=(1.0, 1.2)),
     "SDIRK": PID(pcoeff=0.3, icoeff=0.4, hold=(1.0, 1.2)),
+    "BDF": PID(icoeff=1.0, max_factor=10.0),
 }
 
 
@@ -41,6 +43,11 @@ def method(given: Any, layout: Layout) -> Method:
         raise InputError(f"method: give a name or a tableau, not {type(given).__name__}")
     if stepper.implicit:
         _check_linear_systems(stepper, layout)
+    if isinstance(stepper, BDF) and layout.device.type != "cpu":
+        raise UnsupportedError(
+            f"{stepper.name} steps on the CPU, and y0 is on {layout.device}; use 'kvaerno5' there, "
+            "or give y0.cpu()"
+        )
     return stepper
 
 
@@ -74,6 +81,11 @@ def controller(given: Controller | None, stepper: Method) -> Controller:
             f"{stepper.name} has no embedded pair to choose dt by: give controller=Fixed(dt) or "
             "Grid(times), or use a method with a pair such as 'tsit5' or 'rodas5p'"
         )
+    if isinstance(stepper, BDF) and stepper.fixed_order is None and not chosen.adaptive:
+        raise UnsupportedError(
+            f"{stepper.name} chooses order and dt together, and {type(chosen).__name__} gives "
+            "it dt; use 'bdf1' to 'bdf5', whose order is fixed"
+        )
     return chosen
 
 
@@ -83,6 +95,11 @@ def guidance(given: Guidance | None, stepper: Method) -> Guidance | None:
         return None
     if isinstance(given, type) or not hasattr(given, "bind"):
         raise InputError("guidance: give a rule such as ErrorDirection() of stiffguide.guidance")
+    if stepper.multistep:
+        raise UnsupportedError(
+            f"guidance moves y1, and {stepper.name} goes on from values of several steps, which "
+            "would not belong together; use 'heun', or another one-step method"
+        )
     return given.bind(stepper)
 
 

@@ -15,6 +15,10 @@ from stiffguide.tableaux import stability
 from stiffguide.tableaux.order import AnyTableau
 
 IMPLICIT = "implicit RK (tableau only)"
+BESIDE = {  # of families without tableaux: guidance, source
+    "secant": ("its own", "no tableau: a rule of this package"),
+    "BDF": ("no", "Shampine and Reichelt, SIAM J. Sci. Comput. 18 (1997) 1-22"),
+}
 
 
 def methods(family: str | None) -> None:
@@ -62,8 +66,7 @@ def _facts(name: str) -> tuple[Any, ...]:
     if tableau is None:
         assert method is not None
         embedded = "-" if method.error_order is None else method.error_order
-        source = "no tableau: a rule of this package"
-        return method.order, embedded, "-", "-", dense, "its own", source
+        return method.order, embedded, "-", "-", dense, *BESIDE[method.family]
     embedded = "-" if tableau.error_order is None else tableau.error_order
     cost = "-" if method is None else guidance_of(tableau)
     facts = (tableau.order, embedded, tableau.stages, stability_of(tableau), dense)

@@ -14,6 +14,7 @@ from stiffguide.catalogue import TABLEAUX
 from stiffguide.cli.catalogue import stability_of
 from stiffguide.cli.tables import Table, console
 from stiffguide.errors import InputError, TableauError, UnsupportedError
+from stiffguide.methods.bdf.method import BDF
 from stiffguide.stepping.contracts import Method
 from stiffguide.tableaux import file as tableau_file
 from stiffguide.tableaux import order, stability
@@ -35,13 +36,14 @@ class Report:
     cells: list[Any]
     violations: list[str] = field(default_factory=list)
     measured: bool = True
+    unmeasured: str = "tableau only"
 
     @property
     def verdict(self) -> str:
         """In a word or two."""
         if self.violations:
             return "violated"
-        return "ok" if self.measured else "ok, tableau only"
+        return "ok" if self.measured else f"ok, {self.unmeasured}"
 
 
 def verify(names: tuple[str, ...], files: tuple[Path, ...], progress: bool | None) -> None:
@@ -106,6 +108,9 @@ def _proofs(tableau: AnyTableau, method: Method | None, report: Report) -> list[
 
 
 def _measurements(method: Method, report: Report) -> tuple[str, str]:
+    if isinstance(method, BDF) and method.fixed_order is None:
+        report.measured, report.unmeasured = False, "order by order: bdf1 to bdf5"
+        return "-", "-"
     try:
         return _observations(method, report)
     except InputError as error:  # too few of the solves ended in numbers

@@ -36,8 +36,8 @@ from stiffguide.tableaux.tableau import Tableau
 
 Numbers = NDArray[np.float64]
 
-NAMES = {"RK23": "bosh3", "RK45": "dopri5", "DOP853": "dop853"}
-ELSEWHERE = ("Radau", "BDF", "LSODA")
+NAMES = {"RK23": "bosh3", "RK45": "dopri5", "DOP853": "dop853", "BDF": "bdf"}
+ELSEWHERE = ("Radau", "LSODA")
 FINISHED = "The solver successfully reached the end of the integration interval."
 STOPPED = "A termination event occurred."
 TOO_SMALL = "Required step size is less than spacing between numbers"
@@ -60,9 +60,9 @@ def solve_ivp(
 ) -> OptimizeResult:
     """Solve dy/dt = fun(t, y, *args) as scipy.integrate.solve_ivp does.
 
-    `method` is RK23, RK45 or DOP853, with scipy's steps, or any method of stiffguide (`rodas5p` for
-    stiff problems), which may use `jac`. Steps end on events, and their times are as good as the
-    solution. A failure is returned with status -1, never raised.
+    `method` is RK23, RK45 or DOP853, with scipy's steps, BDF, with about these, or any method of
+    stiffguide (`rodas5p` for stiff problems); implicit ones may use `jac`. Steps end on events, and
+    their times are as good as the solution. A failure is returned with status -1, never raised.
     Raises ValueError for arguments that cannot be used, TypeError for `args` that is no tuple.
     """
     stepper, controller = _method(method)
@@ -98,6 +98,8 @@ def solve_ivp(
     solution = solve(field, start, t0, t1, args=given, **kept, **chosen)
     result = _result(solution, arrays, times, watched)
     result.nfev += twice
+    if options.get("jac") is not None and not callable(options["jac"]):
+        result.njev = 0  # a constant, as scipy counts
     return result
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from stiffguide.errors import Status
+from stiffguide.errors import Status, UnsupportedError
 from stiffguide.gradients.occasions import Diary
 from stiffguide.gradients.replay import Place, Replay
 from stiffguide.gradients.times import Span, nothing
@@ -117,6 +117,8 @@ def direct(
     steps, diary = EveryStep(), Diary(p)
     t0, t1 = span.t0.detach(), p.stops[:, -1]
     sure = tangles(y0, f0) or span.differentiable(p.outputs) or _moved(p)
+    if sure and p.method.multistep:
+        raise _unrecorded(p)
     lookout = None if sure else Lookout(p.f)
     with torch.no_grad(), watch:
         # guidance, stopping outputs and the monitor decide in the first pass where a row ends
@@ -129,6 +131,8 @@ def direct(
     if (lookout is not None and not lookout.seen) or interrupted(ended):
         tables = () if p.events is None else p.events.tables(t0, y0.detach())
         return Recorded(ended, ended.t, tables, None)
+    if p.method.multistep:
+        raise _unrecorded(p)
     reached = ended.t
     # rows with fewer steps stay at their end
     times = torch.where(torch.isnan(times), reached.unsqueeze(1), times)
@@ -151,3 +155,10 @@ def direct(
     status = torch.where(replayed.status == int(Status.SUCCESS), ended.status, replayed.status)
     ended = ended._replace(y=replayed.y, f0=replayed.f0, status=status)
     return Recorded(ended, replay.ends, replay.tables(t0, y0), replay.grazed)
+
+
+def _unrecorded(p: Problem) -> UnsupportedError:
+    return UnsupportedError(
+        f"{p.method.name} records no gradient, for its steps rest on all steps before; use "
+        "'rodas5p' or 'kvaerno5', or solve under torch.no_grad()"
+    )

@@ -1,8 +1,8 @@
 """Methods by name: every tableau of the catalogue that has a stepper.
 
-Read `explicit_rk`, then `rosenbrock`, `esdirk` and `secant_heun` (which is no tableau): one family
-a file, and none knows another. Of `stepping` only `contracts` and `interpolate` may be imported;
-never `guidance`, a controller, `problems` or `fields`.
+Read `explicit_rk`, then `rosenbrock`, `esdirk`, `secant_heun` and `bdf` (no tableaux): one family a
+file, or few, and none knows another. Of `stepping` only `contracts`, `guards` and `interpolate` may
+be imported; never `guidance`, a controller, `problems` or `fields`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import difflib
 from functools import cache
 
 from stiffguide.catalogue import TABLEAUX
+from stiffguide.catalogue.backward_differences import ORDERS
 from stiffguide.errors import InputError, UnsupportedError
+from stiffguide.methods.bdf.method import BDF
 from stiffguide.methods.esdirk import Esdirk
 from stiffguide.methods.explicit_rk import ExplicitRK
 from stiffguide.methods.rosenbrock import Rosenbrock
@@ -21,7 +23,8 @@ from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 from stiffguide.tableaux.tableau import Tableau
 
 AUTO = "rodas5p"
-OTHERS: dict[str, Method] = {"secant_heun": SecantHeun()}  # methods that are no tableau
+_OTHERS: tuple[Method, ...] = (SecantHeun(), BDF(), *map(BDF, ORDERS))
+OTHERS = {method.name: method for method in _OTHERS}  # methods that are no tableau
 
 
 def names() -> list[str]:

@@ -20,6 +20,7 @@ class ExplicitRK:
 
     family = "explicit RK"
     implicit = False
+    multistep = False
 
     def __init__(self, tableau: Tableau) -> None:
         if not tableau.explicit:

@@ -40,6 +40,7 @@ class Rosenbrock:
 
     family = "Rosenbrock"
     implicit = True
+    multistep = False
 
     def __init__(self, tableau: RosenbrockTableau) -> None:
         self.tableau = tableau

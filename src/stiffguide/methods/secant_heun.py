@@ -47,6 +47,7 @@ class SecantHeun:
 
     family = "secant"
     implicit = False
+    multistep = False
     order = 2
     error_order: int | None = 1
     dense_order = 3

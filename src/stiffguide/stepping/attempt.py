@@ -12,10 +12,11 @@ from stiffguide.stepping import events, jumps
 from stiffguide.stepping.contracts import Moment, State, Step, Verdict, Work
 from stiffguide.stepping.interpolate import hermite
 from stiffguide.stepping.live import Live, Problem, limited, next_stop, sliver
-from stiffguide.tensors import constant, finite, select
+from stiffguide.tensors import constant, finite, rows, select
 
 ROUNDING = 1e-9  # a stop this close (relative to dt) is reached by this step
 SHRINK = 0.25  # after an attempt that met values that are not finite
+UNFELT = 1e-3  # of the tolerance: a jump of f that moves a step by less is none
 IDLE = 1e-6  # of a step: how far a finished row moves, so that it stays where f is defined
 
 
@@ -67,7 +68,7 @@ def attempt(p: Problem, s: Live) -> Live:
         moment = Moment(s.t, end.t1, s.y, end.y1, end.f1, out.accept, piece)
         seen = events.look(p, s, moment, values)
         out = _located(p, s, out, seen, clip)
-    f1, turned = _depart(p, s, end, out.reached & ~out.arrived)
+    f1, turned, state = _depart(p, s, end, out.reached & ~out.arrived, step)
     stopped = _record(p, Moment(s.t, end.t1, s.y, end.y1, end.f1, out.accept, piece))
     t = torch.where(out.accept, end.t1, s.t)
     attempts = s.attempts + clip.live
@@ -79,7 +80,7 @@ def attempt(p: Problem, s: Live) -> Live:
         y=select(out.accept, end.y1, s.y),
         f0=select(out.accept, f1, s.f0),
         dt=torch.where(out.arrived, clip.dt, torch.where(clip.live, out.dt_next, s.dt)),
-        method=select(out.accept, step.state, p.method.retry(s.method, step.state)),
+        method=select(out.accept, state, p.method.retry(s.method, step.state)),
         controller=select(clip.live & ~out.spared, verdict.state, s.controller),
         guidance=select(out.accept, end.guidance, s.guidance),
         status=_ended(s.status, clip.live, endings),
@@ -211,15 +212,28 @@ def _endings(
     return endings
 
 
-def _depart(p: Problem, s: Live, end: Arrival, turning: Tensor) -> tuple[Tensor, Tensor | int]:
-    """f where the next step starts, in the rows `turning` beyond the stop just reached; its nfe."""
+def _depart(
+    p: Problem, s: Live, end: Arrival, turning: Tensor, step: Step
+) -> tuple[Tensor, Tensor | int, State]:
+    """How the next step starts in the rows `turning`, beyond the stop just reached.
+
+    f there, its nfe, and the state of a method, which begins anew if it rests on steps before and
+    f jumps.
+    """
     if p.stops.shape[1] == 1:
-        return end.f1, 0
+        return end.f1, 0, step.state
     if end.t1.device.type == "cpu" and not bool(turning.any()):
-        return end.f1, 0
+        return end.f1, 0, step.state
     short = sliver(torch.maximum(s.t.abs(), end.t1.abs()), s.y)
     beyond = end.t1 + torch.sign(end.t1 - s.t) * short
-    return select(turning, p.f(beyond, end.y1), end.f1), turning.long()
+    f1 = p.f(beyond, end.y1)
+    if not p.method.multistep:
+        return select(turning, f1, end.f1), turning.long(), step.state
+    # not with the f1 of a step, which is as good as its iteration
+    leap = rows(step.dt, f1).to(f1.dtype) * (f1 - p.f(step.t0 + step.dt, end.y1))
+    jumps = turning & ~(p.tolerance.measure(leap, s.y, end.y1) < UNFELT)
+    state = p.method.restart(step.state, jumps)
+    return select(turning, f1, end.f1), 2 * turning.long(), state
 
 
 class Piece:

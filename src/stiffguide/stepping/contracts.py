@@ -87,7 +87,7 @@ class Step(NamedTuple):
     f0: Tensor
     y1: Tensor
     error: Tensor | None
-    error_order: int | None  # the error is O(dt^(error_order + 1))
+    error_order: Tensor | int | None  # the error is O(dt^(error_order + 1)); (B,) by row
     ok: Tensor | None  # (B,) bool; None: every row
     state: State
     work: Work
@@ -98,16 +98,22 @@ class Step(NamedTuple):
     f: Field | None = None  # kept where the interpolant evaluates it,
     dense_nfe: int = 0  # and how often
     grown: Tensor | None = None  # (B,) bool, where a growing mode may have been damped
+    growth: Tensor | None = None  # (B,) of dt after acceptance, where that is the method's choice
+    size: Tensor | None = None  # (B,) of the error in tolerances, where the method knows it
 
 
 class Method(Protocol):
-    """A one-step method; pure functions of their arguments."""
+    """A method; pure functions of their arguments.
+
+    Where the order varies, `order` is the highest and `error_order` that of the first step.
+    """
 
     name: str
     family: str
     order: int
     error_order: int | None
     implicit: bool
+    multistep: bool  # steps before the last one count: begin anew where f jumps
 
     @property
     def dense_order(self) -> int:
@@ -272,6 +278,8 @@ class Tolerance:
 
     def ratio(self, step: Step) -> Tensor:
         """Scaled norm of the error per row (B,); acceptable up to 1, nan when not finite."""
+        if step.size is not None:
+            return step.size
         assert step.error is not None, "a controller that judges needs a method with an error"
         return self.measure(step.error, step.y0, step.y1)
 

@@ -72,11 +72,13 @@ class PID:
         shrink = torch.clamp(self.safety * now ** (-1 / k), max=self.safety)
         factor = torch.where(accept, factor, shrink)
         factor = torch.where(state.rejected & accept, torch.clamp(factor, max=1.0), factor)
+        if step.growth is not None:
+            factor = torch.where(accept, step.growth, factor)
         # not finite, or no convergence: nothing is known but that dt was too long
         factor = torch.nan_to_num(factor, nan=self.min_factor)
         factor = torch.clamp(factor, self.min_factor, self.max_factor)
         low, high = self.hold
-        if high > low:
+        if high > low and step.growth is None:
             factor = torch.where((factor >= low) & (factor <= high), 1.0, factor)
         last = torch.where(accept, now, state.last)
         before = torch.where(accept, state.last, state.before) if d else state.before

@@ -49,6 +49,7 @@ class Esdirk:
     """Kennedy and Carpenter, NASA/TM-2016-219173; Kvaerno, BIT 44 (2004)."""
 
     implicit = True
+    multistep = False
 
     def __init__(self, tableau: Tableau) -> None:
         if not tableau.diagonally_implicit or tableau.gamma is None:
