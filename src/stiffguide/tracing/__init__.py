@@ -7,5 +7,6 @@ symbols: `numpy_fields`, `arrays/`. `fingerprint`, `glance` and `agreement` tell
 still f; `copies` of f read other things (`lifting`).
 
 Of large systems the `pattern` of df/dy alone is found, by numbers of index sets (`sets`) `beside`
-tensors, or by `probing`. May import graphs and fields; never a kernel.
+tensors, or by `probing`; `stencils/` has all their entries as a few programs. May import graphs and
+fields; never a kernel.
 """

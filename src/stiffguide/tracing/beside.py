@@ -258,5 +258,5 @@ class Beside(TorchDispatchMode):
                 value = getattr(torch.ops.aten, base)(*args, **kwargs)
                 return targets[0].copy_(value)
         if out is NotImplemented:
-            raise UntraceableError(f"no rule for {func}")
+            raise UntraceableError(f"f uses {func}, for which there is no rule")
         return out

@@ -24,7 +24,7 @@ from stiffguide.tracing.lookup import LOOKUPS, axis_of, indices_of, look_up, mer
 from stiffguide.tracing.movement import FILLS, INDICES, MOVES, VIEWS, move
 from stiffguide.tracing.op_rules import RULES
 from stiffguide.tracing.op_schema import arguments, functional, replaced, tensors, written
-from stiffguide.tracing.parts import PARTS, QUIET
+from stiffguide.tracing.parts import QUIET, taken_apart
 from stiffguide.tracing.sources import Sources, constants
 
 LARGEST_GRAPH = 80_000  # nodes; a compiler takes half a minute for so many
@@ -278,15 +278,9 @@ class Interpreter(TorchDispatchMode):
     def _decomposed(
         self, func: Any, base: str, args: Any, kwargs: Any, targets: list[Tensor]
     ) -> Any:
-        from torch._decomp import decomposition_table  # late: most fields never need it
-
-        rule = PARTS.get(base) or decomposition_table.get(func)
         outer, self._whole = self._whole, self._whole or func
         with self:
-            out = rule(*args, **kwargs) if rule else func.decompose(*args, **kwargs)
-            if out is NotImplemented and targets and hasattr(torch.ops.aten, base):
-                value = getattr(torch.ops.aten, base)(*args, **kwargs)
-                return targets[0].copy_(value)
+            out = taken_apart(func, base, args, kwargs, targets)
         if out is NotImplemented:
             raise UntraceableError(f"f uses {self._whole}, which has no scalar rule")
         self._whole = outer

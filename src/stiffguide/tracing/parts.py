@@ -99,6 +99,18 @@ def _substituted(
     return torch.stack([solved[i] for i in range(n)], -2)
 
 
+def taken_apart(func: Any, base: str, args: Any, kwargs: Any, targets: list[Tensor]) -> Any:
+    """An operation as others, carried out: by our own table, or torch's; or NotImplemented."""
+    from torch._decomp import decomposition_table  # late: most fields never need it
+
+    rule = PARTS.get(base) or decomposition_table.get(func)
+    out = rule(*args, **kwargs) if rule else func.decompose(*args, **kwargs)
+    if out is NotImplemented and targets and hasattr(torch.ops.aten, base):
+        value = getattr(torch.ops.aten, base)(*args, **kwargs)
+        return targets[0].copy_(value)
+    return out
+
+
 def _equal(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and bool((a == b).all())
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 from stiffguide.graphs.graph import Graph
 from stiffguide.graphs.node import Node
-from stiffguide.kernels.emitting.parameters import Parameters
 
 TRUTHS = frozenset({"lt", "le", "eq", "ne", "and", "or", "not"})
 INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
@@ -31,10 +31,22 @@ def literal(value: float) -> str:
     return f"({text})" if value < 0 else text
 
 
+class Given(Protocol):
+    """How C++ names what a graph is given."""
+
+    def place(self, entry: int) -> tuple[str, bool]:
+        """The name of a parameter, and whether it is one number for all lanes."""
+        ...
+
+    def constant(self, value: float) -> str:
+        """The name of a constant."""
+        ...
+
+
 class Printer:
     """Prints the nodes that some roots need, each once, as `R v7 = ...;`."""
 
-    def __init__(self, graph: Graph, parameters: Parameters) -> None:
+    def __init__(self, graph: Graph, parameters: Given) -> None:
         self._graph = graph
         self._parameters = parameters
         self._plain: set[int] = set()  # those that are one number for all lanes
@@ -55,7 +67,7 @@ class Printer:
         """The statement that computes a node; None if it needs none."""
         node = self._graph.nodes[number]
         if node.op == "const":
-            self.names[number] = literal(node.value)
+            self.names[number] = self._parameters.constant(node.value)
             self._plain.add(number)
         elif node.op == "p":
             place, shared = self._parameters.place(node.index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from stiffguide.kernels.emitting.expressions import literal
 from stiffguide.tracing.traced_field import Traced
 
 MANY = 64  # up to so many are carried by every lane, so that one kernel serves rows and all
@@ -21,6 +22,10 @@ class Parameters:
         if entry in self._places:
             return f"p.own[{self._places[entry]}]", False
         return f"p.shared[{entry}]", True
+
+    def constant(self, value: float) -> str:
+        """How C++ names a constant: as it is."""
+        return literal(value)
 
     @cached_property
     def _places(self) -> dict[int, int]:

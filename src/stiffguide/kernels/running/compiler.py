@@ -32,6 +32,7 @@ FLAGS = (
     "-fno-rtti",
     "-w",
 )
+WIDE, LOOPS = "-DWIDE=1", "-O3"  # what makes vectors of functions of mathematics
 WAY_OUT = "name a compiler, or unset it"
 MARK = 16  # letters of a hash, that tell compilers apart
 PATIENCE = 20  # seconds that a compiler has to say its version
@@ -123,7 +124,8 @@ def compile(words: list[str], text: str, aside: Path, options: tuple[str, ...]) 
     source, made = aside / "kernel.cpp", aside / "made.so"
     source.write_text(text, encoding="utf-8")
     problem = ""
-    for simd in (("-DSIMD_MATH=1",), ("-DSIMD_MATH=0",)) if "-DWIDE=1" in options else ((),):
+    vectors = WIDE in options or LOOPS in options
+    for simd in (("-DSIMD_MATH=1",), ("-DSIMD_MATH=0",)) if vectors else ((),):
         given = (*FLAGS, *options, *simd, *extra())
         failed, complaint = finished([*words, *given, str(source), "-o", str(made), "-lm"], aside)
         problem = (complaint.strip().splitlines() or ["it gave no reason"])[0]
