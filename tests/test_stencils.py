@@ -13,9 +13,13 @@ from torch import Tensor
 
 from stiffguide.algebra.pattern import Pattern
 from stiffguide.errors import InputError
+from stiffguide.fields.layout import Layout
 from stiffguide.kernels import loops as wing
+from stiffguide.kernels import remembered as memory
 from stiffguide.kernels.emitting.loops import emitted
+from stiffguide.kernels.looped import LoopedField
 from stiffguide.kernels.loops import Refusal, loops
+from stiffguide.kernels.remembered import remembered
 from stiffguide.kernels.running.loops import Loops
 from stiffguide.tracing.stencils.runs import families
 from stiffguide.tracing.stencils.stencil import stencil
@@ -163,7 +167,7 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
         lambda t, y: y * (y @ y.T),
         "f multiplies by a matrix, or weights, that depend",
     ),
-    "lagged": (lagged, "component 0 of J v is"),
+    "lagged": (lagged, "component 0 of J v + df/dt is"),
     "nowhere": (nowhere, "f is not finite near y0"),
     "changing": (changing, "f is not what its loops say: component"),
 }
@@ -228,3 +232,89 @@ def test_arrays_that_c_cannot_read_are_refused() -> None:
             found.field(0.3, y)
     with pytest.raises(InputError, match="out must be"):
         found.jacobian(0.3, np.ones(40), out)
+
+
+def test_the_derivative_by_time() -> None:
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        return torch.cat((torch.sin(3 * t)[None], y[:, :-1]), 1) * torch.exp(-t * y)
+
+    found, y = looped(f, 20), state(20, 4)
+    slope = torch.autograd.functional.jacobian(lambda t: f(t, y)[0], torch.tensor([0.8], dtype=F64))
+    ours = torch.from_numpy(found.slope(0.8, y[0].numpy()))
+    torch.testing.assert_close(ours, slope[:, 0], rtol=1e-13, atol=1e-13)
+    assert not looped(brusselator, 20).slope(0.8, y[0].numpy()).any()
+
+
+class Growth:
+    """A field with numbers of its own."""
+
+    def __init__(self, size: int) -> None:
+        self.rate, self.bend = 0.4, torch.linspace(0.1, 1, 20, dtype=F64)
+        self.table = np.linspace(1, 2, size)
+
+    def __call__(self, t: Tensor, y: Tensor, k: Any, more: dict[str, float]) -> Tensor:
+        return self.rate * self.bend * k * y.roll(1, -1) + more["b"] * float(self.table[0])
+
+
+@pytest.mark.parametrize("size", [8, 20_000])  # a table that is seen whole, and one that is not
+def test_loops_are_remembered_while_f_is_what_it_was(size: int, monkeypatch) -> None:
+    made: list[Loops | Refusal] = []
+
+    def counted(*given: Any) -> Loops | Refusal:
+        made.append(loops(*given))
+        return made[-1]
+
+    monkeypatch.setattr(memory, "loops", counted)
+    f, k, y, more = Growth(size), torch.rand(20, dtype=F64), state(20), {"b": 0.5}
+
+    def changes(change: Callable[[], Any]) -> bool:
+        """Whether loops are made anew after a change; those that one gets are f, come what may."""
+        change()
+        before, layout = len(made), Layout(y[0], batched=False)
+        found = remembered(f, (k, more), layout, T, y)
+        assert isinstance(found, Loops)
+        ours = torch.from_numpy(found.field(0.3, y[0].numpy()))
+        torch.testing.assert_close(ours, f(T[0], y[0], k, more), rtol=1e-13, atol=1e-13)
+        return len(made) > before
+
+    assert changes(lambda: None)
+    assert not changes(lambda: None)
+    assert changes(lambda: setattr(f, "rate", 0.7))
+    assert changes(lambda: f.bend.mul_(2))
+    assert changes(lambda: f.bend.numpy().fill(0.3))
+    assert changes(lambda: k.data.add_(1))
+    assert changes(lambda: more.update(b=0.9))
+    assert changes(lambda: f.table.fill(3.0))
+    assert not changes(lambda: None)
+
+
+class Plain:
+    """A field of which nothing is asked but what it is for."""
+
+    linear = object()
+
+    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+        return brusselator(t, y)
+
+    def linearise(self, t: Tensor, y: Tensor, units: Any, *, time: bool) -> Any:
+        return "linearised"
+
+    def by_differences(self, t: Tensor, y: Tensor, units: Any, *, time: bool) -> Any:
+        return "by differences"
+
+
+def test_a_looped_field_leaves_gradients_to_the_plain_one() -> None:
+    plain: Any = Plain()
+    found, y, t = looped(brusselator, 20), state(20, 5), T.double()
+    field: Any = LoopedField(plain, found)
+    torch.testing.assert_close(field(t, y), brusselator(t, y), rtol=1e-13, atol=1e-13)
+    jac, slope, nfe = field.linearise(t, y, None, time=True)
+    assert jac.shape == (1, found.pattern.nnz)
+    assert slope.shape == y.shape
+    assert nfe == 0
+    assert field.linearise(t, y, None, time=False).time is None
+    assert field.linear is plain.linear
+    assert field.by_differences(t, y, None, time=True) == "by differences"
+    wanted = y.clone().requires_grad_()
+    assert field(t, wanted).requires_grad
+    assert field.linearise(t, wanted, None, time=True) == "linearised"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ Field = Callable[[Tensor, Tensor], Tensor]
 Values = NDArray[Any]
 DTYPES: dict[torch.dtype, Any] = {torch.float32: np.float32, torch.float64: np.float64}
 SEED = 1
+
+_turn = itertools.count(SEED + 1)  # seeds of the points at which loops are compared again
 
 
 class Refusal(NamedTuple):
@@ -48,7 +51,7 @@ def _made(f: Field, t: Tensor, y: Tensor) -> Loops:
             "float64 or float32 on the CPU"
         )
     found = stencil(f, t, y)
-    made = Loops(emitted(found), found.table, DTYPES[y.dtype])
+    made = Loops(emitted(found), found.table, DTYPES[y.dtype], found.met)
     _compare(made, f, t, y)
     return made
 
@@ -60,32 +63,48 @@ def _compare(made: Loops, f: Field, t0: Tensor, y0: Tensor) -> None:
         if telling == ENOUGH:
             return
         now, state = float(t), y[0].numpy()
-        with torch.no_grad():
-            value = f(t.clone(), y.clone())[0].numpy()
-        values = made.jacobian(now, state)
+        value, values = _value(made, f, t, y)
         jac = made.pattern.matrix(values)
-        _refuse("f", value, made.field(now, state), jac, state)
         if np.isfinite(value).all() and np.isfinite(values).all():
             v = draw.standard_normal(len(state)).astype(state.dtype)
             if (product := _forward(f, t, y, v)) is not None:
-                _refuse("J v", product, jac @ v, jac, v)
+                slope = made.slope(now, state)
+                _refuse("J v + df/dt", product, jac @ v + slope, abs(jac) @ abs(v) + abs(slope))
             else:
-                _refuse("v J", _backward(f, t, y, v), jac.T @ v, jac.T, v)
+                _refuse("v J", _backward(f, t, y, v), jac.T @ v, abs(jac.T) @ abs(v))
             telling += 1
     if not telling:
         raise UntraceableError("f is not finite near y0, so that nothing can be compared with it")
 
 
-def _refuse(what: str, theirs: Values, ours: Values, jac: Any, at: Values) -> None:
-    """A difference counts against the size of the terms, |value| + |J| |at|."""
+def agrees(made: Loops, f: Field, t0: Tensor, y0: Tensor) -> bool:
+    """Whether loops that were made before have the value of f where it was not compared before."""
+    try:
+        _value(made, f, *next(points(t0, y0, next(_turn))))
+    except UntraceableError:
+        return False
+    return True
+
+
+def _value(made: Loops, f: Field, t: Tensor, y: Tensor) -> tuple[Values, Values]:
+    """f (F,) and the values of J (nnz,); raises UntraceableError where the loops have another f."""
+    now, state = float(t), y[0].numpy()
+    with torch.no_grad():
+        value = f(t.clone(), y.clone())[0].numpy()
+    values = made.jacobian(now, state)
+    terms = abs(made.pattern.matrix(values)) @ abs(state)
+    _refuse("f", value, made.field(now, state), terms)
+    return value, values
+
+
+def _refuse(what: str, theirs: Values, ours: Values, terms: Values) -> None:
+    """Raise UntraceableError for a difference, which counts against the size of the terms."""
     eps = np.finfo(theirs.dtype).eps
     with np.errstate(all="ignore"):
         away = np.abs(ours - theirs)
         same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
-        same |= away <= eps**0.7 * np.abs(theirs)
-        if not same.all():  # the terms are mostly not needed
-            terms = np.abs(theirs) + abs(jac) @ np.abs(at)
-            same |= away <= eps**0.7 * (terms + NOISE * np.nan_to_num(terms).max())
+        terms = np.abs(theirs) + terms
+        same |= away <= eps**0.7 * (terms + NOISE * np.nan_to_num(terms).max())
     if not same.all():
         i = int(np.flatnonzero(~same)[0])
         raise UntraceableError(
@@ -95,11 +114,11 @@ def _refuse(what: str, theirs: Values, ours: Values, jac: Any, at: Values) -> No
 
 
 def _forward(f: Field, t: Tensor, y: Tensor, v: Values) -> Values | None:
-    """J v by torch; None where one of its operations has no derivative in this mode."""
+    """J v + df/dt by torch; None where an operation has no derivative in this mode."""
     try:
         with torch.no_grad():
-            tangent = torch.from_numpy(v)[None]
-            product = torch.func.jvp(lambda x: f(t.clone(), x), (y,), (tangent,))[1]
+            along = torch.ones_like(t), torch.from_numpy(v)[None]
+            product = torch.func.jvp(f, (t.clone(), y), along)[1]
     except Exception:
         return None
     found: Values = product[0].numpy()

@@ -1,4 +1,4 @@
-"""A stencil as two functions in C++, the field and the values of its Jacobian: loops over its rows.
+"""A stencil in C++: the field, the values of its Jacobian, and df/dt, as loops over rows.
 
 What changes from grid to grid stands in tables beside the text: where the runs of rows begin, what
 they read, the numbers of f. So one library serves all sizes of a grid and all values of parameters.
@@ -24,6 +24,7 @@ from stiffguide.tracing.stencils.runs import Family, families
 from stiffguide.tracing.stencils.stencil import Piece, Stencil
 
 Column = NDArray[np.integer[Any]]
+FUNCTIONS = ("field", "jacobian", "slope")
 PLAIN = 16  # integers up to this are part of the text
 REMEMBERED = 256  # derivatives
 
@@ -98,8 +99,12 @@ def emitted(stencil: Stencil) -> Emitted:
     for piece, found, own in zip(stencil.pieces, slopes, places, strict=True):
         roots = [(at, found.jac[0, k]) for k, at in own.items()]
         jacobian += _loops(text, piece, found.graph, roots) if roots else []
-    text.lines += [*field, "}", *jacobian, "}"]
-    text.lines += [f"CALLED_AS(stiffguide_{name}, {name})" for name in ("field", "jacobian")]
+    slope = ["LOOPS(slope) {"]
+    for piece, found in zip(stencil.pieces, slopes, strict=True):
+        if 0 in found.dfdt:
+            slope += _loops(text, piece, found.graph, [(piece.rows, found.dfdt[0])])
+    text.lines += [*field, "}", *jacobian, "}", *slope, "}"]
+    text.lines += [f"CALLED_AS(stiffguide_{name}, {name})" for name in FUNCTIONS]
     return Emitted(
         "\n".join(text.lines) + "\n",
         np.array(list(text.constants), dtype=np.float64),

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from stiffguide.errors import InputError
 from stiffguide.graphs.graph import digest
-from stiffguide.kernels.emitting.loops import Emitted
+from stiffguide.kernels.emitting.loops import FUNCTIONS, Emitted
 from stiffguide.kernels.running import build, compiler
 
+Array = NDArray[Any]
 OPTIONS = (compiler.LOOPS,)
 _libraries: dict[str, ctypes.CDLL] = {}
 
@@ -40,13 +43,19 @@ def library(text: str) -> ctypes.CDLL:
 class Loops:
     """f(t, y) and its Jacobian for states (F,) of numpy, in the dtype of the stencil.
 
-    The values of the Jacobian are those of `pattern`, in its order.
+    The values of the Jacobian are those of `pattern`, in its order; `met` are the tensors whose
+    values these loops have in them.
     """
 
     def __init__(
-        self, found: Emitted, table: NDArray[np.float64], dtype: type[np.floating[Any]]
+        self,
+        found: Emitted,
+        table: NDArray[np.float64],
+        dtype: type[np.floating[Any]],
+        met: Sequence[Tensor] = (),
     ) -> None:
         self.pattern = found.pattern
+        self.met = met
         self.dtype = np.dtype(dtype)
         own = library(found.text)
         self._kept = (
@@ -54,28 +63,32 @@ class Loops:
         )  # fmt: skip
         self._data = Data(*(array.ctypes.data for array in self._kept))
         self._at = ctypes.addressof(self._data)
-        self._field, self._jacobian = own.stiffguide_field, own.stiffguide_jacobian
-        for function in (self._field, self._jacobian):
+        self._field, self._jacobian, self._slope = functions = [
+            getattr(own, f"stiffguide_{name}") for name in FUNCTIONS
+        ]
+        for function in functions:
             function.argtypes = [ctypes.c_double, *(3 * [ctypes.c_void_p])]
             function.restype = None
 
-    def field(self, t: float, y: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+    def field(self, t: float, y: Array, out: Array | None = None) -> Array:
         """f (F,); large results are cheaper in memory that is there already, `out`."""
         return self._called(self._field, t, y, self.pattern.n, out)
 
-    def jacobian(self, t: float, y: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+    def jacobian(self, t: float, y: Array, out: Array | None = None) -> Array:
         """The values (nnz,) of df/dy."""
         return self._called(self._jacobian, t, y, self.pattern.nnz, out)
 
-    def _called(
-        self, function: Any, t: float, y: NDArray[Any], size: int, out: NDArray[Any] | None
-    ) -> NDArray[Any]:
+    def slope(self, t: float, y: Array) -> Array:
+        """df/dt (F,)."""
+        return self._called(self._slope, t, y, self.pattern.n, np.zeros(self.pattern.n, self.dtype))
+
+    def _called(self, function: Any, t: float, y: Array, size: int, out: Array | None) -> Array:
         y = self._checked(y, self.pattern.n, "y")
         out = np.empty(size, self.dtype) if out is None else self._checked(out, size, "out")
         function(t, _address(y), _address(out), self._at)
         return out
 
-    def _checked(self, array: NDArray[Any], size: int, name: str) -> NDArray[Any]:
+    def _checked(self, array: Array, size: int, name: str) -> Array:
         """An array that C can read or write as it is."""
         if array.shape != (size,) or array.dtype != self.dtype or not array.flags.c_contiguous:
             raise InputError(
@@ -85,6 +98,6 @@ class Loops:
         return array
 
 
-def _address(array: NDArray[Any]) -> int:
+def _address(array: Array) -> int:
     place: int = array.__array_interface__["data"][0]
     return place

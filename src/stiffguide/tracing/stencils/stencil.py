@@ -87,8 +87,10 @@ class _Leaving(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Carry out a call of torch."""
-        if func in LEAVING and not self._watch.known(args[0]):
-            raise UntraceableError(READ)
+        if func in LEAVING:
+            if not self._watch.known(args[0]):
+                raise UntraceableError(READ)
+            self._watch.met[id(args[0])] = args[0]
         return func(*args, **(kwargs or {}))
 
 
