@@ -127,6 +127,20 @@ def coarse(t: Tensor, y: Tensor) -> Tensor:
     return mean.repeat_interleave(4, -1) - half * y.flip(-1)
 
 
+def pooled(t: Tensor, y: Tensor) -> Tensor:
+    w = y.reshape(1, 2, 4, 6)
+    means = F.interpolate(F.avg_pool2d(w, 2), scale_factor=2.0, mode="nearest")
+    return (means - F.avg_pool2d(w, 3, stride=1, padding=1) ** 2).reshape(y.shape)
+
+
+def limited(t: Tensor, y: Tensor) -> Tensor:
+    """A limiter of slopes, and the norm of a gradient."""
+    left, right = y - y.roll(1, -1), y.roll(-1, -1) - y
+    slope = torch.where(left * right > 0, torch.minimum(left.abs(), right.abs()).copysign(left), 0)
+    steepness = torch.linalg.vector_norm(torch.stack((left, right)), dim=0)
+    return slope - steepness * y.reshape(1, -1, 2).amax(-1).repeat_interleave(2, -1)
+
+
 FIELDS: dict[str, tuple[Field, int]] = {
     "brusselator": (brusselator, 24),
     "torus": (torus, 84),
@@ -143,6 +157,8 @@ FIELDS: dict[str, tuple[Field, int]] = {
     "masked": (masked, 40),
     "gradients": (gradients, 26),
     "coarse": (coarse, 32),
+    "pooled": (pooled, 48),
+    "limited": (limited, 26),
 }
 
 

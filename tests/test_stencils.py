@@ -162,6 +162,7 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "indexing": (lambda t, y: y[:, y.argmax(-1)] + y, "for which there is no rule"),
     "mean_field": (lambda t, y: y - y.mean(), "f sums over 300 entries"),
     "many_kinds": (of_many_kinds, "f computes its entries in over 256 different ways"),
+    "running": (lambda t, y: y.cumsum(-1), "for which there is no rule"),
     "transform": (lambda t, y: torch.fft.fft(y).abs(), "for which there is no rule"),
     "two_factors": (
         lambda t, y: y * (y @ y.T),

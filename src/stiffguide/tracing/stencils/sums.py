@@ -151,6 +151,32 @@ def _fused(left: str, right: str, o: Operands, a: Arguments, shape: Any) -> Tens
     return o.combined(lambda x, m: beta * x + alpha * m, [start, made], shape)
 
 
+def _average(o: Operands, a: Arguments, shape: Any) -> Tensor:
+    """Means of windows of (..., H, W); the padding counts as zeros."""
+    sizes = _pair(a["kernel_size"])
+    padding = _pair(a["padding"])
+    if a["ceil_mode"] or (any(padding) and not a["count_include_pad"]):
+        raise UntraceableError(
+            "f pools in a way that has no rule: ceil_mode, or padding not counted"
+        )
+    x = a["self"]
+    numbers = torch.from_numpy(o.all_numbers(x, x.shape)).reshape(x.shape)
+    both = [p for p in reversed(padding) for _ in (0, 1)]
+    pages = torch.nn.functional.pad(numbers, both, value=o.entries.zero).flatten(0, -3)
+    steps = {"stride": _pair(a["stride"]) if a["stride"] else sizes, "dilation": [1, 1]}
+    total = np.full(prod(shape), o.entries.zero)
+    _limit(prod(sizes))
+    for tap in product(*map(range, sizes)):
+        seen = _window(pages, tap, shape[-2:], steps)
+        total = o.entries.apply(_add, [total, seen], len(total))
+    size = float(a["divisor_override"] or prod(sizes))
+    return o.combined(lambda s: s / size, [total], shape)
+
+
+def _pair(value: Any) -> list[int]:
+    return list(value) * 2 if len(value) == 1 else list(value)
+
+
 def _convolution(o: Operands, a: Arguments, shape: Any) -> Tensor:
     """Cross-correlation of (N, C, ...) with weights (O, C / groups, ...): one tap at a time."""
     x, weight = a["input"], a["weight"]
@@ -196,6 +222,7 @@ SUMS: dict[str, Callable[[Operands, Arguments, Any], Tensor]] = {
     "prod": partial(_folded, lambda x, y: x * y, False),
     "amax": partial(_folded, lambda x, y: x.apply("max", y), False),
     "amin": partial(_folded, lambda x, y: x.apply("min", y), False),
+    "avg_pool2d": _average,
     "index_add": partial(_accumulated, "index_add", "source"),
     "scatter_add": partial(_accumulated, "scatter_add", "src"),
     "index_put_add": partial(_accumulated, "index_put", "values"),
