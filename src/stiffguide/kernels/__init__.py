@@ -3,7 +3,7 @@
 Read `backend` (whether a solve can be a kernel's), then `emitting/` (a traced field and a method as
 C++ or CUDA text, around what stands in `native/`) and `running/` (built, cached, called);
 `watching` is for those who look on, and `compiled` the handle that users hold; `loops` are fields
-of many unknowns. Nothing here is
+of many unknowns, and `marching` solves them. Nothing here is
 imported by a method or by the loop, and only `names` and `request` are loaded before a kernel is
 asked for.
 """

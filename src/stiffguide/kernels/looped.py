@@ -16,7 +16,7 @@ class LoopedField:
 
     def __init__(self, plain: Field, loops: Loops) -> None:
         self._plain = plain
-        self._loops = loops
+        self.loops = loops
 
     @property
     def linear(self) -> LinearSolver:
@@ -27,15 +27,15 @@ class LoopedField:
         """f(t (1,), y (1, F)) -> (1, F); the plain field's where somebody wants gradients."""
         if tangles(t, y):
             return self._plain(t, y)
-        return torch.from_numpy(self._loops.field(float(t), y[0].numpy()))[None]
+        return torch.from_numpy(self.loops.field(float(t), y[0].numpy()))[None]
 
     def linearise(self, t: Tensor, y: Tensor, units: Units, *, time: bool) -> Linearisation:
         """The Jacobian's values (1, nnz), exact, and the derivative by t."""
         if tangles(t, y):
             return self._plain.linearise(t, y, units, time=time)
         now, state = float(t), y[0].numpy()
-        values = torch.from_numpy(self._loops.jacobian(now, state))[None]
-        slope = torch.from_numpy(self._loops.slope(now, state))[None] if time else None
+        values = torch.from_numpy(self.loops.jacobian(now, state))[None]
+        slope = torch.from_numpy(self.loops.slope(now, state))[None] if time else None
         return Linearisation(values, slope, 0)
 
     def by_differences(self, t: Tensor, y: Tensor, units: Units, *, time: bool) -> Linearisation:

@@ -62,13 +62,18 @@ class Loops:
             table.astype(dtype), found.constants.astype(dtype), found.indices, found.loops,
         )  # fmt: skip
         self._data = Data(*(array.ctypes.data for array in self._kept))
-        self._at = ctypes.addressof(self._data)
+        self.data = ctypes.addressof(self._data)
+        self._own = own
         self._field, self._jacobian, self._slope = functions = [
             getattr(own, f"stiffguide_{name}") for name in FUNCTIONS
         ]
         for function in functions:
             function.argtypes = [ctypes.c_double, *(3 * [ctypes.c_void_p])]
             function.restype = None
+
+    def pointer(self, name: str) -> int | None:
+        """The address of a function, which is given t, y, where its values go, and `data`."""
+        return ctypes.cast(getattr(self._own, f"stiffguide_{name}"), ctypes.c_void_p).value
 
     def field(self, t: float, y: Array, out: Array | None = None) -> Array:
         """f (F,); large results are cheaper in memory that is there already, `out`."""
@@ -85,7 +90,7 @@ class Loops:
     def _called(self, function: Any, t: float, y: Array, size: int, out: Array | None) -> Array:
         y = self._checked(y, self.pattern.n, "y")
         out = np.empty(size, self.dtype) if out is None else self._checked(out, size, "out")
-        function(t, _address(y), _address(out), self._at)
+        function(t, _address(y), _address(out), self.data)
         return out
 
     def _checked(self, array: Array, size: int, name: str) -> Array:
