@@ -34,6 +34,7 @@ FLOORS = (
     ("kernels/emitting",),
     ("kernels/running",),
     ("gradients", "kernels"),
+    ("large",),
     ("eager",),
     ("solve",),
     ("explanation", "prepared"),

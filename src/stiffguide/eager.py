@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from stiffguide import diagnosis, events, kernels, linear_systems
+from stiffguide import diagnosis, events, kernels, large, linear_systems
 from stiffguide.algebra.pattern import Pattern
 from stiffguide.errors import InputError
 from stiffguide.fields import jacobian
@@ -23,7 +23,7 @@ from stiffguide.fields.recording import look
 from stiffguide.gradients import direct as gradient
 from stiffguide.gradients.times import Span
 from stiffguide.gradients.unreached import without_gradient
-from stiffguide.linear_systems import Asked, Situation, Systems
+from stiffguide.linear_systems import Situation, Systems
 from stiffguide.progress import Progress
 from stiffguide.solution import Result
 from stiffguide.stepping import loop
@@ -74,6 +74,7 @@ def solve(
     watch: Progress,
     why: str,
     patience: kernels.Patience | None,
+    way: kernels.Way,
     *,
     checks: bool,
 ) -> Result:
@@ -81,10 +82,13 @@ def solve(
 
     Raises `kernels.Overtaken` when the patience is at its end, and WantsArrays.
     """
-    run = Run(flat, watch, why, patience, checks)
+    run = Run(flat, watch, why, patience, checks, way)
     for _ in range(PATTERNS):
         try:
             return _attempted(r, run)
+        except kernels.Built as found:
+            built = kernels.Outlook(found.loops, native=True)
+            run = run._replace(outlook=built, checks=False)
         except Outside as found:
             known = linear_systems.mended(r.jac_sparsity, run.known, found, flat)
             run = run._replace(known=known, checks=False)  # which passed
@@ -99,6 +103,8 @@ class Run(NamedTuple):
     why: str
     patience: kernels.Patience | None
     checks: bool
+    way: kernels.Way
+    outlook: kernels.Outlook | None = None  # what was built on the way, or is there
     known: Pattern | None = None  # entries of the Jacobian beside those that are found
 
 
@@ -121,11 +127,11 @@ def _attempted(r: kernels.Request, run: Run) -> Result:
     problem = r.problem._replace(f=wrapped)
     timed = span.differentiable(problem.outputs)
     recorded = timed or gradient.wanted(problem, r.f, r.args, r.y0, f0)
-    systems = Systems(wrapped, "")
+    systems, outlook = Systems(wrapped, ""), kernels.Outlook()
     if implicit:
-        asked = Asked(jac, r.jac_sparsity, r.linear_solver)
+        outlook = run.outlook or large.outlook(r, run.way, recorded=recorded)
         situation = Situation(flat, r.layout, r.t0, r.y0, problem.method, recorded, sparse)
-        systems = linear_systems.choose(asked, situation, wrapped, run.known)
+        systems = large.systems(r, situation, wrapped, outlook, run.known)
     problem = problem._replace(f=systems.field)
     spent = _check(r, flat, f0, wrapped, given, jac, recorded) if checks else 0
     if checks and recorded and (tangles(span.t1) or problem.events is not None):
@@ -134,6 +140,7 @@ def _attempted(r: kernels.Request, run: Run) -> Result:
     if checks and recorded:
         _check_seen(problem, r.t0, r.y0.detach())
     found = _recorded(r, problem, span, f0, watch) if recorded else None
+    run = run._replace(outlook=outlook)
     result = _result(r, problem, run, found, f0, span if timed else None)
     result.counts[3] += spent
     return result._replace(linear_solver=systems.note)
@@ -148,7 +155,7 @@ def _result(
     span: Span | None,
 ) -> Result:
     """What is given back; `span` is known where times are differentiable."""
-    ended = _run(r, p, f0, run.watch, run.patience) if found is None else found.ended
+    ended, native = (found.ended, False) if found else _run(r, p, f0, run)
     t, y = p.outputs[0].result(ended.t, ended.y)
     if found is not None and not gradient.interrupted(ended) and (span or tangles(found.ends)):
         span = span or Span(r.t0, r.t1)
@@ -161,8 +168,8 @@ def _result(
         messages=diagnosis.messages(p, ended, r.layout),
         warnings=_caveats(run.watch, p, ended, r.layout, found),
         trajectory=pieces,
-        backend="eager",
-        why=run.why,
+        backend="kernel" if native else "eager",
+        why=large.why(run.outlook) if native else run.why,
         events=_tables(r, p) if found is None else found.tables,
     )
 
@@ -233,24 +240,30 @@ def _tables(r: kernels.Request, p: Problem) -> tuple[Table, ...]:
     return () if p.events is None else p.events.tables(r.t0, r.y0)
 
 
-def _run(
-    r: kernels.Request,
-    p: Problem,
-    f0: Tensor,
-    watch: Progress,
-    patience: kernels.Patience | None,
-) -> Live:
+def _run(r: kernels.Request, p: Problem, f0: Tensor, run: Run) -> tuple[Live, bool]:
+    """The solve, and whether it was one of native steps."""
+    outlook = run.outlook or kernels.Outlook()
+
     def look(s: Live) -> Tensor | None:
-        if patience is not None:
-            patience.look()
-        return watch.look(s)
+        for patience in (run.patience, outlook.waiting):
+            if patience is not None:
+                patience.look()
+        return run.watch.look(s)
 
     with torch.no_grad():
         s = _start(p, r.t0, r.y0, f0)
         for output in p.outputs:
             output.start(r.t0, p.stops[:, -1], r.y0)
-        with watch:
-            return loop.solve(p, s, look)
+        native = outlook.native and r.watch is None
+        if native:
+            from stiffguide.kernels.marching import march, marches
+
+            native = marches(p, s)
+        if native:
+            s = march(p, s)
+            run.watch.witness.look(s)
+        with run.watch:
+            return loop.solve(p, s, look), native
 
 
 def _start(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor) -> Live:

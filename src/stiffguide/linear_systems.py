@@ -54,6 +54,7 @@ class Asked(NamedTuple):
     jac: Any = None
     sparsity: Any = None  # a matrix, or None
     solver: Any = None  # a name, a `Krylov`, or None
+    found: Pattern | None = None  # the pattern, where somebody else has found it
 
     def check(self) -> None:
         """Raise InputError where the solver is none."""
@@ -135,7 +136,9 @@ def _pattern(asked: Asked, s: Situation) -> tuple[Pattern | None, str]:
         return None, f"y0 is on {s.y0.device}"
     if asked.solver == "dense" and given is None:
         return None, "linear_solver='dense'"
-    said = None if asked.sparsity is None else Pattern.of(asked.sparsity, n)
+    said = (
+        None if asked.sparsity is None or asked.found is not None else Pattern.of(asked.sparsity, n)
+    )
     if said is not None and s.layout.split:  # both parts of f by both parts of y
         said = said.doubled()
     if given is not None:
@@ -149,6 +152,8 @@ def _pattern(asked: Asked, s: Situation) -> tuple[Pattern | None, str]:
         return None, f"fewer than {SMALLEST} components"
     if callable(asked.jac) or isinstance(asked.jac, Tensor):
         return None, "jac is dense"
+    if asked.found is not None:
+        return asked.found, "the pattern of its loops"
     found = _sparsity(s.f, s.t0, s.y0)
     note = f" ({found.note})" if found.note else ""
     if found.matrix is None:

@@ -225,7 +225,7 @@ def _result(
         why, patience = result
     try:
         flat = field(r.f, r.args, r.layout)
-        return eager.solve(r, flat, watch, why, patience, checks=checks)
+        return eager.solve(r, flat, watch, why, patience, way, checks=checks)
     except kernels.Overtaken as overtaken:
         return kernels.run(overtaken.kernel, r, str(overtaken))
 

@@ -19,14 +19,16 @@ if TYPE_CHECKING:
     from stiffguide.kernels.compiled import Compiled, compile
     from stiffguide.kernels.memory import asked, known
     from stiffguide.kernels.patience import Patience
-    from stiffguide.kernels.request import Overtaken, Request
+    from stiffguide.kernels.request import Built, Outlook, Overtaken, Request
 
 __all__ = [
     "ASKED",
     "SWITCHED",
     "Backend",
+    "Built",
     "Call",
     "Compiled",
+    "Outlook",
     "Overtaken",
     "Patience",
     "Request",
@@ -48,6 +50,6 @@ if not TYPE_CHECKING:
             "stiffguide.kernels.compiled": ("Compiled", "compile"),
             "stiffguide.kernels.memory": ("asked", "known"),
             "stiffguide.kernels.patience": ("Patience",),
-            "stiffguide.kernels.request": ("Overtaken", "Request"),
+            "stiffguide.kernels.request": ("Built", "Outlook", "Overtaken", "Request"),
         },
     )

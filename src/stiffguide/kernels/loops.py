@@ -14,7 +14,7 @@ from torch import Tensor
 from stiffguide.errors import UnsupportedError
 from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.kernels.emitting.loops import emitted
-from stiffguide.kernels.running.loops import Loops
+from stiffguide.kernels.running.loops import Loops, there
 from stiffguide.tracing.agreement import NOISE, points
 from stiffguide.tracing.stencils.stencil import stencil
 from stiffguide.tracing.traced_field import ENOUGH
@@ -33,25 +33,29 @@ class Refusal(NamedTuple):
     sentence: str
 
 
-def loops(f: Field, t: Tensor, y: Tensor) -> Loops | Refusal:
+def loops(f: Field, t: Tensor, y: Tensor, *, build: bool = True) -> Loops | Refusal | None:
     """The loops of f(t (1,), y (1, F)) -> (1, F) as f is now, around a point.
 
+    None where their library is not there and not to be built.
     What f reads besides t and y, such as parameters, is as it was at this call.
     """
     try:
-        return _made(f, t, y)
+        return _made(f, t, y, build=build)
     except UnsupportedError as error:
         return Refusal(f"no loops: {str(error).removeprefix('kernel: ')}")
 
 
-def _made(f: Field, t: Tensor, y: Tensor) -> Loops:
+def _made(f: Field, t: Tensor, y: Tensor, *, build: bool) -> Loops | None:
     if y.device.type != "cpu" or y.dtype not in DTYPES or y.shape[0] != 1:
         raise UntraceableError(
             f"y0 is {y.dtype} on {y.device} in {y.shape[0]} rows, and loops are for one row of "
             "float64 or float32 on the CPU"
         )
     found = stencil(f, t, y)
-    made = Loops(emitted(found), found.table, DTYPES[y.dtype], found.met)
+    text = emitted(found)
+    if not build and there(text.text) is None:
+        return None
+    made = Loops(text, found.table, DTYPES[y.dtype], found.met)
     _compare(made, f, t, y)
     return made
 

@@ -1,7 +1,7 @@
 """A solve by native steps in place of the loop in torch, where it asks for no more.
 
-That is one row of a field of loops, by the numerical differentiation formulas of varying order,
-with outputs of any kind. What is done, and in which order, is as in `stepping.attempt`.
+That is one row with sparse linear systems, by the numerical differentiation formulas of varying
+order, with outputs of any kind; f is loops, or called in Python. What is done, and in which order, is as in `stepping.attempt`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from stiffguide.algebra.rowwise import Rowwise
 from stiffguide.errors import Status
+from stiffguide.kernels.called import CalledField
 from stiffguide.kernels.looped import LoopedField
 from stiffguide.kernels.running.march import LEFT, PAUSED, March, Solver
 from stiffguide.methods.bdf.method import BDF
@@ -45,9 +46,8 @@ def marches(p: Problem, s: Live) -> bool:
         and p.method.fixed_order is None
         and type(p.controller) is PID
         and p.controller.adaptive
-        and isinstance(p.f, LoopedField)
         and isinstance(p.f.linear, Rowwise)
-        and p.f.linear.pattern == p.f.loops.pattern
+        and (not isinstance(p.f, LoopedField) or p.f.linear.pattern == p.f.loops.pattern)
     )
 
 
@@ -79,14 +79,16 @@ def march(p: Problem, s: Live) -> Live:
 
 def _begun(p: Problem, s: Live) -> March:
     """Native steps before the first of them."""
-    assert isinstance(p.f, LoopedField)
     assert isinstance(p.f.linear, Rowwise)
     assert isinstance(p.controller, PID)
     rtol, atol = (
         torch.as_tensor(x, dtype=s.y.dtype).expand(s.y.shape)[0].numpy()
         for x in (p.tolerance.rtol, p.tolerance.atol)
     )
-    made, controller = March(p.f.loops, rtol, atol, _solver(p.f.linear)), p.controller
+    called = CalledField(p.f, p.f.linear, p.tolerance, s.y.numpy().dtype)
+    of = p.f.loops if isinstance(p.f, LoopedField) else called
+    made, controller = March(of, rtol, atol, _solver(p.f.linear)), p.controller
+    called.steps = made
     x, t1 = made.state, float(p.stops)
     x.t1, x.sign = t1, -1.0 if t1 < float(s.t) else 1.0
     x.max_step, x.until = p.max_step, p.max_attempts
@@ -155,5 +157,5 @@ def _ended(p: Problem, s: Live, made: March, status: Status) -> Live:
         status=torch.tensor([int(status)]),
         attempts=s.attempts + x.attempts,
         accepted=s.accepted + x.accepted,
-        work=s.work + torch.tensor([[x.nfe], [x.njac], [x.nlu]]),
+        work=s.work + torch.tensor([[made.nfe], [x.njac], [x.nlu]]),
     )

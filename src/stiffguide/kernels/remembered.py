@@ -46,9 +46,18 @@ class Kept:
 
 
 def remembered(
-    f: Callable[..., Any], args: tuple[Any, ...], layout: Layout, t0: Tensor, y0: Tensor
-) -> Loops | Refusal:
-    """The loops of the user's f for these arguments, around t0 (1,), y0 (1, F)."""
+    f: Callable[..., Any],
+    args: tuple[Any, ...],
+    layout: Layout,
+    t0: Tensor,
+    y0: Tensor,
+    *,
+    build: bool = True,
+) -> Loops | Refusal | None:
+    """The loops of the user's f for these arguments, around t0 (1,), y0 (1, F).
+
+    None where they are not built, nor to be built.
+    """
     leaves, nesting = tree_flatten(args)
     key = anchor(f), shape(f, layout, y0), str(nesting)
     mark = fingerprint(f, *(x for x in leaves if not isinstance(x, Tensor)))
@@ -61,7 +70,7 @@ def remembered(
         and (mark.complete or agrees(kept.loops, field, t0, y0))
     ):
         return kept.loops
-    found = loops(field, t0, y0)
+    found = loops(field, t0, y0, build=build)
     if isinstance(found, Loops):
         own = {id(x) for x in given}
         met = [x for x in found.met if id(x) not in own]

@@ -42,3 +42,20 @@ class Overtaken(Exception):
             f"the eager loop had taken as long as the build of a kernel, here {attempts} attempts"
         )
         self.kernel = kernel
+
+
+class Built(Exception):
+    """Loops were built while a solve ran in torch: to be solved again with them."""
+
+    def __init__(self, loops: Any) -> None:
+        super().__init__("the loops of f are there")
+        self.loops = loops
+
+
+class Outlook(NamedTuple):
+    """What a large solve has to expect: loops, or why there are none, and whether there may be."""
+
+    loops: Any = None
+    why: str = ""
+    waiting: Any = None  # what counts the attempts until they are built
+    native: bool = False  # the library of native steps is there

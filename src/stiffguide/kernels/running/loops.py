@@ -33,11 +33,23 @@ class Data(ctypes.Structure):
 
 def library(text: str) -> ctypes.CDLL:
     """The library of a text, from the cache or built; raises BuildError."""
+    if (found := there(text)) is not None:
+        return found
+    key = _key(text)
+    return _libraries.setdefault(key, build.make(key, lambda: text, OPTIONS))
+
+
+def there(text: str) -> ctypes.CDLL | None:
+    """The library of a text, if it has been built."""
+    key = _key(text)
+    if key not in _libraries and (found := build.find(key)) is not None:
+        _libraries[key] = found
+    return _libraries.get(key)
+
+
+def _key(text: str) -> str:
     parts = ("loops", text, repr(compiler.flags()), repr(OPTIONS))
-    key = digest(*parts, compiler.cpu())
-    if key not in _libraries:
-        _libraries[key] = build.find(key) or build.make(key, lambda: text, OPTIONS)
-    return _libraries[key]
+    return digest(*parts, compiler.cpu())
 
 
 class Loops:
@@ -56,6 +68,8 @@ class Loops:
     ) -> None:
         self.pattern = found.pattern
         self.met = met
+        self.problem: BaseException | None = None  # which native code has not
+        self.nfe = 0  # its Jacobian is exact
         self.dtype = np.dtype(dtype)
         own = library(found.text)
         self._kept = (

@@ -5,15 +5,15 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stiffguide.algebra.pattern import Pattern
 from stiffguide.catalogue.backward_differences import ORDERS
 from stiffguide.kernels.emitting.march import source
 from stiffguide.kernels.running import loops
-from stiffguide.kernels.running.loops import Loops
 
 Array = NDArray[Any]
 RUNNING, DONE, PAUSED, LEFT = range(4)  # what a call comes back for
@@ -47,6 +47,20 @@ class State(ctypes.Structure):
     )
 
 
+class Functions(Protocol):
+    """A field and its Jacobian, in the order of its pattern, as functions of C."""
+
+    pattern: Pattern
+    dtype: np.dtype[Any]
+    data: int
+    problem: BaseException | None  # of Python, where they go through it
+    nfe: int  # evaluations of f for Jacobians
+
+    def pointer(self, name: str) -> int | None:
+        """The address of a function: "field" or "jacobian"."""
+        ...
+
+
 class Solver(NamedTuple):
     """Linear systems by a library of Python."""
 
@@ -57,12 +71,12 @@ class Solver(NamedTuple):
 class March:
     """The attempts of one row; numbers as attributes of `state`, vectors as arrays."""
 
-    def __init__(self, of: Loops, rtol: Array, atol: Array, solver: Solver | None) -> None:
+    def __init__(self, of: Functions, rtol: Array, atol: Array, solver: Solver | None) -> None:
         """Without a solver of their own, systems are solved in the band of the pattern."""
         pattern, kind = of.pattern, of.dtype
         n, (below, above) = pattern.n, pattern.bandwidth
         height = 0 if solver else 2 * below + above + 1
-        self._loops, self._pattern, self._solver = of, pattern, solver
+        self._of, self._pattern, self._solver = of, pattern, solver
         self._made: Any = None
         self.problem: BaseException | None = None  # of the solver
         sizes = {
@@ -108,9 +122,15 @@ class March:
     def go(self, attempts: int) -> int:
         """Make so many attempts at most; why there are no more."""
         found: int = self._function(ctypes.addressof(self.state), attempts)
-        if self.problem is not None:
-            raise self.problem
+        problem = self.problem or self._of.problem
+        if problem is not None:
+            raise problem
         return found
+
+    @property
+    def nfe(self) -> int:
+        """Evaluations of f, those for Jacobians included."""
+        return int(self.state.nfe) + self._of.nfe
 
     @property
     def recent(self) -> tuple[Array, int]:

@@ -1,0 +1,115 @@
+"""Whether a large solve has native steps, and a field of loops: what is there, or worth building.
+
+As for kernels, a solve begins in torch and goes on there for as long as the build would take. What
+the solves of one field waited adds up.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Hashable
+
+import torch
+
+from stiffguide.errors import UnsupportedError
+from stiffguide.fields.array_function import ArrayFunction
+from stiffguide.kernels.emitting.march import source
+from stiffguide.kernels.loops import Refusal
+from stiffguide.kernels.names import Way
+from stiffguide.kernels.remembered import remembered
+from stiffguide.kernels.request import Built, Outlook, Request
+from stiffguide.kernels.running.loops import Loops, library, there
+from stiffguide.tracing.tracer import anchor, shape
+
+LOG = logging.getLogger("stiffguide")
+UNBUILT = "its loops were not built, and earlier solves were shorter than their build"
+SMALLEST = 64  # components: below, a kernel of the whole solve is better, or nothing pays
+# Counted as in `patience`, in operations of torch; some 0.5 s are a build.
+AN_ATTEMPT = 450
+A_BUILD = 100_000
+LARGE = 4096  # components, from which an operation takes as long as its call
+FORGOTTEN = 256  # fields, of which is known how long they waited
+
+_waited: dict[Hashable, float] = {}
+_refused: dict[Hashable, str] = {}
+
+
+class Waiting:
+    """Counts the attempts of a solve in torch, and builds what is due."""
+
+    def __init__(self, r: Request, key: Hashable, *, loops: bool) -> None:
+        self._request, self._key, self._loops = r, key, loops
+        self._attempt = AN_ATTEMPT * (1 + r.y0.shape[1] / LARGE)
+
+    def look(self) -> None:
+        """Take note of an attempt; raises Built when there is something to go on with."""
+        _waited[self._key] = _waited.get(self._key, 0.0) + self._attempt
+        if not _waited[self._key] >= A_BUILD:
+            return
+        _waited[self._key] = -math.inf  # once is enough
+        found = _loops(self._request, self._key, build=True) if self._loops else None
+        if found is not None or (_steps(self._request) and _native(self._request, build=True)):
+            raise Built(found)
+
+
+def outlook(r: Request, way: Way) -> Outlook:
+    """What a solve by an implicit method has to expect; all is built where `way` says so."""
+    if r.layout.rows != 1 or r.y0.shape[1] < SMALLEST or r.y0.device.type != "cpu":
+        why = f"native steps are for one row of {SMALLEST} components or more on the CPU"
+        return Outlook(why=why)
+    key = anchor(r.f), shape(r.f, r.layout, r.y0)
+    build, waited = way != "auto", _waited.get(key, 0.0)
+    native = _steps(r) and _native(r, build=build)
+    found, why = None, _unfit(r) or _refused.get(key, "")
+    loops = not why
+    if loops:
+        # what was not there at first is asked for again when it has been built, or tried
+        if build or waited < 0 or key not in _waited:
+            found = _loops(r, key, build=build)
+        why = "" if found else _refused.get(key, UNBUILT)
+    if len(_waited) > FORGOTTEN:
+        _waited.clear()
+    _waited.setdefault(key, -math.inf if found else 0.0)
+    due = waited >= 0 and not build and (why == UNBUILT or (_steps(r) and not native))
+    waiting = Waiting(r, key, loops=why == UNBUILT) if due else None
+    return Outlook(found, why, waiting, native)
+
+
+def _unfit(r: Request) -> str:
+    """Why f is not even looked at, or ""."""
+    if isinstance(r.f, ArrayFunction):
+        return "f is a function of numpy arrays"
+    return "" if r.jac is None else "jac was given"
+
+
+def _steps(r: Request) -> bool:
+    """Whether there are native steps of the method."""
+    return r.problem.method.name == "bdf"
+
+
+def _native(r: Request, *, build: bool) -> bool:
+    """Whether the library of native steps is there, or was built."""
+    text = source(single=r.y0.dtype == torch.float32)
+    try:
+        return (library(text) if build else there(text)) is not None
+    except UnsupportedError as error:  # no compiler
+        LOG.info("no native steps: %s", error)
+        return False
+
+
+def _loops(r: Request, key: Hashable, *, build: bool) -> Loops | None:
+    """The loops of f; None where they are not built, nor to be built, or there are none."""
+    try:
+        found = remembered(r.f, r.args, r.layout, r.t0.detach(), r.y0.detach(), build=build)
+    except UnsupportedError as error:  # no compiler
+        found = Refusal(str(error))
+    except Exception as error:  # of the user's f, where the solve itself need not take it
+        found = Refusal(f"no loops: f fails near the start ({type(error).__name__}: {error})")
+    if isinstance(found, Refusal):
+        LOG.info(found.sentence)
+        if len(_refused) > FORGOTTEN:
+            _refused.clear()
+        _refused[key] = found.sentence
+        return None
+    return found

@@ -1,0 +1,44 @@
+"""What a large solve is made of: its linear systems, its field as loops, and native steps."""
+
+from __future__ import annotations
+
+from stiffguide import kernels, linear_systems
+from stiffguide.algebra.pattern import Pattern
+from stiffguide.linear_systems import Asked, Situation, Systems
+from stiffguide.stepping.contracts import Field
+
+
+def outlook(r: kernels.Request, way: kernels.Way, *, recorded: bool) -> kernels.Outlook:
+    """Whether f is, or may become, loops, and whether there are native steps."""
+    if way == "eager" or recorded or r.y0.shape[1] < linear_systems.SMALLEST:
+        return kernels.Outlook()
+    from stiffguide.kernels.looping import outlook  # late: with all that builds kernels
+
+    return outlook(r, way)
+
+
+def systems(
+    r: kernels.Request,
+    s: Situation,
+    plain: Field,
+    outlook: kernels.Outlook,
+    known: Pattern | None,
+) -> Systems:
+    """The field with its linear systems, evaluated as loops where these are there."""
+    asked = Asked(r.jac, r.jac_sparsity, r.linear_solver)
+    if outlook.loops is None:
+        return linear_systems.choose(asked, s, plain, known)
+    from stiffguide.kernels.looped import LoopedField
+
+    asked = asked._replace(found=outlook.loops.pattern)
+    found = linear_systems.choose(asked, s, plain, None)
+    if found.field is plain:  # dense after all
+        return found
+    return Systems(LoopedField(found.field, outlook.loops), found.note)
+
+
+def why(outlook: kernels.Outlook | None) -> str:
+    """What there is to say of native steps."""
+    if outlook is None or outlook.loops is not None:
+        return "native steps were there, and f as loops"
+    return f"native steps were there; they call f, for {outlook.why}"
