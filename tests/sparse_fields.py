@@ -146,6 +146,11 @@ def cut_off(t, y):
     return o * y.roll(1, -1)
 
 
+def one_of(t):
+    o = torch.zeros(len(t), N, dtype=F64)
+    return o.scatter_(1, (t[:, None] > 1).long() * 5, 2.0)
+
+
 def bodies(t, y):
     x = y.reshape(-1, 4, 3)
     apart = x[:, :, None] - x[:, None]
@@ -285,6 +290,9 @@ MORE = {
     "matrix of t": lambda t, y: (t * BAND @ y.mT).mT,
     "windows of t": lambda t, y: F.conv1d(y[:, None], t * KNOTS[None, None, :3], padding=1)[:, 0],
     "by a switch of t": lambda t, y: y + SWITCH[(t > 1).long()] * y.roll(1, -1),
+    "one of many by t": lambda t, y: (
+        y + F.one_hot((t > 1).long() * 3, N) * y.roll(1, -1) + y.roll(2, -1) * one_of(t)
+    ),
     "later": lambda t, y: y + (t[:, None] > 1) * y.flip(1),
     "chosen by t": lambda t, y: torch.where(t[:, None] > 1, y, y.roll(1, -1)),
     "by a table of t": lambda t, y: KNOTS.mul(0).where(t < 1, KNOTS)[:1] * y,

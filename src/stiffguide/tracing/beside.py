@@ -250,12 +250,13 @@ class Beside(TorchDispatchMode):
     def _decomposed(self, call: Call) -> Any:
         from torch._decomp import decomposition_table  # late: most fields never need it
 
-        func, base, args, kwargs, _, targets, _ = call
+        func, base, args, kwargs, _, targets, made = call
         parts = PARTS.get(base) or decomposition_table.get(func)
         with self:
             out = parts(*args, **kwargs) if parts else func.decompose(*args, **kwargs)
             if out is NotImplemented and targets and hasattr(torch.ops.aten, base):
-                value = getattr(torch.ops.aten, base)(*args, **kwargs)
+                given = {name: value for name, value in kwargs.items() if name not in made}
+                value = getattr(torch.ops.aten, base)(*args, **given)
                 return targets[0].copy_(value)
         if out is NotImplemented:
             raise UntraceableError(f"f uses {func}, for which there is no rule")

@@ -44,7 +44,10 @@ def _accumulated(name: str, source: str, s: Sets, a: Given, outs: list[Tensor]) 
 
 def _scattered(s: Sets, a: Given, outs: list[Tensor]) -> list[Tensor]:
     """Added, or multiplied by, where an index says."""
-    return _accumulated("scatter_add", "src", s, a, outs) if "src" in a else [s.numbers(a["self"])]
+    if "src" in a:
+        return _accumulated("scatter_add", "src", s, a, outs)
+    old = s.numbers(a["self"])
+    return [old if s.known(a["index"]) else old.clamp(min=MOVING)]
 
 
 def _put(s: Sets, a: Given, outs: list[Tensor]) -> list[Tensor]:
