@@ -206,6 +206,15 @@ def test_evaluations_are_bounded(monkeypatch):
     assert "too many evaluations" in pattern.note
 
 
+def test_fewer_points_are_looked_at_where_it_takes_long(monkeypatch):
+    monkeypatch.setattr(probing, "MOST", 120)
+    calls = []
+    pattern = found(lambda t, y: calls.append(y) or torch.from_numpy(np.roll(y.numpy(), 1)))
+    assert pattern.way == "probing"
+    assert torch.equal(dense(pattern), torch.eye(N, dtype=torch.bool).roll(1, 0))
+    assert len(calls) > 120
+
+
 def test_sets_of_what_is_slow_are_taken_as_they_are(monkeypatch):
     monkeypatch.setattr(probing, "LONGEST", -1.0)
     assert found(EXACT["brusselator"]).way == "sets"

@@ -25,6 +25,7 @@ SMALLER = (1.0, 0.1, 1e-3, 1e-6)  # what sizes are multiplied with where f has n
 SHUFFLED = (False,) * 4 + (True,) * 10  # points far from y: whether some have other signs
 MOST = 20_000  # evaluations
 LONGEST = 10.0  # seconds
+FEWEST = 4  # points, if more take too long
 LARGEST = 20_000_000  # pairs of an entry of f and a part of y
 COLOURS = 256  # parts beyond these are changed alone
 
@@ -48,7 +49,7 @@ class Probe:
         self._f, self._t, self._y = f, t.detach(), y.detach()
         self._random = torch.Generator("cpu").manual_seed(0)
         self._until = time.monotonic() + LONGEST
-        self.evaluations = 0
+        self._evaluations = 0
         self.points: list[tuple[Tensor, Tensor, Tensor]] = []  # and the value at the first
 
     @property
@@ -69,6 +70,12 @@ class Probe:
         self._first(
             self._around(smaller * NEAR, LEAST[NEAR], step * smaller) for smaller in SMALLER
         )
+
+    def with_fewer(self) -> None:
+        """Go on with few of the points, and look as long again."""
+        self.points = self.points[:FEWEST]
+        self._until = time.monotonic() + LONGEST
+        self._evaluations = 0
 
     def changed(self, parts: Any, *, rounding: float = 0.0) -> Any:
         """Which of the F entries change with the components where `parts` (F,) holds, in any row.
@@ -133,8 +140,8 @@ class Probe:
 
     def _value(self, y: Tensor) -> Tensor | None:
         """What f gives there; None where it raises an exception."""
-        self.evaluations += 1
-        if self.evaluations > MOST or time.monotonic() > self._until:
+        self._evaluations += 1
+        if self._evaluations > MOST or time.monotonic() > self._until:
             raise ExhaustedError
         try:
             with torch.no_grad():
@@ -146,6 +153,16 @@ class Probe:
 
 def pattern(probe: Probe, n: int) -> Any:
     """The entries of f (F,) by the components that they depend on, as a boolean CSR matrix."""
+    try:
+        return _pattern(probe, n)
+    except ExhaustedError:
+        if len(probe.points) <= FEWEST:
+            raise
+        probe.with_fewer()
+        return _pattern(probe, n)
+
+
+def _pattern(probe: Probe, n: int) -> Any:
     from scipy import sparse
 
     wide = 1 << max(n - 1, 0).bit_length()  # of a part
