@@ -234,7 +234,8 @@ def test_what_native_steps_cannot_do_is_left_to_the_loop() -> None:
     assert marches(p, s)
     assert not marches(p._replace(jump_at=lambda t, y: y), s)
     assert not marches(p._replace(stops=torch.tensor([[1.0, 2.0]])), s)
-    assert not marches(p._replace(f=Plain(f, p.f.linear)), s)  # type: ignore[arg-type]
+    assert marches(p._replace(f=Plain(f, p.f.linear)), s)  # type: ignore[arg-type]
+    assert not marches(p._replace(f=Plain(f, DENSE)), s)  # type: ignore[arg-type]
     assert not marches(p, s._replace(attempts=s.attempts + 1))
     assert not marches(*question(f, y0, 2.0, method="bdf2"))
     assert not marches(*question(f, y0, 2.0, method="kvaerno5"))

@@ -261,9 +261,11 @@ class Growth:
 def test_loops_are_remembered_while_f_is_what_it_was(size: int, monkeypatch) -> None:
     made: list[Loops | Refusal] = []
 
-    def counted(*given: Any) -> Loops | Refusal:
-        made.append(loops(*given))
-        return made[-1]
+    def counted(*given: Any, build: bool) -> Loops | Refusal:
+        found = loops(*given, build=build)
+        assert found is not None
+        made.append(found)
+        return found
 
     monkeypatch.setattr(memory, "loops", counted)
     f, k, y, more = Growth(size), torch.rand(20, dtype=F64), state(20), {"b": 0.5}
