@@ -62,18 +62,10 @@ class PID:
             ratio = torch.where(step.ok, ratio, float("nan"))
         # 1e-10: a vanishing error must not make the next proposal infinite
         now = torch.clamp(ratio, min=1e-10)
-        p, i, d = self.pcoeff, self.icoeff, self.dcoeff
-        factor = self.safety * now ** (-(p + i + d) / k)
-        if p or d:
-            factor = factor * state.last ** ((p + 2 * d) / k)
-        if d:
-            factor = factor * state.before ** (-d / k)
         # one rejection: back to the I controller, whose memory is no longer to the point
         shrink = torch.clamp(self.safety * now ** (-1 / k), max=self.safety)
-        factor = torch.where(accept, factor, shrink)
-        factor = torch.where(state.rejected & accept, torch.clamp(factor, max=1.0), factor)
-        if step.growth is not None:
-            factor = torch.where(accept, step.growth, factor)
+        growth = self._growth(now, k, state) if step.growth is None else step.growth
+        factor = torch.where(accept, growth, shrink)
         # not finite, or no convergence: nothing is known but that dt was too long
         factor = torch.nan_to_num(factor, nan=self.min_factor)
         factor = torch.clamp(factor, self.min_factor, self.max_factor)
@@ -81,8 +73,18 @@ class PID:
         if high > low and step.growth is None:
             factor = torch.where((factor >= low) & (factor <= high), 1.0, factor)
         last = torch.where(accept, now, state.last)
-        before = torch.where(accept, state.last, state.before) if d else state.before
+        before = torch.where(accept, state.last, state.before) if self.dcoeff else state.before
         return Verdict(accept, step.dt * factor, PIDState(last, before, ~accept))
+
+    def _growth(self, now: Tensor, k: Tensor | int, state: PIDState) -> Tensor:
+        """The factor (B,) on dt after acceptance."""
+        p, i, d = self.pcoeff, self.icoeff, self.dcoeff
+        factor = self.safety * now ** (-(p + i + d) / k)
+        if p or d:
+            factor = factor * state.last ** ((p + 2 * d) / k)
+        if d:
+            factor = factor * state.before ** (-d / k)
+        return torch.where(state.rejected, torch.clamp(factor, max=1.0), factor)
 
 
 def Integral(**settings: float) -> PID:

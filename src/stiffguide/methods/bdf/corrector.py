@@ -9,15 +9,17 @@ W^-1 = (I/c' - J)^-1, where factors made with c' serve for a nearby c, too: then
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from stiffguide.stepping.contracts import Tolerance
+from stiffguide.tensors import magnitude
 
 Array = NDArray[Any]
 
@@ -65,60 +67,102 @@ def correct(formula: Formula, linear: Linear, most: Array) -> Corrected:
     with a correction that takes a component through zero, beyond which f may not be defined.
     """
     y, inverse = formula.predicted, 1 / formula.c
-    base = formula.psi * inverse
-    slope, rise = base, np.zeros_like(y)
-    omega = 2 / (1 + linear.c * inverse)
-    relaxed = bool((linear.c != formula.c).any())
-    bound = np.abs((formula.c - linear.c) / (formula.c + linear.c))[:, 0]
-    rate, last = np.maximum(linear.rate, bound), np.full(len(y), np.nan)
-    slowest = last
-    live, ok = np.ones(len(y), np.bool_), np.zeros(len(y), np.bool_)
-    count = np.zeros(len(y), np.int64)
+    base = slope = formula.psi * inverse
+    rise: Array | None = None
+    omega = None if (linear.c == formula.c).all() else 2 / (1 + linear.c * inverse)
+    course = Course(formula, linear, most)
     for m in range(int(most.max()) + 1):
         step = linear.solve(formula.f(y) - slope)
-        if relaxed:
+        if omega is not None:
             step = step * omega
-        size = _rms(step * formula.weight)
-        count += live
-        if m:
-            theta = size / last
-            rate, slowest = np.fmax(theta, bound), np.where(live, np.fmax(slowest, theta), slowest)
-            hopeless = theta ** (most - m) / (1 - theta) * size > formula.limit
-            live = live & (theta < 1) & ~hopeless
-        live = live & (size < np.inf)  # not so where it is nan
-        if not live.any():
+        live = course.after(m, size_of(step * formula.weight))
+        if live is None:
             break
-        every = bool(live.all())
-        before, rise = y, rise + step if every else np.where(live[:, None], rise + step, rise)
-        y = y + step if every else np.where(live[:, None], y + step, y)
+        if not live.all():
+            step = np.where(live[:, None], step, 0)
+        before, y, rise = y, y + step, step if rise is None else rise + step
         slope = base + rise * inverse
-        done = live & ((rate / (1 - rate) * size < formula.limit) | (size == 0))
-        if done.any():
-            done &= ~((y < 0) & (before > 0) | (y > 0) & (before < 0)).any(-1)
-        ok, live, last = ok | done, live & ~done, size
-        if not live.any():
+        if course.ended(y * before):
             break
     # a row that met what is not finite has no slope
-    slope = np.where((ok | (size < np.inf))[:, None], slope, np.nan) if not ok.all() else slope
-    return Corrected(y, rise, slope, ok, slowest, count)
+    slope = slope if course.sound.all() else np.where(course.sound[:, None], slope, np.nan)
+    rise = np.zeros_like(y) if rise is None else rise
+    return Corrected(y, rise, slope, course.ok, course.slowest, course.count)
 
 
-def weight(scale: Tensor) -> Array:
+class Course:
+    """How the iterations of all rows go: sizes of corrections, and what follows from them."""
+
+    def __init__(self, formula: Formula, linear: Linear, most: Array) -> None:
+        self._limit, self._most = formula.limit, most
+        self._bound = np.abs((formula.c - linear.c) / (formula.c + linear.c))[:, 0]
+        self._rate = np.maximum(linear.rate, self._bound)
+        self._last = self.slowest = np.full(len(most), np.nan)
+        self._live = np.ones(len(most), np.bool_)
+        self.ok, self.sound = np.zeros(len(most), np.bool_), self._live
+        self.count = np.zeros(len(most), np.int64)
+
+    def after(self, m: int, size: Array) -> Array | None:
+        """The rows (B,) bool that take their correction number m of this size; None: none does."""
+        live = self._live
+        self.count = self.count + live
+        finite = size < np.inf  # not so where it is nan
+        self.sound = self.sound & (finite | ~live)
+        if m:
+            theta = size / self._last
+            hopeless = theta ** (self._most - m) / (1 - theta) * size > self._limit
+            self._rate = np.fmax(theta, self._bound)
+            self.slowest = np.where(live, np.fmax(self.slowest, theta), self.slowest)
+            live = live & (theta < 1) & ~hopeless
+        self._live, self._last = live & finite, size
+        return self._live if self._live.any() else None
+
+    def ended(self, products: Array) -> bool:
+        """Whether no row goes on; `products` (B, F) are those of states before and after."""
+        size, rate, live = self._last, self._rate, self._live
+        done = live & ((rate / (1 - rate) * size < self._limit) | (size == 0))
+        if not done.any():
+            return False
+        done &= ~(products < 0).any(-1)
+        self.ok, self._live = self.ok | done, live & ~done
+        return not self._live.any()
+
+
+def scale_of(tolerance: Tolerance, *states: Array) -> Array:
+    """The tolerance on states (B, F): `Tolerance.scale`, in numpy where it is two numbers."""
+    rtol, atol = tolerance.rtol, tolerance.atol
+    plain = isinstance(rtol, float) and isinstance(atol, float) and tolerance.size is magnitude
+    if not plain:
+        return tolerance.scale(*map(torch.from_numpy, states)).numpy()
+    size = np.abs(states[0])
+    for y in states[1:]:
+        size = np.maximum(size, np.abs(y))
+    scale: Array = atol + rtol * size
+    return scale
+
+
+def weight(scale: Array) -> Array:
     """1 over the tolerance (B, F), where there is one."""
-    size: Array = scale.numpy()
-    found: Array = 1 / np.maximum(size, np.finfo(size.dtype).tiny)
+    found: Array = 1 / np.maximum(scale, np.finfo(scale.dtype).tiny)
     return found
 
 
-def limit(tolerance: Tolerance, y: Tensor, part: float = 1.0) -> Array:
+def limit(tolerance: Tolerance, y: Array, part: float = 1.0) -> Array:
     """What Newton may leave of the tolerance (B,): as in the codes of these formulas, or a part."""
-    rtol = torch.as_tensor(tolerance.rtol, dtype=torch.float64)
-    least = torch.atleast_2d(rtol).amin(-1).expand(len(y)).numpy()
-    rounding = np.where(least > 0, 10 * torch.finfo(y.dtype).eps / least, 0.0)
-    found: Array = np.maximum(rounding, part * np.sqrt(np.clip(least, STRICTEST, LOOSEST**2)))
-    return found
+    rtol, eps = tolerance.rtol, float(np.finfo(y.dtype).eps)
+    if isinstance(rtol, float):
+        return np.full(len(y), _limit(rtol, eps, part))
+    least = torch.atleast_2d(rtol).amin(-1).expand(len(y)).tolist()
+    return np.array([_limit(x, eps, part) for x in least])
 
 
-def _rms(x: Array) -> Array:
+@lru_cache
+def _limit(rtol: float, eps: float, part: float) -> float:
+    rounding = 10 * eps / rtol if rtol > 0 else 0.0
+    return max(rounding, part * math.sqrt(min(max(rtol, STRICTEST), LOOSEST**2)))
+
+
+def size_of(x: Array) -> Array:
+    """Root mean square over the features (B,)."""
     size: Array = np.sqrt(np.einsum("bf,bf->b", x, x) / x.shape[1])
     return size

@@ -8,7 +8,6 @@ Shampine and Reichelt, SIAM J. Sci. Comput. 18 (1997) 1-22; Byrne and Hindmarsh,
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,13 +17,13 @@ from torch import Tensor
 from stiffguide.catalogue.backward_differences import ORDERS
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.methods.bdf import table as differences
-from stiffguide.methods.bdf.corrector import ITERATIONS
+from stiffguide.methods.bdf.corrector import ITERATIONS, scale_of, size_of, weight
 from stiffguide.methods.bdf.place import LONGEST, Place, after, place_of
 from stiffguide.methods.bdf.start import cubic, started
 from stiffguide.methods.bdf.system import AGE, BdfState, attempted, system
 from stiffguide.methods.bdf.table import ERROR_OF, Array, by_row, of_order
 from stiffguide.stepping.contracts import Field, Step, Tolerance, Work
-from stiffguide.tensors import select
+from stiffguide.tensors import rms, select
 
 SAFETY = 0.9
 GAIN = 1.2  # a growth that pays for new differences, and factors
@@ -47,16 +46,19 @@ class Given(NamedTuple):
         return Step(t0=self.t0, dt=self.dt, y0=self.y0, f0=self.f0, **found)
 
 
-class Measure(NamedTuple):
-    """How large an error (B, F) is in units of the tolerance (B,)."""
+class Measure:
+    """How large errors (B, F) are in units of the tolerance (B,): `Tolerance.measure`."""
 
-    tolerance: Tolerance
-    y0: Tensor
-    y1: Tensor
+    def __init__(self, tolerance: Tolerance, y0: Array, y1: Array) -> None:
+        self._tolerance, self._states = tolerance, (y0, y1)
+        self._weight = weight(scale_of(tolerance, y0, y1)) if tolerance.norm is rms else None
 
-    def __call__(self, error: Tensor) -> Array:
-        """Its norm, acceptable up to 1."""
-        return self.tolerance.measure(error, self.y0, self.y1).numpy()
+    def __call__(self, error: Array) -> Array:
+        """The norm, acceptable up to 1."""
+        if self._weight is not None:
+            return size_of(error * self._weight)
+        states = map(torch.from_numpy, self._states)
+        return self._tolerance.measure(torch.from_numpy(error), *states).numpy()
 
 
 class BDF:
@@ -82,19 +84,20 @@ class BDF:
 
     def init(self, f: Field, t0: Tensor, y0: Tensor) -> BdfState:
         """No differences, no J, no factors."""
-        nothing, none = torch.full_like(t0, math.nan), torch.zeros_like(t0, dtype=torch.int64)
+        rows, _ = y0.shape
+        nothing, none = np.full(rows, np.nan), np.zeros(rows, np.int64)
         return BdfState(
-            table=y0.new_zeros(len(y0), differences.DIFFERENCES, y0.shape[1]),
+            table=np.zeros((rows, differences.DIFFERENCES, y0.shape[1]), y0.numpy().dtype),
             order=none,
-            equal=none.clone(),
-            dt=torch.zeros_like(t0),
+            equal=none,
+            dt=np.zeros(rows),
             due=nothing,
             jac=f.linear.zeros(y0),
             age=none + AGE,
             factors=f.linear.empty(y0),
-            c=nothing.clone(),
-            rate=nothing.clone(),
-            seen=none.clone(),
+            c=nothing,
+            rate=nothing,
+            seen=none,
         )
 
     def step(
@@ -130,8 +133,8 @@ class BDF:
         goal = system(x.f, x.t0, x.dt, place.table, place.order, x.tolerance)
         tried, order = attempted(goal, x.state), place.order
         table = differences.advanced(place.table, order, tried.rise)
-        measure = Measure(x.tolerance, x.y0, torch.from_numpy(table[:, 0]))
-        error = torch.from_numpy(by_row(ERROR_OF[order], tried.rise) * tried.rise)
+        measure = Measure(x.tolerance, x.y0.numpy(), table[:, 0])
+        error = by_row(ERROR_OF[order], tried.rise) * tried.rise
         own = measure(error)
         passed = tried.ok & (own <= 1)
         if tried.grown is not None:
@@ -141,12 +144,12 @@ class BDF:
         known = np.where(passed, growth, np.nan)
         later = after(tried.state, x.dt.numpy(), place, table, order + change, known)
         return x.step(
-            y1=measure.y1,
-            error=error,
+            y1=torch.from_numpy(table[:, 0]),
+            error=torch.from_numpy(error),
             error_order=torch.from_numpy(order),
-            ok=torch.from_numpy(tried.ok),
+            ok=None if tried.ok.all() else torch.from_numpy(tried.ok),
             state=later._replace(age=later.age + 1),
-            work=Work(*map(torch.from_numpy, tried.work)),
+            work=_spent(tried.work),
             stages=torch.from_numpy(table).transpose(0, 1),
             f1=torch.from_numpy(tried.slope),
             grown=tried.grown,
@@ -159,20 +162,19 @@ class BDF:
         found = started(x.f, x.t0, x.dt, x.y0, self.order, x.tolerance)
         rise = found.y1 - differences.summed(place.table, place.order)
         table = differences.advanced(place.table, place.order, rise)
-        measure = Measure(x.tolerance, x.y0, torch.from_numpy(table[:, 0]))
-        error = torch.from_numpy(found.error)
-        own, growth = measure(error), np.ones(len(rise))
+        measure = Measure(x.tolerance, x.y0.numpy(), table[:, 0])
+        own, growth = measure(found.error), np.ones(len(rise))
         passed = found.ok & (own <= 1)
         place, known = place._replace(kept=np.zeros_like(passed)), np.where(passed, 1.0, np.nan)
         later = after(x.state, x.dt.numpy(), place, table, place.order + 1, known)
         dense = cubic(x.dt.numpy(), x.y0.numpy(), x.f0.numpy(), found)
         return x.step(
-            y1=measure.y1,
-            error=error,
-            error_order=torch.full_like(x.state.order, self.order),
+            y1=torch.from_numpy(table[:, 0]),
+            error=torch.from_numpy(found.error),
+            error_order=torch.full_like(x.t0, self.order, dtype=torch.int64),
             ok=torch.from_numpy(found.ok),
             state=later._replace(age=later.age + 1),
-            work=Work(*map(torch.from_numpy, found.work)),
+            work=_spent(found.work),
             stages=torch.from_numpy(dense).transpose(0, 1),
             f1=torch.from_numpy(found.slope),
             growth=torch.from_numpy(growth),
@@ -193,7 +195,7 @@ class BDF:
                 if there.any():
                     other = np.where(there, order + by, order)
                     difference = of_order(table, other + 1)
-                    found = measure(torch.from_numpy(by_row(ERROR_OF[other], table) * difference))
+                    found = measure(by_row(ERROR_OF[other], table) * difference)
                     sizes[row] = np.where(there, found, np.nan)
         return sizes
 
@@ -204,7 +206,7 @@ class BDF:
             order=before.order,
             equal=before.equal,
             dt=before.dt,
-            due=torch.where(torch.isnan(tried.due), tried.due, before.due),
+            due=np.where(np.isnan(tried.due), np.nan, before.due),
             age=tried.age - 1,
         )
 
@@ -214,10 +216,11 @@ class BDF:
 
     def restart(self, state: BdfState, where: Tensor) -> BdfState:
         """What was before says nothing of what comes."""
+        new = where.numpy()
         return state._replace(
-            order=state.order.masked_fill(where, 0),
-            due=state.due.masked_fill(where, math.nan),
-            age=state.age.masked_fill(where, AGE),
+            order=np.where(new, 0, state.order),
+            due=np.where(new, np.nan, state.due),
+            age=np.where(new, AGE, state.age),
         )
 
     def interpolant(self, step: Step, f1: Tensor) -> Tensor:
@@ -243,8 +246,17 @@ def _next(order: Array, sizes: Array | None, iterations: Array) -> tuple[Array, 
     return np.where(pays, change, 0), np.where(pays, growth, 1.0)
 
 
+def _spent(work: Array) -> Work:
+    """Of each row (3, B); of a single one as numbers, which costs less."""
+    if work.shape[1] == 1:
+        return Work(*work[:, 0].tolist())
+    return Work(*map(torch.from_numpy, work))
+
+
 def _choose(mask: Tensor, new: Step, old: Step) -> Step:
     """The rows of `new` where mask holds; `stages` has its rows on the second axis."""
+    if old.ok is None:
+        old = old._replace(ok=torch.ones_like(mask))
     fields = ("y1", "error", "error_order", "ok", "state", "work", "f1", "growth", "size")
     picked = {name: select(mask, getattr(new, name), getattr(old, name)) for name in fields}
     stages = torch.where(mask.unsqueeze(-1), new.stages, old.stages)

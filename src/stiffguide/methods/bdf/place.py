@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from stiffguide.methods.bdf import table as differences
 from stiffguide.methods.bdf.system import BdfState, chosen
@@ -28,8 +27,8 @@ class Place(NamedTuple):
 
 def place_of(state: BdfState, dt: Array, y0: Array, f0: Array, least: int) -> Place:
     """The table at the spacing of the attempt; a new one, of the least order, where it begins."""
-    table, order, equal = state.table.numpy(), state.order.numpy(), state.equal.numpy()
-    stretch = dt / state.dt.numpy()
+    table, order, equal = state.table, state.order, state.equal
+    stretch = dt / state.dt
     first = (order == 0) | ~((stretch > 0) & (stretch < LONGEST * (1 + ROUNDING)))
     change = ~first & (np.abs(stretch - 1) > EQUAL)
     if not (first.any() or change.any()):
@@ -41,7 +40,7 @@ def place_of(state: BdfState, dt: Array, y0: Array, f0: Array, least: int) -> Pl
         table,
         np.where(first, least, order),
         np.where(first | (np.abs(stretch - 1) > ROUNDING), 0, equal),
-        ~first & (stretch < SHORT) & (np.abs(dt) < SHORT * np.abs(state.due.numpy())),
+        ~first & (stretch < SHORT) & (np.abs(dt) < SHORT * np.abs(state.due)),
     )
 
 
@@ -55,16 +54,10 @@ def after(
     if place.kept.any():
         rise = of_order(table, place.order + 1)
         table = table.copy()
-        spacing = np.where(place.kept, old.dt.numpy(), dt)
-        due = np.where(place.kept & ~np.isnan(growth), old.due.numpy(), due)
+        spacing = np.where(place.kept, old.dt, dt)
+        due = np.where(place.kept & ~np.isnan(growth), old.due, due)
         equal = np.where(place.kept, 0, equal)
         for k, rows in differences.by_order(place.order, place.kept):
             theta = dt[rows] / spacing[rows]
-            table[rows] = differences.moved(old.table.numpy()[rows], k, theta, rise[rows])
-    return old._replace(
-        table=torch.from_numpy(table),
-        order=torch.from_numpy(order),
-        equal=torch.from_numpy(equal),
-        dt=torch.from_numpy(spacing),
-        due=torch.from_numpy(due),
-    )
+            table[rows] = differences.moved(old.table[rows], k, theta, rise[rows])
+    return old._replace(table=table, order=order, equal=equal, dt=spacing, due=due)

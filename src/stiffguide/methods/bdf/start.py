@@ -57,7 +57,7 @@ def started(
     slope = f(t0 + dt, torch.from_numpy(y1)).numpy()
     work[0] += 1
     # rounding of one component is that of all, in units of the tolerance
-    worst = (np.abs(y1) * weight(units.scale)).max(-1, keepdims=True)
+    worst = (np.abs(y1) * weight(units.scale.numpy())).max(-1, keepdims=True)
     rounding = _amplified(order + 1) * np.finfo(y1.dtype).eps * worst * units.scale.numpy()
     return Start(y1, np.where(np.abs(error) > rounding, error, 0), slope, ok, work)
 
@@ -94,8 +94,8 @@ def _euler(
             predicted=y,
             psi=np.zeros_like(y),
             c=c,
-            weight=weight(units.scale),
-            limit=limit(tolerance, y0, CLOSER),
+            weight=weight(units.scale.numpy()),
+            limit=limit(tolerance, y, CLOSER),
         )
         linear = Linear(
             lambda x: f.linear.solve(factors, torch.from_numpy(x)).numpy(),
@@ -103,7 +103,9 @@ def _euler(
             np.full(len(y), np.nan),
         )
         found = correct(formula, linear, np.full(len(y), ITERATIONS))
-        y, ok, nfe = found.y, ok & found.ok, nfe + found.iterations
+        # once more: extrapolation amplifies what is left
+        last = linear.solve(formula.f(found.y) - found.slope)
+        y, ok, nfe = found.y + last, ok & found.ok, nfe + found.iterations + 1
     return y, ok, nfe
 
 

@@ -20,9 +20,10 @@ from stiffguide.methods.bdf.corrector import (
     Linear,
     correct,
     limit,
+    scale_of,
     weight,
 )
-from stiffguide.methods.bdf.table import LEADING_OF, Array
+from stiffguide.methods.bdf.table import LEADING_OF, Array, by_row
 from stiffguide.stepping.contracts import Field, Tolerance, Units
 from stiffguide.stepping.guards import sound, turned
 from stiffguide.tensors import rows, select
@@ -34,25 +35,29 @@ AGE = 50  # steps after which J is made anew, for what changed unseen (CVODE's n
 
 
 class BdfState(NamedTuple):
-    """What survives a step."""
+    """What survives a step; arrays of numpy, but for what belongs to the linear systems."""
 
-    table: Tensor  # (B, 8, F), backward differences of y
-    order: Tensor  # (B,) int64 of the next attempt; 0 where a solve begins
-    equal: Tensor  # (B,) int64, steps with this order and spacing
-    dt: Tensor  # (B,) the spacing of the table
-    due: Tensor  # (B,) the dt that the last step proposed; nan after none, or a failure
+    table: Array  # (B, 8, F), backward differences of y
+    order: Array  # (B,) int64 of the next attempt; 0 where a solve begins
+    equal: Array  # (B,) int64, steps with this order and spacing
+    dt: Array  # (B,) the spacing of the table
+    due: Array  # (B,) the dt that the last step proposed; nan after none, or a failure
     jac: Tensor  # values of J
-    age: Tensor  # (B,) int64, accepted steps since they were found
+    age: Array  # (B,) int64, accepted steps since they were found
     factors: Any  # of W = I/c - J
-    c: Tensor  # (B,) with this c; nan before there are any
-    rate: Tensor  # (B,) the contraction seen with them; nan before
-    seen: Tensor  # (B,) int64, the age of J when it was
+    c: Array  # (B,) with this c; nan before there are any
+    rate: Array  # (B,) the contraction seen with them; nan before
+    seen: Array  # (B,) int64, the age of J when it was
 
     def chosen(self, mask: Tensor, old: BdfState) -> BdfState:
         """These rows where mask (B,) holds, else the old ones."""
         if len(mask) == 1:  # without a copy of the table
             return self if bool(mask) else old
-        return BdfState(*(select(mask, x, y) for x, y in zip(self, old, strict=True)))
+        picked: list[Any] = [
+            chosen(mask.numpy(), x, y) if isinstance(x, np.ndarray) else select(mask, x, y)
+            for x, y in zip(self, old, strict=True)
+        ]
+        return BdfState(*picked)
 
 
 class Attempt(NamedTuple):
@@ -73,24 +78,24 @@ class System(NamedTuple):
     f: Field
     t: Tensor  # (B,), the end of the attempt
     units: Units
-    c: Tensor  # (B,)
-    secant: Tensor  # (B, F), the last step over dt; 0 where there was none
+    c: Array  # (B,)
+    last: Array  # (B, F), the last step; 0 where there was none
     formula: Formula
 
     def solve(self, state: BdfState) -> Corrected:
         """By the factors of the state, in every row."""
         linear = Linear(
             lambda x: self.f.linear.solve(state.factors, torch.from_numpy(x)).numpy(),
-            rows(state.c, self.secant).to(self.secant.dtype).numpy(),
+            by_row(state.c, self.last),
             _known(state),
         )
-        return correct(self.formula, linear, np.where(state.age.numpy() > 0, ITERATIONS, PATIENT))
+        return correct(self.formula, linear, np.where(state.age > 0, ITERATIONS, PATIENT))
 
     def turned(self, state: BdfState) -> Tensor | None:
         """Rows (B,) bool in which a growing mode would be damped."""
-        h = rows(self.units.dt, self.secant).to(self.secant.dtype)
-        solve = self.f.linear.solve
-        return turned(lambda d: solve(state.factors, d), self.secant, h, self.units.scale)
+        solve, last = self.f.linear.solve, torch.from_numpy(self.last)
+        h = rows(self.units.dt, last).to(last.dtype)
+        return turned(lambda d: solve(state.factors, d), last / h, h, self.units.scale)
 
 
 def system(
@@ -103,35 +108,34 @@ def system(
 ) -> System:
     """The systems of an attempt from tables at the spacing dt."""
     ahead, psi = differences.predicted(table, order)
-    y, t1 = torch.from_numpy(ahead), t0 + dt
-    units = Units(dt, tolerance.scale(y))
+    t1, scale = t0 + dt, scale_of(tolerance, ahead)
     c = dt.numpy() / LEADING_OF[order]
     formula = Formula(
         f=lambda x: f(t1, torch.from_numpy(x)).numpy(),
         predicted=ahead,
         psi=psi,
         c=c[:, None].astype(ahead.dtype),
-        weight=weight(units.scale),
-        limit=limit(tolerance, y),
+        weight=weight(scale),
+        limit=limit(tolerance, ahead),
     )
-    secant = torch.from_numpy(table[:, 1]) / rows(dt, y).to(y.dtype)
-    return System(f, t1, units, torch.from_numpy(c), secant, formula)
+    units = Units(dt, torch.from_numpy(scale))
+    return System(f, t1, units, c, table[:, 1], formula)
 
 
 def attempted(x: System, state: BdfState) -> Attempt:
     """The solution; where factors failed that could be better, once more with new ones."""
-    old = (state.age >= AGE).numpy()
+    old = state.age >= AGE
     state, work, fresh = linearised(x, state, old, old)
     grown = x.turned(state) if fresh else None
     found = x.solve(state)
     work[0] += found.iterations
-    for _ in range(2):
+    for _ in range(0 if found.ok.all() and grown is None else 2):
         failed = _improvable(x, state, found, grown)
         if not failed.any():
             break
         # of a failure with factors for another c, J need not be the reason
-        off = np.abs(x.c.numpy() / state.c.numpy() - 1) > DOUBTFUL
-        renew = failed & (state.age > 0).numpy() & ~off
+        off = np.abs(x.c / state.c - 1) > DOUBTFUL
+        renew = failed & (state.age > 0) & ~off
         state, more, _ = linearised(x, state, renew, failed)
         again, asked = x.solve(state), x.turned(state)
         more[0] += failed * again.iterations
@@ -151,8 +155,8 @@ def attempted(x: System, state: BdfState) -> Attempt:
 def _improvable(x: System, state: BdfState, found: Corrected, grown: Tensor | None) -> Array:
     """Rows (B,) bool that failed with a J or factors of another attempt."""
     failed = ~found.ok if grown is None else ~found.ok | grown.numpy()
-    old: Array = (state.age > 0).numpy() | (state.c != x.c).numpy()
-    return failed & old
+    improvable: Array = failed & ((state.age > 0) | (state.c != x.c))
+    return improvable
 
 
 def linearised(
@@ -163,7 +167,7 @@ def linearised(
     The work (3, B), and whether any factors are new.
     """
     work = np.zeros((3, len(renew)), np.int64)
-    quotient = x.c.numpy() / state.c.numpy()
+    quotient = x.c / state.c
     refactor = refactor | renew | ~((quotient > KEPT[0]) & (quotient < KEPT[1]))
     if not refactor.any():
         return state, work, False
@@ -174,16 +178,18 @@ def linearised(
         fresh, _ = sound(found, x.f, x.t, y, x.units)
         where = torch.from_numpy(renew)
         state = state._replace(
-            jac=_renewed(where, fresh.jac, state.jac), age=state.age.masked_fill(where, 0)
+            jac=_renewed(where, fresh.jac, state.jac),
+            age=np.where(renew, 0, state.age),
         )
         work[:2] += renew * np.array([[fresh.nfe], [1]])
     where = torch.from_numpy(refactor)
-    factors = x.f.linear.factor((1 / x.c).to(y.dtype), state.jac, x.units.scale, where=where)
+    shift = torch.from_numpy(1 / x.c).to(y.dtype)
+    factors = x.f.linear.factor(shift, state.jac, x.units.scale, where=where)
     work[2] += refactor
     state = state._replace(
         factors=_renewed(where, factors, state.factors),
-        c=torch.where(where, x.c, state.c),
-        seen=state.seen.masked_fill(where, 0),
+        c=np.where(refactor, x.c, state.c),
+        seen=np.where(refactor, 0, state.seen),
     )
     return state, work, True
 
@@ -195,8 +201,8 @@ def _known(state: BdfState) -> Array:
     of some age, no more than twice as much is left when it is twice as old. With the J of the
     attempt itself it is much faster, and tells nothing.
     """
-    age, seen = state.age.numpy(), state.seen.numpy()
-    found: Array = np.where((seen > 0) & (age <= 2 * seen), 2 * state.rate.numpy(), np.nan)
+    known = (state.seen > 0) & (state.age <= 2 * state.seen)
+    found: Array = np.where(known, 2 * state.rate, np.nan)
     return found
 
 
@@ -206,13 +212,14 @@ def _watched(state: BdfState, found: Corrected) -> BdfState:
     A J that is not finite is of a prediction from which the next attempt keeps its distance.
     """
     if not found.ok.all():
-        useless = torch.from_numpy(~found.ok) & ~torch.isfinite(state.jac).flatten(1).all(-1)
-        state = state._replace(age=state.age.masked_fill(useless, AGE))
-    new = torch.from_numpy(found.ok & ~np.isnan(found.rate))
-    if not bool(new.any()):
+        useless = ~found.ok & ~torch.isfinite(state.jac).flatten(1).all(-1).numpy()
+        state = state._replace(age=np.where(useless, AGE, state.age))
+    new = found.ok & ~np.isnan(found.rate)
+    if not new.any():
         return state
-    rate = torch.where(new, torch.from_numpy(found.rate).to(state.rate.dtype), state.rate)
-    return state._replace(rate=rate, seen=torch.where(new, state.age, state.seen))
+    return state._replace(
+        rate=np.where(new, found.rate, state.rate), seen=np.where(new, state.age, state.seen)
+    )
 
 
 def _renewed(where: Tensor, new: Any, old: Any) -> Any:
