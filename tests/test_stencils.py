@@ -318,6 +318,9 @@ def test_a_looped_field_leaves_gradients_to_the_plain_one() -> None:
     assert field.linearise(t, y, None, time=False).time is None
     assert field.linear is plain.linear
     assert field.by_differences(t, y, None, time=True) == "by differences"
+    two = torch.cat((y, 2 * y))
+    torch.testing.assert_close(field(t.expand(2), two), brusselator(t, two))
+    assert field.linearise(t.expand(2), two, None, time=True) == "linearised"
     wanted = y.clone().requires_grad_()
     assert field(t, wanted).requires_grad
     assert field.linearise(t, wanted, None, time=True) == "linearised"

@@ -24,14 +24,14 @@ class LoopedField:
         return self._plain.linear
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
-        """f(t (1,), y (1, F)) -> (1, F); the plain field's where somebody wants gradients."""
-        if tangles(t, y):
+        """f(t (B,), y (B, F)); the plain field's of many rows, or where gradients are wanted."""
+        if len(y) != 1 or tangles(t, y):
             return self._plain(t, y)
         return torch.from_numpy(self.loops.field(float(t), y[0].numpy()))[None]
 
     def linearise(self, t: Tensor, y: Tensor, units: Units, *, time: bool) -> Linearisation:
         """The Jacobian's values (1, nnz), exact, and the derivative by t."""
-        if tangles(t, y):
+        if len(y) != 1 or tangles(t, y):
             return self._plain.linearise(t, y, units, time=time)
         now, state = float(t), y[0].numpy()
         values = torch.from_numpy(self.loops.jacobian(now, state))[None]
