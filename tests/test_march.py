@@ -12,6 +12,7 @@ from torch import Tensor
 
 from stiffguide import arguments, choices, output
 from stiffguide.algebra.band import Band
+from stiffguide.algebra.dense import DENSE
 from stiffguide.algebra.rowwise import Rowwise
 from stiffguide.algebra.sparse import Sparse
 from stiffguide.errors import Status
@@ -29,7 +30,7 @@ from stiffguide.stepping.live import Live, Problem, begin, first_dt
 class Plain:
     """A field and its linear systems; where J is not finite, by differences."""
 
-    def __init__(self, f: Field, linear: Rowwise) -> None:
+    def __init__(self, f: Field, linear: Any) -> None:
         self._f, self.linear = f, linear
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from stiffguide import diagnosis, events, kernels, large, linear_systems
 from stiffguide.algebra.pattern import Pattern
-from stiffguide.errors import InputError
+from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.fields import jacobian
 from stiffguide.fields.array_function import ArrayFunction, wanting_arrays
 from stiffguide.fields.checks import evaluations
@@ -39,6 +39,10 @@ UNSEEN_TIME = (
 UNSEEN_PART = (
     "autograd does not see all that {name} does: look in it for detach(), no_grad, .item() or "
     "float() (checks=False lets it pass)"
+)
+NO_STEPS = (
+    "kernel: cannot be used here, native steps of {name} need a sparse Jacobian and a compiler, and "
+    "take no events, jumps, tstops or monitor; use backend='eager'"
 )
 GRAZED = (
     "{name} came to zero at no speed: its time has no derivative there, and gradients through it "
@@ -259,6 +263,8 @@ def _run(r: kernels.Request, p: Problem, f0: Tensor, run: Run) -> tuple[Live, bo
             from stiffguide.kernels.marching import march, marches
 
             native = marches(p, s)
+        if run.way == "kernel" and p.method.implicit and not native:
+            raise UnsupportedError(NO_STEPS.format(name=p.method.name))
         if native:
             s = march(p, s)
             run.watch.witness.look(s)

@@ -16,7 +16,7 @@ from stiffguide.errors import UnsupportedError
 from stiffguide.fields.flat import refuse_mixed_dtypes
 from stiffguide.fields.layout import Layout
 from stiffguide.graphs.refusal import UntraceableError
-from stiffguide.kernels import calls, happening, memory, refusals, watching
+from stiffguide.kernels import calls, happening, looping, memory, refusals, watching
 from stiffguide.kernels.emitting import coefficients
 from stiffguide.kernels.jacobians import compare
 from stiffguide.kernels.kept import kept_states
@@ -56,6 +56,8 @@ def solve(r: Request, way: Way) -> Result | Eager:
     """
     if not r.layout.rows:  # nothing to trace with
         return Eager("there is no row")
+    if looping.offers(r):
+        return Eager("its steps are native where `stats.backend` says so")
     wide = r.layout.rows > FEW
     if way == "kernel":
         kernel = _kernel(r)
@@ -154,6 +156,7 @@ def forget() -> None:
     _KERNELS.clear()
     memory.forget()
     refusals.forget()
+    looping.forget()
 
 
 def _refuse(r: Request) -> None:

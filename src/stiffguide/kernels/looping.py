@@ -14,11 +14,12 @@ import torch
 
 from stiffguide.errors import UnsupportedError
 from stiffguide.fields.array_function import ArrayFunction
+from stiffguide.kernels import remembered
 from stiffguide.kernels.emitting.march import source
 from stiffguide.kernels.loops import Refusal
 from stiffguide.kernels.names import Way
-from stiffguide.kernels.remembered import remembered
 from stiffguide.kernels.request import Built, Outlook, Request
+from stiffguide.kernels.running import loops as running
 from stiffguide.kernels.running.loops import Loops, library, there
 from stiffguide.tracing.tracer import anchor, shape
 
@@ -51,6 +52,19 @@ class Waiting:
         found = _loops(self._request, self._key, build=True) if self._loops else None
         if found is not None or (_steps(self._request) and _native(self._request, build=True)):
             raise Built(found)
+
+
+def offers(r: Request) -> bool:
+    """Whether native steps are what a solve may have in the place of a kernel."""
+    return _steps(r) and r.layout.rows == 1 and r.y0.shape[1] >= SMALLEST
+
+
+def forget() -> None:
+    """Drop the loops that are loaded, and what could not be; those in the cache stay."""
+    _waited.clear()
+    _refused.clear()
+    remembered.forget()
+    running.forget()
 
 
 def outlook(r: Request, way: Way) -> Outlook:
@@ -101,7 +115,9 @@ def _native(r: Request, *, build: bool) -> bool:
 def _loops(r: Request, key: Hashable, *, build: bool) -> Loops | None:
     """The loops of f; None where they are not built, nor to be built, or there are none."""
     try:
-        found = remembered(r.f, r.args, r.layout, r.t0.detach(), r.y0.detach(), build=build)
+        found = remembered.remembered(
+            r.f, r.args, r.layout, r.t0.detach(), r.y0.detach(), build=build
+        )
     except UnsupportedError as error:  # no compiler
         found = Refusal(str(error))
     except Exception as error:  # of the user's f, where the solve itself need not take it

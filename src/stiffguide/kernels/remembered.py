@@ -82,6 +82,12 @@ def remembered(
     return found
 
 
+def forget() -> None:
+    """Drop all of them."""
+    with _lock:
+        _memory.clear()
+
+
 def _values(tensors: Sequence[Tensor]) -> list[bytes]:
     """What is in some tensors."""
     found = []

@@ -47,6 +47,11 @@ def there(text: str) -> ctypes.CDLL | None:
     return _libraries.get(key)
 
 
+def forget() -> None:
+    """Drop the libraries that are loaded; those in the cache stay."""
+    _libraries.clear()
+
+
 def _key(text: str) -> str:
     parts = ("loops", text, repr(compiler.flags()), repr(OPTIONS))
     return digest(*parts, compiler.cpu())
