@@ -41,8 +41,8 @@ UNSEEN_PART = (
     "float() (checks=False lets it pass)"
 )
 NO_STEPS = (
-    "kernel: cannot be used here, native steps of {name} need a sparse Jacobian and a compiler, and "
-    "take no events, jumps, tstops or monitor; use backend='eager'"
+    "kernel: cannot be used here, native steps of {name} need a sparse Jacobian and a compiler, "
+    "and take no events, jumps, tstops or monitor; use backend='eager'"
 )
 GRAZED = (
     "{name} came to zero at no speed: its time has no derivative there, and gradients through it "

@@ -1,7 +1,8 @@
 """A solve by native steps in place of the loop in torch, where it asks for no more.
 
 That is one row with sparse linear systems, by the numerical differentiation formulas of varying
-order, with outputs of any kind; f is loops, or called in Python. What is done, and in which order, is as in `stepping.attempt`.
+order, with outputs of any kind; f is loops, or called in Python. What is done, and in which order,
+is as in `stepping.attempt`.
 """
 
 from __future__ import annotations
