@@ -136,6 +136,10 @@ def of_many_kinds(t: Tensor, y: Tensor) -> Tensor:
     return torch.cat([y[:, k : k + 1] ** (k / 7) for k in range(y.shape[1])], 1)
 
 
+def irregular(t: Tensor, y: Tensor) -> Tensor:
+    return torch.cat([y[:, 3 * k : 3 * k + 3] ** (k / 7) for k in range(100)], 1)
+
+
 def lagged(t: Tensor, y: Tensor) -> Tensor:
     return y * y.detach().roll(1, -1)
 
@@ -163,6 +167,7 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "mean_field": (lambda t, y: y - y.mean(), "f sums over 300 entries"),
     "many_kinds": (of_many_kinds, "f computes its entries in over 256 different ways"),
     "running": (lambda t, y: y.cumsum(-1), "for which there is no rule"),
+    "irregular": (irregular, "f computes its 300 entries in"),
     "transform": (lambda t, y: torch.fft.fft(y).abs(), "for which there is no rule"),
     "two_factors": (
         lambda t, y: y * (y @ y.T),

@@ -95,9 +95,10 @@ def _value(made: Loops, f: Field, t: Tensor, y: Tensor) -> tuple[Values, Values]
     now, state = float(t), y[0].numpy()
     with torch.no_grad():
         value = f(t.clone(), y.clone())[0].numpy()
-    values = made.jacobian(now, state)
+    # what is not written to must not look like what lay there before
+    values = made.jacobian(now, state, np.full(made.pattern.nnz, np.nan, state.dtype))
     terms = abs(made.pattern.matrix(values)) @ abs(state)
-    _refuse("f", value, made.field(now, state), terms)
+    _refuse("f", value, made.field(now, state, np.full_like(state, np.nan)), terms)
     return value, values
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from stiffguide.algebra.pattern import Pattern
 from stiffguide.graphs.derive import Derived, derived
 from stiffguide.graphs.graph import Graph
+from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.kernels.emitting.expressions import Printer, literal
 from stiffguide.kernels.emitting.factorisation import native
 from stiffguide.tracing.stencils.runs import Family, families
@@ -25,6 +26,8 @@ from stiffguide.tracing.stencils.stencil import Piece, Stencil
 
 Column = NDArray[np.integer[Any]]
 FUNCTIONS = ("field", "jacobian", "slope")
+LARGEST = 20_000  # nodes
+FEW, SHARED = 32, 4  # programs that may be of few rows; so many rows the others have, on average
 PLAIN = 16  # integers up to this are part of the text
 REMEMBERED = 256  # derivatives
 
@@ -57,12 +60,19 @@ class Text:
     loops: list[tuple[int, int]] = field(default_factory=list)  # see Data of native/loops.h
     bodies: int = 0
 
-    def loop(self, count: int, table: NDArray[np.int32]) -> list[str]:
-        """The beginning of a loop, in which r is its table and m the number of runs or rows."""
-        place, start = 2 * len(self.loops), sum(len(own) for own in self.indices)
+    def loop(
+        self, count: int, table: NDArray[np.int32], lines: Sequence[str], kind: str = "LOOPS"
+    ) -> str:
+        """The call of a loop, in whose lines r is its table and m the number of runs or rows.
+
+        A function for each, for compile time grows faster than a function.
+        """
+        place, start = len(self.loops), sum(len(own) for own in self.indices)
         self.loops.append((count, start))
         self.indices.append(table.reshape(-1))
-        return ["{", f"const int* r = x + n[{place + 1}]; const long long m = n[{place}];"]
+        head = f"const int* r = x + n[{2 * place + 1}]; const long long m = n[{2 * place}];"
+        self.lines += [f"{kind}(loop_{place}) {{", head, *lines, "}"]
+        return f"loop_{place}(t, u, out, c, k, x, n);"
 
     def body(self, graph: Graph, roots: Sequence[int]) -> str:
         """The name of a function that computes some nodes of a program."""
@@ -90,21 +100,22 @@ def emitted(stencil: Stencil) -> Emitted:
     text = Text()
     text.lines += [f"#define SINGLE {int(stencil.dtype == torch.float32)}", native("loops.h")]
     slopes = [_derived(piece) for piece in stencil.pieces]
+    _limit(len(slopes), stencil.features, sum(len(found.graph.nodes) for found in slopes))
     pattern, places, empty = _pattern(stencil, slopes)
-    field = ["LOOPS(field) {"]
-    for piece, found in zip(stencil.pieces, slopes, strict=True):
-        field += _loops(text, piece, found.graph, [(piece.rows, found.outputs[0])])
-    zeros = text.loop(len(empty), empty.astype(np.int32))
-    jacobian = ["LOOPS(jacobian) {", *zeros, "for (long long i = 0; i < m; i++) out[r[i]] = 0; }"]
+    zeros = ["for (long long i = 0; i < m; i++) out[r[i]] = 0;"]
+    calls = {name: list[str]() for name in FUNCTIONS}
+    calls["jacobian"].append(text.loop(len(empty), empty.astype(np.int32), zeros))
     for piece, found, own in zip(stencil.pieces, slopes, places, strict=True):
-        roots = [(at, found.jac[0, k]) for k, at in own.items()]
-        jacobian += _loops(text, piece, found.graph, roots) if roots else []
-    slope = ["LOOPS(slope) {"]
-    for piece, found in zip(stencil.pieces, slopes, strict=True):
-        if 0 in found.dfdt:
-            slope += _loops(text, piece, found.graph, [(piece.rows, found.dfdt[0])])
-    text.lines += [*field, "}", *jacobian, "}", *slope, "}"]
-    text.lines += [f"CALLED_AS(stiffguide_{name}, {name})" for name in FUNCTIONS]
+        roots = {
+            "field": [(piece.rows, found.outputs[0])],
+            "jacobian": [(at, found.jac[0, k]) for k, at in own.items()],
+            "slope": [(piece.rows, number) for number in found.dfdt.values()],
+        }
+        for name in FUNCTIONS:
+            calls[name] += _loops(text, piece, found.graph, roots[name]) if roots[name] else []
+    for name in FUNCTIONS:
+        text.lines += [f"LOOPS({name}) {{", *calls[name], "}"]
+        text.lines.append(f"CALLED_AS(stiffguide_{name}, {name})")
     return Emitted(
         "\n".join(text.lines) + "\n",
         np.array(list(text.constants), dtype=np.float64),
@@ -114,10 +125,24 @@ def emitted(stencil: Stencil) -> Emitted:
     )
 
 
+def _limit(pieces: int, rows: int, nodes: int) -> None:
+    """Raise UntraceableError for what a compiler would take too long for."""
+    if nodes > LARGEST:
+        raise UntraceableError(
+            f"f and its Jacobian take {nodes} scalar operations in {pieces} kinds of entries, and "
+            f"{LARGEST} are the most that is compiled"
+        )
+    if pieces > FEW and rows < SHARED * pieces:
+        raise UntraceableError(
+            f"f computes its {rows} entries in {pieces} different ways, so that there is no "
+            "regular grid to loop over"
+        )
+
+
 def _loops(
     text: Text, piece: Piece, graph: Graph, roots: Sequence[tuple[Column, int]]
 ) -> list[str]:
-    """The loops that store nodes of a program, for every row of a piece, at columns of places."""
+    """The calls of loops that store nodes of a program for all rows, at columns of places."""
     numbers = [number for _, number in roots]
     used = [graph.nodes[number] for number in graph.needed(numbers)]
     state = sorted({node.index for node in used if node.op == "y"})
@@ -136,26 +161,25 @@ def _loops(
         stores = " ".join(f"out[{index(j)}] = o[{j}];" for j in range(count))
         return f"{{ {y} {p} V o[{count}]; {name}(t, y, p, k, o); {stores} }}"
 
-    lines = [line for family in regular for line in _runs(text, family, call)]
+    calls = [text.loop(len(family.runs), family.runs, _runs(family, call)) for family in regular]
     if len(rest):
         rows = np.stack([column[rest] for column in columns]).astype(np.int32)
-        lines += text.loop(len(rest), rows)
-        lines += ["for (long long i = 0; i < m; i++)", call(lambda j: f"r[{j} * m + i]"), "}"]
-    return lines
+        lines = ["for (long long i = 0; i < m; i++)", call(lambda j: f"r[{j} * m + i]")]
+        calls.append(text.loop(len(rest), rows, lines, "SINGLY"))
+    return calls
 
 
-def _runs(text: Text, family: Family, call: Callable[[Callable[[int], str]], str]) -> list[str]:
+def _runs(family: Family, call: Callable[[Callable[[int], str]], str]) -> list[str]:
     """A loop over runs, and one over the rows of each."""
     width = family.runs.shape[1]
     starts = ", ".join(f"s{j} = r[{j + 1}]" for j in range(width - 1))
     return [
-        *text.loop(len(family.runs), family.runs),
         f"for (long long j = 0; j < m; j++, r += {width}) {{",
         f"const long long size = r[0], {starts};",
         '_Pragma("omp simd")',
         "for (long long i = 0; i < size; i++)",
         call(lambda j: f"s{j} + {family.strides[j]} * i"),
-        "} }",
+        "}",
     ]
 
 

@@ -79,10 +79,13 @@ struct Data {
     const int* indices;
     const long long* loops;  // of each: how many runs or rows, and where its indices begin
 };
-#define LOOPS(name)                                                                            \
-    static __attribute__((noinline)) void name(V t, const V* __restrict__ u, V* __restrict__ out, \
-        const V* __restrict__ c, const V* __restrict__ k, const int* __restrict__ x,           \
-        const long long* __restrict__ n)
+// noipa: else gcc 12 leaves out calls of loops, whose stores it does not see between functions
+#define LOOPS(name)                                                                      \
+    static __attribute__((noinline, noipa)) void name(V t, const V* __restrict__ u,      \
+        V* __restrict__ out, const V* __restrict__ c, const V* __restrict__ k,           \
+        const int* __restrict__ x, const long long* __restrict__ n)
+// of rows without an order: vectors would make long code of them that is no faster
+#define SINGLY(name) __attribute__((optimize("no-tree-vectorize"))) LOOPS(name)
 #define CALLED_AS(outer, name)                                                              \
     extern "C" void outer(double t, const V* u, V* out, const Data* d) {                    \
         name(V(t), u, out, d->table, d->constants, d->indices, d->loops);                   \
