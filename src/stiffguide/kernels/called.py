@@ -65,7 +65,7 @@ class CalledField:
 
     def _fail(self, error: BaseException) -> None:
         self.problem = error
-        self.steps.state.until = 0  # attempts
+        self.steps.failed(error)
 
     def _point(self, t: float, y: int) -> tuple[torch.Tensor, torch.Tensor]:
         state = np.ctypeslib.as_array(self._state.from_address(y)).copy()

@@ -195,7 +195,7 @@ CALLED int attempt(March& s) {
     for (int i = 0; i < 10; i++) *parts[i] = vector(s, i);
     prepare(s, x, from, k);
     Found found;
-    if (!attempted(s, x, found)) return LEFT;
+    if (!attempted(s, x, found) || s.failed) return LEFT;
     advanced(s, from, to, k, x.rise);
     const V* y1 = difference(s, to, 0);
     const double own = measure(s, ERROR[k], x.rise, s.y, y1);

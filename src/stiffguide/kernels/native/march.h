@@ -18,7 +18,7 @@ typedef double V;
 #define ABS __builtin_fabs
 #define INLINED __attribute__((always_inline))
 #define INLINE static inline __attribute__((always_inline))
-#define CALLED static __attribute__((noinline))
+#define CALLED static __attribute__((noinline, noipa)) // see loops.h
 #define SHORT_LOOPS __attribute__((optimize("no-tree-vectorize"))) // a few turns each
 #define EACH(i, n) _Pragma("omp simd") for (long i = 0; i < (n); i++)
 #define R __restrict__
@@ -46,7 +46,7 @@ struct March {
     // the state
     double t, start, dt, spacing, c, rate;
     long long order, equal, age, seen, table, taken, ended;
-    long long attempts, accepted, nfe, njac, nlu, whole, straight;
+    long long attempts, accepted, nfe, njac, nlu, whole, straight, failed;
     V *tables, *y, *f0, *y0, *jac, *weight, *rhs, *zeros, *band, *room;
     long long* pivots;
 };

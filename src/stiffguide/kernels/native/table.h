@@ -56,5 +56,4 @@ CALLED void advanced(March& s, long from, long to, long k, const V* R rise) {
         const V* R above = difference(s, to, j + 1);
         EACH(i, s.n) out[i] = in[i] + above[i];
     }
-    for (long j = k + 3; j < DIFFERENCES; j++) memset(difference(s, to, j), 0, sizeof(V) * s.n);
 }

@@ -30,7 +30,7 @@ NUMBERS = (
 )
 COUNTS = (
     *("order", "equal", "age", "seen", "table", "taken", "ended"),
-    *("attempts", "accepted", "nfe", "njac", "nlu", "whole", "straight"),
+    *("attempts", "accepted", "nfe", "njac", "nlu", "whole", "straight", "failed"),
 )
 ARRAYS = ("tables", "y", "f0", "y0", "jac", "weight", "rhs", "zeros", "band", "room", "pivots")
 
@@ -137,6 +137,11 @@ class March:
         """The table (8, n) that the last step ended with, and the order of that step."""
         return self.arrays["tables"][self.state.table], self.state.taken
 
+    def failed(self, error: BaseException) -> None:
+        """Let the attempt end that met an error of Python, as if it had not been."""
+        self.problem = self.problem or error
+        self.state.failed = 1
+
     def _factorise(self, shift: float) -> int:
         """Factors of the rows of shift I - J, each times its weight; whether there are any."""
         assert self._solver is not None
@@ -145,8 +150,8 @@ class March:
             w[self._pattern.diagonal] += w.dtype.type(shift)
             w *= self.arrays["weight"][self._pattern.rows]
             self._made = self._solver.factorise(w) if np.isfinite(w).all() else None
-        except BaseException as error:
-            self.problem = self.problem or error
+        except BaseException as error:  # an interrupt, too: C must come back first
+            self.failed(error)
             self._made = None
         return self._made is not None
 
@@ -157,6 +162,6 @@ class March:
             rhs = self.arrays["rhs"]
             rhs[:] = self._solver.solve(self._made, rhs)
         except BaseException as error:
-            self.problem = self.problem or error
+            self.failed(error)
             self.arrays["rhs"][:] = math.nan
         return 0
