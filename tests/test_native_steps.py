@@ -67,6 +67,17 @@ def test_every_library_solves_their_systems(f: Any, solver: str) -> None:
     alike(solved(f, y0, **settings), solved(f, y0, backend="eager", **settings), 1e-4)
 
 
+def test_native_steps_are_built_where_the_loops_are_there(auto: None, monkeypatch: Any) -> None:
+    solved()
+    looping._waited.clear()
+    monkeypatch.setattr(looping, "there", lambda text: None)
+    monkeypatch.setattr(looping, "A_BUILD", 250 * looping.AN_ATTEMPT)
+    first, *later = (solved(backend="auto").stats for _ in range(5))
+    assert first.backend == "eager"  # too short to wait for them
+    native = next(stats for stats in later if stats.backend == "kernel")
+    assert native.why.endswith("f as loops")
+
+
 def test_what_is_kept_is_the_same() -> None:
     times = [0.0, 0.1, 0.55, 1.0]
     alike(solved(save_at=times), solved(save_at=times, backend="eager"))

@@ -33,14 +33,16 @@ LARGE = 4096  # components, from which an operation takes as long as its call
 FORGOTTEN = 256  # fields, of which is known how long they waited
 
 _waited: dict[Hashable, float] = {}
+_there: set[Hashable] = set()  # fields whose loops were there
 _refused: dict[Hashable, str] = {}
 
 
 class Waiting:
     """Counts the attempts of a solve in torch, and builds what is due."""
 
-    def __init__(self, r: Request, key: Hashable, *, loops: bool) -> None:
-        self._request, self._key, self._loops = r, key, loops
+    def __init__(self, r: Request, key: Hashable, found: Loops | None, *, loops: bool) -> None:
+        """`found`: loops that are there, or else whether they are to be built."""
+        self._request, self._key, self._found, self._loops = r, key, found, loops
         self._attempt = AN_ATTEMPT * (1 + r.y0.shape[1] / LARGE)
 
     def look(self) -> None:
@@ -49,8 +51,11 @@ class Waiting:
         if not _waited[self._key] >= A_BUILD:
             return
         _waited[self._key] = -math.inf  # once is enough
-        found = _loops(self._request, self._key, build=True) if self._loops else None
-        if found is not None or (_steps(self._request) and _native(self._request, build=True)):
+        found = self._found
+        if self._loops:
+            found = _loops(self._request, self._key, build=True)
+        native = _steps(self._request) and _native(self._request, build=True)
+        if native or (self._loops and found is not None):
             raise Built(found)
 
 
@@ -79,14 +84,17 @@ def outlook(r: Request, way: Way) -> Outlook:
     loops = not why
     if loops:
         # what was not there at first is asked for again when it has been built, or tried
-        if build or waited < 0 or key not in _waited:
+        if build or waited < 0 or key not in _waited or key in _there:
             found = _loops(r, key, build=build)
         why = "" if found else _refused.get(key, UNBUILT)
     if len(_waited) > FORGOTTEN:
         _waited.clear()
-    _waited.setdefault(key, -math.inf if found else 0.0)
+        _there.clear()
+    if found:
+        _there.add(key)
+    _waited.setdefault(key, -math.inf if found and (native or not _steps(r)) else 0.0)
     due = waited >= 0 and not build and (why == UNBUILT or (_steps(r) and not native))
-    waiting = Waiting(r, key, loops=why == UNBUILT) if due else None
+    waiting = Waiting(r, key, found, loops=why == UNBUILT) if due else None
     return Outlook(found, why, waiting, native)
 
 
