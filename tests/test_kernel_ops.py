@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from traces import F64, assert_follows, traced, values
 
+from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.tracing import op_rules
 from stiffguide.tracing.pointwise import FORMULAS, TRUTHS
 
@@ -150,3 +151,11 @@ def test_a_rule_is_torchs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = watch(monkeypatch, op_rules.RULES, name)
     assert_follows(lambda t, y: FIELDS[name](y), Y, at=Y * 1.07)
     assert asked
+
+
+def test_a_scatter_that_adds_is_not_taken_for_a_movement() -> None:
+    places = torch.tensor([0, 0, 1, 2])
+    with pytest.raises(
+        UntraceableError, match="uses aten.scatter.reduce, which has no scalar rule"
+    ):
+        traced(lambda t, y: torch.zeros_like(y).scatter(0, places, y, reduce="add"), Y)

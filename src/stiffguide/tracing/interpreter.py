@@ -104,7 +104,7 @@ class Interpreter(TorchDispatchMode):
             base = "index_put_add"
         if base in LOOKUPS and not self._all_known(indices_of(given)):
             return self._looked_up(func, base, given)
-        if base in MOVES:
+        if base in MOVES and given.get("reduce") is None:  # a sum is no movement
             return self._moved(func, base, args, kwargs)
         if name in op_kinds.ABOUT or base in op_kinds.CREATIONS or (known and not targets):
             return self._created(func(*args, **kwargs), unset="empty" in name)
