@@ -180,6 +180,24 @@ def test_a_solve_waits_as_long_as_the_build_takes_and_the_next_does_not() -> Non
 
 
 @pytest.mark.usefixtures("auto", "cache")
+def test_loops_are_built_where_the_steps_are_native_already() -> None:
+    solved(reads)  # builds the steps, and no loops
+
+    def field(t: Tensor, y: Tensor) -> Tensor:
+        return brusselator(t, y) / 1.0
+
+    first = solved(field, backend="auto", t1=0.01)
+    assert first.stats.backend == "kernel"
+    assert "its loops were not built" in first.stats.why
+    seen: list[float] = []
+    settings = {"backend": "auto", "t1": 300.0, "rtol": 1e-8, "atol": 1e-10}
+    watched = solved(field, monitor=lambda t, y: seen.append(float(t)), **settings | {"t1": 10.0})
+    assert watched.stats.backend == "eager"
+    assert seen == sorted(seen)  # it did not begin again
+    assert solved(field, **settings).stats.why.endswith("f as loops")
+
+
+@pytest.mark.usefixtures("auto", "cache")
 def test_without_a_compiler_the_loop_in_torch_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("CXX", "")

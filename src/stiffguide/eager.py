@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -247,9 +248,11 @@ def _tables(r: kernels.Request, p: Problem) -> tuple[Table, ...]:
 def _run(r: kernels.Request, p: Problem, f0: Tensor, run: Run) -> tuple[Live, bool]:
     """The solve, and whether it was one of native steps."""
     outlook = run.outlook or kernels.Outlook()
+    # a monitor sees each attempt once: its solve ends where it began
+    waiting = outlook.waiting if r.watch is None else None
 
     def look(s: Live) -> Tensor | None:
-        for patience in (run.patience, outlook.waiting):
+        for patience in (run.patience, waiting):
             if patience is not None:
                 patience.look()
         return run.watch.look(s)
@@ -266,7 +269,8 @@ def _run(r: kernels.Request, p: Problem, f0: Tensor, run: Run) -> tuple[Live, bo
         if run.way == "kernel" and p.method.implicit and not native:
             raise UnsupportedError(NO_STEPS.format(name=p.method.name))
         if native:
-            s = march(p, s)
+            seen = partial(waiting.look, native=True) if waiting else lambda _: None
+            s = march(p, s, seen)
             run.watch.witness.look(s)
         with run.watch:
             return loop.solve(p, s, look), native

@@ -27,7 +27,7 @@ LOG = logging.getLogger("stiffguide")
 UNBUILT = "its loops were not built, and earlier solves were shorter than their build"
 SMALLEST = 64  # components: below, a kernel of the whole solve is better, or nothing pays
 # Counted as in `patience`, in operations of torch; some 0.5 s are a build.
-AN_ATTEMPT = 450
+AN_ATTEMPT, NATIVE = 450, 100  # the latter calls f three times or so
 A_BUILD = 100_000
 LARGE = 4096  # components, from which an operation takes as long as its call
 FORGOTTEN = 256  # fields, of which is known how long they waited
@@ -43,11 +43,12 @@ class Waiting:
     def __init__(self, r: Request, key: Hashable, found: Loops | None, *, loops: bool) -> None:
         """`found`: loops that are there, or else whether they are to be built."""
         self._request, self._key, self._found, self._loops = r, key, found, loops
-        self._attempt = AN_ATTEMPT * (1 + r.y0.shape[1] / LARGE)
+        self._size = 1 + r.y0.shape[1] / LARGE
 
-    def look(self) -> None:
-        """Take note of an attempt; raises Built when there is something to go on with."""
-        _waited[self._key] = _waited.get(self._key, 0.0) + self._attempt
+    def look(self, attempts: int = 1, *, native: bool = False) -> None:
+        """Take note of attempts; raises Built when there is something to go on with."""
+        spent = attempts * self._size * (NATIVE if native else AN_ATTEMPT)
+        _waited[self._key] = _waited.get(self._key, 0.0) + spent
         if not _waited[self._key] >= A_BUILD:
             return
         _waited[self._key] = -math.inf  # once is enough

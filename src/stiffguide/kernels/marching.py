@@ -8,6 +8,7 @@ is as in `stepping.attempt`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -52,10 +53,11 @@ def marches(p: Problem, s: Live) -> bool:
     )
 
 
-def march(p: Problem, s: Live) -> Live:
+def march(p: Problem, s: Live, look: Callable[[int], None] = lambda _: None) -> Live:
     """A solve that `marches`, from its first attempt to its end; an interrupt ends it where it is.
 
     RUNNING where J is not finite: from there the loop in torch goes on, with a new method's state.
+    `look` is told of attempts that were made.
     """
     if int(s.status) != int(Status.RUNNING):
         return s
@@ -64,8 +66,9 @@ def march(p: Problem, s: Live) -> Live:
     most = max(min(AT_ONCE, TOGETHER // s.y.shape[1]), 1)
     try:
         while status == Status.RUNNING:
-            x.wanted = wanted.after(x.t)
+            x.wanted, before = wanted.after(x.t), x.attempts
             found = made.go(most)
+            look(x.attempts - before)
             if found == LEFT:
                 break
             stopped = found == PAUSED and _recorded(p, made)
