@@ -17,10 +17,13 @@ from torch import Tensor
 import stiffguide as sg
 from stiffguide import guidance, methods, problems
 from stiffguide.catalogue.backward_differences import ERROR, GAMMA, KAPPA, LEADING, ORDERS
+from stiffguide.fields.jacobian import GivenJacobian
 from stiffguide.methods.bdf import table as tables
 from stiffguide.methods.bdf.corrector import Formula, Linear, correct
 from stiffguide.methods.bdf.method import BDF
 from stiffguide.problems import van_der_pol_field
+from stiffguide.stepping.contracts import Tolerance
+from stiffguide.verification import orbit, orbit_field, orbit_jac
 
 every_order = pytest.mark.parametrize("k", ORDERS)
 
@@ -252,6 +255,16 @@ def test_no_correction_is_the_last_that_leads_through_zero(below: float) -> None
     assert found.iterations[0] == 2
     assert bool(found.ok[0]) == math.isfinite(below)
     assert bool(np.isfinite(found.slope[0, 0])) == math.isfinite(below)
+
+
+@pytest.mark.parametrize("method", [BDF(), BDF(order=3)], ids=repr)
+def test_a_state_that_is_kept_keeps_no_table(method: BDF) -> None:
+    f, t0, dt = GivenJacobian(orbit_field, orbit_jac), real(0.0), real(0.1)
+    y0, tolerance = orbit(t0), Tolerance(1e-6, 1e-6)
+    step = method.step(f, t0, dt, y0, f(t0, y0), method.init(f, t0, y0), tolerance)
+    assert step.y1.untyped_storage().nbytes() == y0.nbytes
+    step.y1.fill_(9.0)
+    assert step.state.table.max() < 2
 
 
 # refusals ----------------------------------------------------------------------------------------

@@ -144,7 +144,7 @@ class BDF:
         known = np.where(passed, growth, np.nan)
         later = after(tried.state, x.dt.numpy(), place, table, order + change, known)
         return x.step(
-            y1=torch.from_numpy(table[:, 0]),
+            y1=torch.from_numpy(table[:, 0].copy()),  # who keeps it keeps no table
             error=torch.from_numpy(error),
             error_order=torch.from_numpy(order),
             ok=None if tried.ok.all() else torch.from_numpy(tried.ok),
@@ -169,7 +169,7 @@ class BDF:
         later = after(x.state, x.dt.numpy(), place, table, place.order + 1, known)
         dense = cubic(x.dt.numpy(), x.y0.numpy(), x.f0.numpy(), found)
         return x.step(
-            y1=torch.from_numpy(table[:, 0]),
+            y1=torch.from_numpy(table[:, 0].copy()),  # who keeps it keeps no table
             error=torch.from_numpy(found.error),
             error_order=torch.full_like(x.t0, self.order, dtype=torch.int64),
             ok=torch.from_numpy(found.ok),
