@@ -296,6 +296,26 @@ def test_loops_are_remembered_while_f_is_what_it_was(size: int, monkeypatch) -> 
     assert not changes(lambda: None)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (torch.tensor([[1.0, -2.0, 1.0]]), torch.tensor([[1.0], [-2.0], [1.0]])),
+        (torch.zeros(3, 1, dtype=torch.int64), torch.zeros(3, 1, dtype=F64)),
+    ],
+)
+def test_loops_are_not_those_of_the_same_bytes(first: Tensor, second: Tensor) -> None:
+    def f(t: Tensor, y: Tensor, w: Tensor) -> Tensor:
+        taken = torch.conv2d(y.reshape(1, 1, 4, 5), w[None, None].to(y), padding="same")
+        return taken.reshape(y.shape) + float(w.is_floating_point())
+
+    y = state(20)
+    for w in (first, second, first):
+        found = remembered(f, (w,), Layout(y[0], batched=False), T, y)
+        assert isinstance(found, Loops)
+        ours = torch.from_numpy(found.field(0.3, y[0].numpy()))
+        torch.testing.assert_close(ours, f(T[0], y[0], w), rtol=1e-13, atol=1e-13)
+
+
 class Plain:
     """A field of which nothing is asked but what it is for."""
 

@@ -38,7 +38,7 @@ class Kept:
     loops: Loops
     mark: Mark
     tensors: Sequence[Tensor]  # those that f met, by itself
-    values: Sequence[bytes]  # of these, and then of its arguments
+    values: Sequence[Hashable]  # of these, and then of its arguments
 
     def fits(self, mark: Mark, given: Sequence[Tensor]) -> bool:
         """Whether nothing has changed as far as one can see, with these tensors for arguments."""
@@ -88,14 +88,15 @@ def forget() -> None:
         _memory.clear()
 
 
-def _values(tensors: Sequence[Tensor]) -> list[bytes]:
-    """What is in some tensors."""
-    found = []
+def _values(tensors: Sequence[Tensor]) -> list[Hashable]:
+    """What some tensors are: their numbers, which may mean others in another shape or dtype."""
+    found: list[Hashable] = []
     for tensor in tensors:
         x = tensor.detach()
         if x.layout != torch.strided:
             sparse = x.to_sparse_coo().coalesce()
-            found.append(content(sparse.indices()) + content(sparse.values()))
+            numbers = content(sparse.indices()) + content(sparse.values())
         else:
-            found.append(content(x.resolve_neg()))
+            numbers = content(x.resolve_neg())
+        found.append((x.shape, x.dtype, x.layout, numbers))
     return found
