@@ -152,6 +152,16 @@ def test_modules_are_followed() -> None:
         before = fingerprint(module)
 
 
+@pytest.mark.parametrize("kind", [np.array, torch.tensor])
+def test_attributes_of_modules_may_be_of_many_numbers(kind: Any) -> None:
+    module = Scaled()
+    module.table = kind([1.0, 2.0])
+    before = fingerprint(module)
+    assert fingerprint(module) == before
+    module.table = kind([1.0, 2.0, 3.0])
+    assert fingerprint(module) != before
+
+
 def test_a_tensor_that_is_replaced_is_noticed() -> None:
     box = {"k": torch.tensor([1.5, 2.5, 3.5], dtype=F64)}
     f = lambda t, y: box["k"] * y  # noqa: E731

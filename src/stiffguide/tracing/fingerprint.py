@@ -211,7 +211,7 @@ class _Walk:
                 self.values.append(key)
                 self.visit(item, depth)
         for name, item in state.items():
-            if name not in CONTENTS and (item or name not in INTERNALS):
+            if name not in CONTENTS and (name not in INTERNALS or item):
                 self.values.append(name)
                 self.visit(item, depth)
         self.kind(type(value), depth)
