@@ -234,6 +234,7 @@ def test_all_solvers_are_of_different_families() -> None:
 def test_grid_and_fixed_take_the_same_steps() -> None:
     times = torch.linspace(0, 1, 9, dtype=torch.float64)
     for name in ("euler", *SOLVERS, "implicit_midpoint"):
+        name = "bdf2" if name == "bdf" else name  # which chooses dt with its order
         even = fixed(name, wavy, wave(0.0), 0.0, 1.0, 8)
         found = fixed(name, wavy, wave(0.0), 0.0, 1.0, 8, controller=Grid(times))
         assert torch.equal(found, even)

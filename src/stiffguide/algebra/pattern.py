@@ -123,13 +123,6 @@ class Pattern:
         np.add.at(out, at, data)
         return out
 
-    def filled(self, matrix: Any, name: str) -> NDArray[Any]:
-        """A sparse or dense matrix with such entries, as an array (n, n)."""
-        values = self.values_of(matrix, name)
-        out = np.zeros((self.n, self.n), dtype=values.dtype)
-        out[self.rows, self.columns] = values
-        return out
-
     def __eq__(self, other: object) -> bool:
         """Whether both have the same entries."""
         if not isinstance(other, Pattern):

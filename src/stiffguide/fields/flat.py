@@ -92,7 +92,7 @@ def jacobian(
         value: Any = jac(
             t.to(dtype) if layout.batched else t[0].to(dtype), layout.unflatten(y), *args
         )
-        if hasattr(value, "toarray"):  # sparse, for complex states
+        if hasattr(value, "toarray"):  # sparse, where nobody can use that
             value = value.toarray()
         if isinstance(value, Tensor) and value.layout != torch.strided:
             value = value.to_dense()

@@ -66,17 +66,6 @@ def matrices(
     return Matrices(rows, found)
 
 
-def filled(jac: Matrices, like: Tensor) -> Flat:
-    """The same as dense matrices (B, F, F) for states like (B, F)."""
-
-    def dense(t: Tensor, y: Tensor) -> Tensor:
-        n = y.shape[-1]
-        tables = [Pattern.of(m, n, "jac").filled(m, "jac") for m in jac.at(t, y)]
-        return torch.from_numpy(np.stack(tables)).to(like.dtype).expand(len(y), n, n)
-
-    return dense
-
-
 class GivenSparse:
     """A field with such a Jacobian; df/dt, and what is not finite in it, by differences."""
 

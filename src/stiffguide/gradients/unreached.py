@@ -25,7 +25,7 @@ def without_gradient(y: Tensor, status: Tensor, *, batched: bool) -> Tensor:
     if not bool(failed.any()):
         return y
     # from here it is `solve`, then the caller's own line
-    warnings.warn(_sentence(failed, status, batched), StiffguideWarning, stacklevel=5)
+    warnings.warn(_sentence(failed, status, batched), StiffguideWarning, stacklevel=7)
     return _unreached(y, failed)
 
 

@@ -10,7 +10,6 @@ from stiffguide.errors import InputError
 from stiffguide.fields import verdicts
 from stiffguide.fields.checks import WRONG
 from stiffguide.fields.flat import jacobian
-from stiffguide.fields.given_sparse import filled, matrices
 from stiffguide.kernels.request import Request
 from stiffguide.tracing.traced_field import Traced
 
@@ -21,8 +20,7 @@ CLOSE = 1e-3  # of the largest entry of a row: a mistake is larger, an approxima
 
 def compare(r: Request, traced: Traced) -> None:
     """Say in the log, once, where `jac` is not the derivative of f: a kernel does without it."""
-    sparse = matrices(r.jac, r.args, r.layout, r.t0, r.y0.detach())
-    given = jacobian(r.jac, r.args, r.layout) if sparse is None else filled(sparse, r.y0)
+    given = jacobian(r.jac, r.args, r.layout)
     if not callable(given):  # the name of a way to make one
         if given not in NAMES:
             raise InputError(f"jac: {given!r} is unknown; give a function, {' or '.join(NAMES)}")
