@@ -25,11 +25,11 @@ from scipy.integrate import solve_ivp
 
 import stiffguide as sg
 
-RTOLS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
+RTOLS = (1e-4, 1e-5, 1e-6, 1e-7)
 ATOL = 1e-2  # of rtol
-ROUNDS, LONG = 5, 5.0  # CPU seconds of a run that is timed but once
+ROUNDS, LONG = 3, 2.0  # CPU seconds of a run that is timed but once
 Array = Any
-METHODS = ("kvaerno5", "kencarp4")
+METHODS = ("bdf", "kvaerno5", "kencarp4")
 REFERENCE = "scipy BDF"
 TEXT = """\
 # Large systems
@@ -40,7 +40,8 @@ method=..., rtol=..., atol=...)`. SciPy's `solve_ivp` gets the same field in num
 as `jac_sparsity`. CPU time of whole calls, one thread, contenders taken in turn in one process, the
 median of up to {rounds} runs; what is kept between calls (imports, compiled loops) is made before,
 the pattern is found anew in every call. The absolute tolerance is rtol times {atol:g}. The error is
-max|dy| / max|y| at the end, beside `kvaerno5` at rtol = {exact:g}. Nobody was left out.
+max|dy| / max|y| at the end, beside `kvaerno5` at rtol = {exact:g}. Left out: SciPy's Radau,
+which at 10,000 unknowns and rtol = 1e-3 takes 50 times as long as its BDF.
 
 {sections}
 """
@@ -241,7 +242,7 @@ def scipy(method: str, p: Large, rtol: float) -> Array:
 
 CONTENDERS: dict[str, Callable[[Large, float], Array]] = {
     f"stiffguide {m}": partial(ours, m) for m in METHODS
-} | {REFERENCE: partial(scipy, "BDF"), "scipy Radau": partial(scipy, "Radau")}
+} | {REFERENCE: partial(scipy, "BDF")}
 EXACT = 1e-9
 
 

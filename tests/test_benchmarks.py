@@ -33,6 +33,7 @@ PAGES = {
     "ignition": "hydrogen | stiffguide rodas5p",
     "scipy_front": "scipy LSODA",
     "doses": "scipy LSODA",
+    "large_systems": "scipy BDF",
 }
 FEW_TABLES = {"doses": 2}
 
