@@ -14,7 +14,7 @@ from large_fields import F64, brusselator, brusselator_start, chain, plane, plan
 from torch import Tensor
 
 import stiffguide as sg
-from stiffguide.errors import Interrupted, UnsupportedError
+from stiffguide.errors import InputError, Interrupted, UnsupportedError
 from stiffguide.fronts.scipy import solve_ivp
 from stiffguide.kernels import looping
 
@@ -145,6 +145,12 @@ def test_a_pattern_that_grows_on_the_way_and_a_jacobian_of_the_user() -> None:
 
     alike(solved(jac=jac), solved(linear_solver="dense", backend="eager"), 1e-4)
     assert len(asked) < 12
+
+
+def test_a_pattern_that_is_none_is_refused_where_loops_have_their_own() -> None:
+    assert solved().stats.why.endswith("f as loops")
+    with pytest.raises(InputError, match=r"jac_sparsity: must be a matrix \(80, 80\)"):
+        solved(jac_sparsity=np.eye(3))
 
 
 def test_what_native_steps_do_not_do_is_refused_or_left_to_the_loop() -> None:

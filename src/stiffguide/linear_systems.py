@@ -136,9 +136,9 @@ def _pattern(asked: Asked, s: Situation) -> tuple[Pattern | None, str]:
         return None, f"y0 is on {s.y0.device}"
     if asked.solver == "dense" and given is None:
         return None, "linear_solver='dense'"
-    said = (
-        None if asked.sparsity is None or asked.found is not None else Pattern.of(asked.sparsity, n)
-    )
+    said = None if asked.sparsity is None else Pattern.of(asked.sparsity, n)
+    if asked.found is not None:
+        said = None  # it was found exactly
     if said is not None and s.layout.split:  # both parts of f by both parts of y
         said = said.doubled()
     if given is not None:
