@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -314,6 +316,17 @@ def test_loops_are_not_those_of_the_same_bytes(first: Tensor, second: Tensor) ->
         assert isinstance(found, Loops)
         ours = torch.from_numpy(found.field(0.3, y[0].numpy()))
         torch.testing.assert_close(ours, f(T[0], y[0], w), rtol=1e-13, atol=1e-13)
+
+
+def test_threads_make_loops_side_by_side() -> None:
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        time.sleep(0.01)  # so that they meet
+        return brusselator(t, y)
+
+    loops(f, T, state(40))  # builds them
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda k: loops(f, T, state(40)), range(8)))
+    assert [x for x in found if not isinstance(x, Loops)] == []
 
 
 class Plain:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ DTYPES: dict[torch.dtype, Any] = {torch.float32: np.float32, torch.float64: np.f
 SEED = 1
 
 _turn = itertools.count(SEED + 1)  # seeds of the points at which loops are compared again
+_alone = threading.RLock()  # torch counts how deep it is in jvp for all threads together
 
 
 class Refusal(NamedTuple):
@@ -121,7 +123,7 @@ def _refuse(what: str, theirs: Values, ours: Values, terms: Values) -> None:
 def _forward(f: Field, t: Tensor, y: Tensor, v: Values) -> Values | None:
     """J v + df/dt by torch; None where an operation has no derivative in this mode."""
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _alone:
             along = torch.ones_like(t), torch.from_numpy(v)[None]
             product = torch.func.jvp(f, (t.clone(), y), along)[1]
     except Exception:
