@@ -318,6 +318,23 @@ def test_loops_are_not_those_of_the_same_bytes(first: Tensor, second: Tensor) ->
         torch.testing.assert_close(ours, f(T[0], y[0], w), rtol=1e-13, atol=1e-13)
 
 
+@pytest.mark.parametrize(
+    "read", [np.from_dlpack, np.asarray, Tensor.tolist, lambda k: k.untyped_storage().tolist()]
+)
+def test_loops_know_of_tensors_that_f_reads_outside_torch(read: Callable[[Tensor], Any]) -> None:
+    k, y = torch.ones(4, dtype=F64), state(20)
+
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        return y.roll(1, -1) * float(read(k)[-1])
+
+    for value in (1.0, 2.0):
+        k.fill_(value)
+        found = remembered(f, (), Layout(y[0], batched=False), T, y)
+        assert isinstance(found, Loops)
+        ours = torch.from_numpy(found.field(0.3, y[0].numpy()))
+        torch.testing.assert_close(ours, f(T[0], y[0]), rtol=1e-13, atol=1e-13)
+
+
 def test_threads_make_loops_side_by_side() -> None:
     def f(t: Tensor, y: Tensor) -> Tensor:
         time.sleep(0.01)  # so that they meet

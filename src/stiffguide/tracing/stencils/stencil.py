@@ -20,10 +20,10 @@ from stiffguide.errors import StiffguideError
 from stiffguide.graphs.graph import Graph
 from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.tracing.observation import uncompiled
+from stiffguide.tracing.sets import LEAVING
 from stiffguide.tracing.stencils.entries import MANY, MOST_KINDS, Column, Entries, Numbers, Values
 from stiffguide.tracing.stencils.watch import READ, Watch
 
-LEAVING = frozenset({Tensor.numpy, Tensor.tolist, Tensor.__array__})
 Field = Callable[[Tensor, Tensor], Tensor]
 
 
