@@ -232,6 +232,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "tolist": (lambda t, y: y * y.tolist()[0], r"out of torch.*tolist"),
     "captured numpy": (lambda t, y: y * torch.from_numpy(K5.numpy() + 1), "out of torch.*numpy"),
     "captured tolist": (lambda t, y: y * K5.tolist()[0], "out of torch.*tolist"),
+    "captured dlpack": (lambda t, y: y * float(np.from_dlpack(K5)[0]), "out of torch.*numpy"),
     "truths by tolist": (lambda t, y: y * (y > -9).tolist()[0], r"out of torch.*tolist"),
     "frozen": (lambda t, y: torch.tensor([y[0], y[1], 1, 1, 1], dtype=F64), "torch.stack"),
     "counting": (lambda t, y: y * next(CALLS), "counts its calls"),
