@@ -321,7 +321,10 @@ LOST = {
     "numbers": (one_by_one, "do not show"),
     "a norm that is read": (lambda t, y: y * float(y[0, 3:5].norm()), "do not show"),
     "mask": (lambda t, y: torch.zeros_like(y).masked_scatter(y > 0.5, y[y > 0.5]), "mask"),
-    "no rule": (lambda t, y: y + rolled(y), "no rule for sparse_fields.rolled"),
+    "no rule": (
+        lambda t, y: y + rolled(y),
+        "uses sparse_fields.rolled.default, for which there is no rule",
+    ),
     "sparse of y": (
         lambda t, y: (torch.diag(y[0]).to_sparse() @ y.roll(1, -1).T).T,
         "sparse",

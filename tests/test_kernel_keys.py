@@ -16,7 +16,7 @@ import stiffguide
 from stiffguide import UnsupportedError
 from stiffguide.fields.layout import Layout
 from stiffguide.kernels import backend
-from stiffguide.kernels.emitting import cpp
+from stiffguide.kernels.emitting import cpp, march
 from stiffguide.kernels.running import compiler
 
 COMPILER = shutil.which("g++") or shutil.which("clang++")
@@ -31,10 +31,11 @@ def _no_wishes(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def key() -> str:
-    """That of a kernel."""
+    """That of a kernel, and of native steps."""
     t0, y0 = torch.zeros(1, dtype=torch.float64), torch.ones(1, 2, dtype=torch.float64)
     layout, method = Layout(y0[0], batched=False), stiffguide.methods.get("kvaerno5")
-    return backend.prepare(decay, (), layout, method, t0, y0).key(wide=False)
+    kernel = backend.prepare(decay, (), layout, method, t0, y0).key(wide=False)
+    return kernel + march.source(single=False)  # whose text is its key
 
 
 # numbers of other modules ------------------------------------------------------------------------
@@ -75,7 +76,8 @@ def test_a_changed_number_makes_another_kernel(module: str, name: str, monkeypat
     before, home = key(), importlib.import_module(module)
     assert key() == before
     value = getattr(home, name)
-    monkeypatch.setattr(home, name, (*value, 1) if isinstance(value, tuple) else value + 1)
+    changed = (*(x + 1 for x in value), 1) if isinstance(value, tuple) else value + 1
+    monkeypatch.setattr(home, name, changed)
     assert key() != before
 
 

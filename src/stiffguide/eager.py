@@ -266,7 +266,7 @@ def _run(r: kernels.Request, p: Problem, f0: Tensor, run: Run) -> tuple[Live, bo
             from stiffguide.kernels.marching import march, marches
 
             native = marches(p, s)
-        if run.way == "kernel" and p.method.implicit and not native:
+        if run.way == "kernel" and p.method.family == "BDF" and len(s.t) == 1 and not native:
             raise UnsupportedError(NO_STEPS.format(name=p.method.name))
         if native:
             seen = partial(waiting.look, native=True) if waiting else lambda _: None

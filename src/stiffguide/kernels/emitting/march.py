@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stiffguide.catalogue.backward_differences import ERROR, GAMMA, LEADING, ORDERS
+from stiffguide.catalogue import backward_differences as formulas
 from stiffguide.errors import Status
 from stiffguide.kernels.emitting.expressions import literal
 from stiffguide.kernels.emitting.factorisation import native
@@ -19,13 +19,11 @@ STATUSES = (Status.SUCCESS, Status.DT_TOO_SMALL, Status.MAX_ATTEMPTS, Status.NON
 
 def source(*, single: bool) -> str:
     """The text, in float32 or float64."""
-    lines = [f"#define SINGLE {int(single)}", f"#define MOST {ORDERS[-1]}"]
+    lines = [f"#define SINGLE {int(single)}", f"#define MOST {formulas.ORDERS[-1]}"]
     lines += [f"#define {name} {literal(value)}" for name, value in _numbers().items()]
     lines += [f"#define {name} {value}" for name, value in _counts().items()]
-    lines += [
-        _table(name, [float(x) for x in values])
-        for name, values in (("GAMMA", GAMMA), ("LEADING", LEADING), ("ERROR", ERROR))
-    ]
+    tables = {"GAMMA": formulas.GAMMA, "LEADING": formulas.LEADING, "ERROR": formulas.ERROR}
+    lines += [_table(name, [float(x) for x in values]) for name, values in tables.items()]
     # that every loop may have ended where none has: a status is one more in C
     lines.append(f"enum {{ {', '.join(f'{x.name} = {int(x) + 1}' for x in STATUSES)} }};")
     files = [native(f"{name}.h") for name in ("march", "band", "table", "formulas")]
