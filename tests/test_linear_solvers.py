@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 import types
 from collections.abc import Callable
 from typing import Any
@@ -274,6 +275,22 @@ def test_columns_of_one_colour_share_no_row(seed: int, n: int, share: float) -> 
     groups = colours(pattern)
     assert len(set(zip(pattern.rows, groups[pattern.columns], strict=True))) == pattern.nnz
     assert set(groups) == set(range(groups.max() + 1))
+
+
+def test_a_full_row_makes_many_colours_in_little_memory() -> None:
+    n = 12_000  # a table of n^2 numbers would be 1.2 GB
+    i = np.concatenate((np.arange(1, n), np.full(n, n - 1)))
+    j = np.concatenate((np.arange(n - 1), np.arange(n)))
+    pattern = Pattern.at(i, j, n)
+    tracemalloc.start()
+    try:
+        groups = colours(pattern)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert groups.max() + 1 == n
+    assert peak < 1e8
+    assert colours(pattern.without(np.array([n - 1]))).max() + 1 <= 3
 
 
 @pytest.mark.parametrize(("points", "most"), [(50, 3), (5000, 3)])

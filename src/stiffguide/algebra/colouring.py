@@ -14,7 +14,9 @@ from stiffguide.algebra.pattern import Pattern
 
 Groups = NDArray[np.int64]
 
-TRIED = 2.0  # times the fullest row: as many groups by remainders as are worth looking at
+TRIED = 2.0  # times the fullest row: as many groups by remainders as are worth looking at,
+TURNS = 64  # in no more attempts than this
+WIDE = 16  # places an entry: up to there they are counted in a table of all places
 
 
 def full_rows(pattern: Pattern, price: int) -> Groups:
@@ -33,7 +35,8 @@ def colours(pattern: Pattern) -> Groups:
     """The group (n,) of every column, from 0; no two columns of one group have a row in common."""
     fullest = int(np.bincount(pattern.rows, minlength=pattern.n).max(initial=1))
     by_number = np.arange(pattern.n)
-    for many in range(fullest, min(int(TRIED * fullest), pattern.n) + 1):
+    most = min(int(TRIED * fullest), fullest + TURNS, pattern.n)
+    for many in range(fullest, most + 1):
         if _apart(pattern, many):
             return by_number % many
     found = _greedy(pattern, by_number)
@@ -46,6 +49,8 @@ def colours(pattern: Pattern) -> Groups:
 def _apart(pattern: Pattern, many: int) -> bool:
     """Whether columns of one remainder by `many` never meet in a row."""
     meetings = pattern.rows * many + pattern.columns % many
+    if pattern.n * many > WIDE * pattern.nnz:  # a full row makes many groups, and a large table
+        return len(np.unique(meetings)) == pattern.nnz
     return int(np.bincount(meetings).max(initial=0)) <= 1
 
 

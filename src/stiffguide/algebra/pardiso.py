@@ -1,7 +1,4 @@
-"""MKL's PARDISO through the package pypardiso, where that is installed.
-
-Measured beside SuperLU on two-dimensional grids it factorises 2.7 to 4.1 times faster.
-"""
+"""MKL's PARDISO through the package pypardiso, where that is installed."""
 
 from __future__ import annotations
 

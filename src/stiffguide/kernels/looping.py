@@ -68,6 +68,7 @@ def offers(r: Request) -> bool:
 def forget() -> None:
     """Drop the loops that are loaded, and what could not be; those in the cache stay."""
     _waited.clear()
+    _there.clear()
     _refused.clear()
     remembered.forget()
     running.forget()
