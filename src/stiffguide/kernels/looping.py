@@ -21,11 +21,11 @@ from stiffguide.kernels.names import Way
 from stiffguide.kernels.request import Built, Outlook, Request
 from stiffguide.kernels.running import loops as running
 from stiffguide.kernels.running.loops import Loops, library, there
+from stiffguide.linear_systems import SMALLEST
 from stiffguide.tracing.tracer import anchor, shape
 
 LOG = logging.getLogger("stiffguide")
 UNBUILT = "its loops were not built, and earlier solves were shorter than their build"
-SMALLEST = 64  # components: below, a kernel of the whole solve is better, or nothing pays
 # Counted as in `patience`, in operations of torch; some 0.5 s are a build.
 AN_ATTEMPT, NATIVE = 450, 100  # the latter calls f three times or so
 A_BUILD = 100_000
