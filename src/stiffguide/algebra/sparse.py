@@ -2,8 +2,8 @@
 
 The matrices are of nearly symmetric pattern, with a heavy diagonal where the step is short: minimum
 degree on A + A' with pivots preferably on the diagonal fills in half of what ordering columns
-alone does (8,192 unknowns on a torus: 25 against 60 ms). Where such pivots were too small the residual
-tells, and the matrix is factorised again with full pivoting.
+alone does (8,192 unknowns on a torus: 25 against 60 ms). Where such pivots were too small the
+residual tells, and the matrix is factorised again with full pivoting.
 """
 
 from __future__ import annotations
