@@ -9,8 +9,8 @@ from families import METHODS, RECORDED, real, wavy
 import stiffguide as sg
 from stiffguide.fields.jacobian import AutogradJacobian
 from stiffguide.stepping.attempt import attempt
-from stiffguide.stepping.contracts import Tolerance
 from stiffguide.stepping.live import Live, Problem, begin
+from stiffguide.stepping.tolerance import Tolerance
 
 
 def attempted(name: str, place: str) -> Live:

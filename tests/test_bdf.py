@@ -22,7 +22,7 @@ from stiffguide.methods.bdf import table as tables
 from stiffguide.methods.bdf.corrector import Formula, Linear, correct
 from stiffguide.methods.bdf.method import BDF
 from stiffguide.problems import van_der_pol_field
-from stiffguide.stepping.contracts import Tolerance
+from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.verification import orbit, orbit_field, orbit_jac
 
 every_order = pytest.mark.parametrize("k", ORDERS)

@@ -20,7 +20,7 @@ FLOORS = (
     ("tableaux/tableau",),
     ("tableaux/rosenbrock",),
     ("tableaux/order",),
-    ("algebra", "tableaux"),
+    ("algebra", "stepping/tolerance", "tableaux"),
     ("catalogue",),
     ("estimators", "stepping/contracts", "stepping/interpolate"),
     ("stepping/guards", "stepping/initial_dt"),

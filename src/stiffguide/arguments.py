@@ -14,7 +14,7 @@ from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.fields import parts
 from stiffguide.fields.layout import Layout
 from stiffguide.inputs import Number, Numbers, PerEntry, Times
-from stiffguide.stepping.contracts import Tolerance
+from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tensors import constant, listed, real_dtype, tangles
 
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from stiffguide.fields.layout import Layout
-from stiffguide.stepping.contracts import Field, Tolerance
+from stiffguide.stepping.contracts import Field
 from stiffguide.stepping.controllers import PIDState
 from stiffguide.stepping.events import Trigger
 from stiffguide.stepping.live import Live, Problem
+from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tensors import real_dtype
 
 Caveats = dict[int, tuple[str, ...]]  # the sentences of the rows that have any

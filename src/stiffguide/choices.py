@@ -11,9 +11,10 @@ from stiffguide import methods
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.fields.layout import Layout
 from stiffguide.methods.bdf.method import BDF
-from stiffguide.stepping.contracts import Controller, Guidance, Method, Output, Tolerance
+from stiffguide.stepping.contracts import Controller, Guidance, Method, Output
 from stiffguide.stepping.controllers import PID
 from stiffguide.stepping.output import AtTimes, Dense, End, SteadyState, kept
+from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 from stiffguide.tableaux.tableau import Tableau
 from stiffguide.tensors import listed

@@ -22,8 +22,9 @@ from stiffguide import methods
 from stiffguide.errors import InputError
 from stiffguide.fields import jacobian
 from stiffguide.solve import solve
-from stiffguide.stepping.contracts import Method, Tolerance
+from stiffguide.stepping.contracts import Method
 from stiffguide.stepping.controllers import Fixed
+from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 from stiffguide.tableaux.tableau import Tableau
 

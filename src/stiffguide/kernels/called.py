@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from stiffguide.algebra.rowwise import Rowwise
-from stiffguide.stepping.contracts import Field, Tolerance, Units
+from stiffguide.stepping.contracts import Field, Units
+from stiffguide.stepping.tolerance import Tolerance
 
 Array = NDArray[Any]
 CALL = ctypes.CFUNCTYPE(None, ctypes.c_double, *(3 * [ctypes.c_void_p]))

@@ -36,8 +36,8 @@ from stiffguide.kernels.running.run import (
 )
 from stiffguide.kernels.running.task import Ended, Task
 from stiffguide.solution import Result, Solution, presented
-from stiffguide.stepping.contracts import Tolerance
 from stiffguide.stepping.output import AtTimes, End, EveryStep
+from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tensors import tangles
 from stiffguide.tracing import tracer
 from stiffguide.tracing.traced_field import leaves_of

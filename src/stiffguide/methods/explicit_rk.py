@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from stiffguide.errors import TableauError
-from stiffguide.stepping.contracts import Field, State, Step, Tolerance, Work, stage_times
+from stiffguide.stepping.contracts import Field, State, Step, Work, stage_times
+from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tableaux.continuous import continuous_extension
 from stiffguide.tableaux.exact import floats
 from stiffguide.tableaux.tableau import Tableau

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from stiffguide.algebra.protocol import Factors, LinearSolver
-from stiffguide.stepping.contracts import Field, Step, Tolerance, Units, Work, stage_times
+from stiffguide.stepping.contracts import Field, Step, Units, Work, stage_times
 from stiffguide.stepping.guards import sound, turned
 from stiffguide.stepping.interpolate import hermite
+from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tableaux.exact import floats
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 from stiffguide.tensors import combine, rows

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from stiffguide.errors import InputError
 from stiffguide.estimators import secant_subspace
-from stiffguide.stepping.contracts import Field, Step, Tolerance, Work
+from stiffguide.stepping.contracts import Field, Step, Work
 from stiffguide.stepping.interpolate import hermite
+from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tensors import rows
 
 STIFFEST = 1e8  # |dt H| beyond which its exponential is not asked for

@@ -14,14 +14,14 @@ own t, dt and status. Shared arguments are documented once, here:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from stiffguide.algebra.protocol import LinearSolver
-from stiffguide.tensors import constant, magnitude, rms
+from stiffguide.stepping.tolerance import Tolerance
+from stiffguide.tensors import constant
 
 State = Any  # a NamedTuple of (B, ...) tensors, or the empty tuple
 
@@ -253,43 +253,6 @@ class Table(NamedTuple):
     row: Tensor  # (M,) int64
     t: Tensor  # (M,)
     y: Tensor  # (M, F), before any jump
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """rtol and atol: scalars, (B, 1) per row, (F,) per feature or (B, F).
-
-    And the norm over F, and the size of an entry, which for a part of a complex number is that of
-    the number.
-    """
-
-    rtol: Tensor | float
-    atol: Tensor | float
-    norm: Any = rms
-    size: Any = magnitude
-
-    def scale(self, *states: Tensor) -> Tensor:
-        """Atol + rtol max |y| (B, F) over the given states (B, F)."""
-        size: Tensor = self.size(states[0])
-        for y in states[1:]:
-            size = torch.maximum(size, self.size(y))
-        scale: Tensor = self.atol + self.rtol * size
-        return scale
-
-    def ratio(self, step: Step) -> Tensor:
-        """Scaled norm of the error per row (B,); acceptable up to 1, nan when not finite."""
-        if step.size is not None:
-            return step.size
-        assert step.error is not None, "a controller that judges needs a method with an error"
-        return self.measure(step.error, step.y0, step.y1)
-
-    def measure(self, x: Tensor, *states: Tensor) -> Tensor:
-        """Norm per row (B,) of x (B, F) over the scale of the states, without a gradient."""
-        with torch.no_grad():
-            # 0/0 where atol = 0 meets a zero state: no error, no complaint
-            quotient = torch.where(x == 0, 0.0, x.abs() / self.scale(*states))
-            size: Tensor = self.norm(quotient)
-            return size
 
 
 def stage_times(t0: Tensor, dt: Tensor, c: Sequence[float]) -> Tensor:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from stiffguide.errors import InputError
 from stiffguide.inputs import Times
-from stiffguide.stepping.contracts import State, Step, Tolerance, Verdict
+from stiffguide.stepping.contracts import State, Step, Verdict
+from stiffguide.stepping.tolerance import Tolerance
 
 
 class PIDState(NamedTuple):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stiffguide.stepping.contracts import Field, Tolerance
+from stiffguide.stepping.contracts import Field
+from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tensors import rows
 
 LEAST = 1e-6  # of the interval: the first step where f is 0 at the start

@@ -9,16 +9,9 @@ import torch
 from torch import Tensor
 
 from stiffguide.errors import Status
-from stiffguide.stepping.contracts import (
-    Controller,
-    Field,
-    Guidance,
-    Method,
-    Output,
-    State,
-    Tolerance,
-)
+from stiffguide.stepping.contracts import Controller, Field, Guidance, Method, Output, State
 from stiffguide.stepping.initial_dt import initial_dt
+from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tensors import finite, real_dtype
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from stiffguide.errors import InputError
 from stiffguide.inputs import Times
-from stiffguide.stepping.contracts import Moment, Output, Tolerance
+from stiffguide.stepping.contracts import Moment, Output
 from stiffguide.stepping.interpolate import evaluate
+from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tensors import listed, real_dtype, rows
 
 SETTLED = 0.1  # of the way from y0: what f may add in as long a time, at rest
@@ -69,8 +70,7 @@ class SteadyState(End):
         given = [tol for tol in (rtol, atol) if tol is not None]
         if any(tol < 0 for tol in given) or (len(given) == 2 and sum(given) == 0):
             raise InputError("SteadyState: rtol and atol must be non-negative, and not both zero")
-        self.rtol = rtol
-        self.atol = atol
+        self.rtol, self.atol = rtol, atol
         self._tolerance = Tolerance(0.0, 0.0)  # bound when a solve begins
 
     def bind(self, tolerance: Tolerance) -> SteadyState:

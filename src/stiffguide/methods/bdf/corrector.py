@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stiffguide.stepping.contracts import Tolerance
+from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tensors import magnitude
 
 Array = NDArray[Any]

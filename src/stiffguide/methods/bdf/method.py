@@ -22,7 +22,8 @@ from stiffguide.methods.bdf.place import LONGEST, Place, after, place_of
 from stiffguide.methods.bdf.start import cubic, started
 from stiffguide.methods.bdf.system import AGE, BdfState, attempted, system
 from stiffguide.methods.bdf.table import ERROR_OF, Array, by_row, of_order
-from stiffguide.stepping.contracts import Field, Step, Tolerance, Work
+from stiffguide.stepping.contracts import Field, Step, Work
+from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tensors import rms, select
 
 SAFETY = 0.9

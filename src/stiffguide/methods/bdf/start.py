@@ -17,8 +17,9 @@ from torch import Tensor
 from stiffguide.methods.bdf import table as differences
 from stiffguide.methods.bdf.corrector import Formula, Linear, correct, limit, weight
 from stiffguide.methods.bdf.table import Array
-from stiffguide.stepping.contracts import Field, Tolerance, Units
+from stiffguide.stepping.contracts import Field, Units
 from stiffguide.stepping.guards import sound
+from stiffguide.stepping.tolerance import Tolerance
 
 ITERATIONS = 20  # J is that of t0, and predictions are poor
 CLOSER = 0.1  # than a step asks of Newton: its errors are extrapolated, too

@@ -24,8 +24,9 @@ from stiffguide.methods.bdf.corrector import (
     weight,
 )
 from stiffguide.methods.bdf.table import LEADING_OF, Array, by_row
-from stiffguide.stepping.contracts import Field, Tolerance, Units
+from stiffguide.stepping.contracts import Field, Units
 from stiffguide.stepping.guards import sound, turned
+from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tensors import rows, select
 
 KEPT = (0.3, 1.4)  # of c over that of the factors: so long they serve, with a relaxed correction

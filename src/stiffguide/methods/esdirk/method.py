@@ -17,9 +17,10 @@ from stiffguide.algebra import newton
 from stiffguide.algebra.protocol import Factors
 from stiffguide.errors import TableauError
 from stiffguide.methods.esdirk.systems import System, economy, relaxation
-from stiffguide.stepping.contracts import Field, Step, Tolerance, Units, Work, stage_times
+from stiffguide.stepping.contracts import Field, Step, Units, Work, stage_times
 from stiffguide.stepping.guards import sound, turned
 from stiffguide.stepping.interpolate import extrapolation
+from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tableaux.continuous import damped_extension
 from stiffguide.tableaux.exact import floats
 from stiffguide.tableaux.stability import is_a_stable
