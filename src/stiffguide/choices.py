@@ -10,7 +10,9 @@ from torch import Tensor
 from stiffguide import methods
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.fields.layout import Layout
+from stiffguide.methods.automatic import Pair, Price
 from stiffguide.methods.bdf.method import BDF
+from stiffguide.methods.explicit_rk import ExplicitRK
 from stiffguide.stepping.contracts import Controller, Guidance, Method, Output
 from stiffguide.stepping.controllers import PID
 from stiffguide.stepping.output import AtTimes, Dense, End, SteadyState, kept
@@ -30,6 +32,21 @@ TUNING: dict[str, PID] = {
     "SDIRK": PID(pcoeff=0.3, icoeff=0.4, hold=(1.0, 1.2)),
     "BDF": PID(icoeff=1.0, max_factor=10.0),
 }
+
+TIGHT = 1e-8  # rtol, below which a higher order costs less
+
+
+def pair(layout: Layout, tolerance: Tolerance, *, large: bool) -> Pair:
+    """The methods that share the rows where nobody names one."""
+    tight = float(torch.as_tensor(tolerance.rtol).max()) < TIGHT
+    explicit = methods.get("verner76" if tight else "tsit5")
+    assert isinstance(explicit, ExplicitRK)
+    small = {"rodas5p": 8.0 + layout.features}
+    each = {"bdf": 4.0} if layout.rows == 1 else {"kvaerno5": 15.0}
+    ((name, price),) = (each if large else small).items()
+    stiff = methods.get(name)
+    controllers = TUNING[explicit.family], TUNING[stiff.family]
+    return Pair(explicit, stiff, controllers, Price.of(explicit, stiff, price))
 
 
 def method(given: Any, layout: Layout) -> Method:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from stiffguide import diagnosis, events, kernels, large, linear_systems
+from stiffguide import diagnosis, events, kernels, large, linear_systems, sharing
 from stiffguide.algebra.pattern import Pattern
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.fields import jacobian
@@ -31,6 +31,7 @@ from stiffguide.stepping import loop
 from stiffguide.stepping.contracts import Table
 from stiffguide.stepping.live import Live, Problem, begin, first_dt
 from stiffguide.stepping.output import Dense
+from stiffguide.stepping.regimes import Stretches
 from stiffguide.tensors import real_dtype, tangles
 
 UNSEEN_TIME = (
@@ -111,6 +112,26 @@ class Run(NamedTuple):
     way: kernels.Way
     outlook: kernels.Outlook | None = None  # what was built on the way, or is there
     known: Pattern | None = None  # entries of the Jacobian beside those that are found
+    systems: Later | None = None  # the linear systems
+
+
+class Later:
+    """The linear systems of a solve, chosen when they are first asked for."""
+
+    def __init__(self, *of: Any) -> None:
+        self._of = of
+        self._found: Systems | None = None
+
+    def __call__(self) -> Systems:
+        """The field, with what solves its linear systems."""
+        if self._found is None:
+            self._found = large.systems(*self._of)
+        return self._found
+
+    @property
+    def note(self) -> str:
+        """What was chosen, or "" where nobody asked."""
+        return "" if self._found is None else self._found.note
 
 
 def _attempted(r: kernels.Request, run: Run) -> Result:
@@ -129,15 +150,20 @@ def _attempted(r: kernels.Request, run: Run) -> Result:
         jac = "differences"  # nobody will ask for it: no need to try what autograd can do
     given = flat_jacobian(jac if sparse is None else "differences", r.args, r.layout)
     wrapped = jacobian.wrap(flat, given, r.t0, r.y0)
-    problem = r.problem._replace(f=wrapped)
-    timed = span.differentiable(problem.outputs)
-    recorded = timed or gradient.wanted(problem, r.f, r.args, r.y0, f0)
-    systems, outlook = Systems(wrapped, ""), kernels.Outlook()
+    timed = span.differentiable(r.problem.outputs)
+    recorded = timed or gradient.wanted(r.problem._replace(f=wrapped), r.f, r.args, r.y0, f0)
+    if recorded and r.pair is not None:
+        r = sharing.alone(r)
+    problem, outlook = r.problem._replace(f=wrapped), kernels.Outlook()
     if implicit:
         outlook = run.outlook or large.outlook(r, run.way, recorded=recorded)
-        situation = Situation(flat, r.layout, r.t0, r.y0, problem.method, recorded, sparse)
-        systems = large.systems(r, situation, wrapped, outlook, run.known)
-    problem = problem._replace(f=systems.field)
+    situation = Situation(flat, r.layout, r.t0, r.y0, problem.method, recorded, sparse)
+    systems = Later(r, situation, wrapped, outlook, run.known)
+    run = run._replace(outlook=outlook, systems=systems)
+    if r.pair is not None:
+        problem = sharing.first(problem, r.pair)
+    elif implicit:
+        problem = problem._replace(f=systems().field)
     spent = _check(r, flat, f0, wrapped, given, jac, recorded) if checks else 0
     if checks and recorded and (tangles(span.t1) or problem.events is not None):
         _check_time(flat, r.t0, r.y0, "t1 does" if tangles(span.t1) else "moves an event")
@@ -145,7 +171,6 @@ def _attempted(r: kernels.Request, run: Run) -> Result:
     if checks and recorded:
         _check_seen(problem, r.t0, r.y0.detach())
     found = _recorded(r, problem, span, f0, watch) if recorded else None
-    run = run._replace(outlook=outlook)
     result = _result(r, problem, run, found, f0, span if timed else None)
     result.counts[3] += spent
     return result._replace(linear_solver=systems.note)
@@ -160,7 +185,8 @@ def _result(
     span: Span | None,
 ) -> Result:
     """What is given back; `span` is known where times are differentiable."""
-    ended, native = (found.ended, False) if found else _run(r, p, f0, run)
+    end = End(found.ended) if found else _run(r, p, f0, run)
+    ended, native = end.live, end.native
     t, y = p.outputs[0].result(ended.t, ended.y)
     if found is not None and not gradient.interrupted(ended) and (span or tangles(found.ends)):
         span = span or Span(r.t0, r.t1)
@@ -170,12 +196,14 @@ def _result(
         t=t,
         y=without_gradient(y, ended.status, batched=r.layout.batched),
         counts=torch.stack((ended.status, ended.accepted, ended.attempts, *ended.work)),
-        messages=diagnosis.messages(p, ended, r.layout),
+        messages=end.messages or diagnosis.messages(p, ended, r.layout),
         warnings=_caveats(run.watch, p, ended, r.layout, found),
         trajectory=pieces,
         backend="kernel" if native else "eager",
         why=large.why(run.outlook) if native else run.why,
         events=_tables(r, p) if found is None else found.tables,
+        stretches=end.stretches,
+        method=r.problem.method.name if r.pair is None else r.pair.name,
     )
 
 
@@ -245,8 +273,17 @@ def _tables(r: kernels.Request, p: Problem) -> tuple[Table, ...]:
     return () if p.events is None else p.events.tables(r.t0, r.y0)
 
 
-def _run(r: kernels.Request, p: Problem, f0: Tensor, run: Run) -> tuple[Live, bool]:
-    """The solve, and whether it was one of native steps."""
+class End(NamedTuple):
+    """How a solve went."""
+
+    live: Live
+    native: bool = False  # by native steps
+    stretches: Stretches | None = None  # of two methods
+    messages: dict[int, str] | None = None  # of the rows that failed, where somebody knows them
+
+
+def _run(r: kernels.Request, p: Problem, f0: Tensor, run: Run) -> End:
+    """The solve."""
     outlook = run.outlook or kernels.Outlook()
     # a monitor sees each attempt once: its solve ends where it began
     waiting = outlook.waiting if r.watch is None else None
@@ -261,6 +298,12 @@ def _run(r: kernels.Request, p: Problem, f0: Tensor, run: Run) -> tuple[Live, bo
         s = _start(p, r.t0, r.y0, f0)
         for output in p.outputs:
             output.start(r.t0, p.stops[:, -1], r.y0)
+        if r.pair is not None:
+            assert run.systems is not None
+            with run.watch:
+                shared = sharing.solve(p, r.pair, run.systems, s, look)
+            messages = sharing.messages(shared, r.layout)
+            return End(shared.live, False, shared.stretches(r.pair, r.t0), messages)
         native = outlook.native and r.watch is None
         if native:
             from stiffguide.kernels.marching import march, marches
@@ -273,7 +316,7 @@ def _run(r: kernels.Request, p: Problem, f0: Tensor, run: Run) -> tuple[Live, bo
             s = march(p, s, seen)
             run.watch.witness.look(s)
         with run.watch:
-            return loop.solve(p, s, look), native
+            return End(loop.solve(p, s, look), native)
 
 
 def _start(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor) -> Live:

@@ -48,6 +48,14 @@ LIBRARIES: dict[str, Callable[[Pattern], Library]] = {
 }
 
 
+def large(layout: Layout) -> bool:
+    """Whether linear systems are what a stiff step takes its time for.
+
+    Batches of moderate systems are not: kernels eliminate in all rows at once, knowing the zeros.
+    """
+    return layout.features >= SMALLEST and (layout.rows == 1 or layout.features > SMALL)
+
+
 class Asked(NamedTuple):
     """What the user said about the linear systems."""
 

@@ -14,6 +14,7 @@ from stiffguide.fields.layout import Layout
 from stiffguide.inputs import Number, Times
 from stiffguide.stepping.contracts import Table
 from stiffguide.stepping.output import Trajectory
+from stiffguide.stepping.regimes import Stretches
 from stiffguide.tensors import listed
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Result(NamedTuple):
     why: str  # it was this one
     events: tuple[Table, ...] = ()
     linear_solver: str = ""  # and what decided for it; "" where there is none to choose
+    stretches: Stretches | None = None  # of methods that shared the rows
+    method: str = ""  # where that is not the one of the problem
 
 
 class Stats:
@@ -54,7 +57,14 @@ class Stats:
 
     NAMES = ("accepted", "rejected", "nfe", "njac", "nlu")
 
-    def __init__(self, table: Tensor, backend: str, why: str, linear_solver: str = "") -> None:
+    def __init__(
+        self,
+        table: Tensor,
+        backend: str,
+        why: str,
+        linear_solver: str = "",
+        stretches: Stretches | None = None,
+    ) -> None:
         # taken apart when somebody asks: tensors cost a small solve dearly
         self._table = table  # (6, B) or (6,): status, accepted, attempts, nfe, njac, nlu
         self.backend = backend
@@ -63,6 +73,19 @@ class Stats:
         """Why it was that one, in a sentence."""
         self.linear_solver = linear_solver
         """What solved the linear systems of an implicit method in the eager loop, and why that."""
+        self._stretches = stretches
+
+    @property
+    def methods(self) -> list[Any]:
+        """What "auto" chose, and when: (t, name) for every change, first the one at t0.
+
+        A list for each row when batched, as in `[(0.0, 'tsit5'), (0.0031, 'rodas5p')]`; empty where
+        one method solved all.
+        """
+        if self._stretches is None:
+            return []
+        found = self._stretches.by_row(self._table[0].numel())
+        return found if self._table.ndim > 1 else found[0]
 
     @property
     def accepted(self) -> Tensor:
@@ -120,6 +143,7 @@ class Solution(Generic[Y]):
     why: str = ""
     events: tuple[Occurrences[Y], ...] = ()
     linear_solver: str = ""
+    stretches: Stretches | None = None
 
     @property
     def status(self) -> Tensor:
@@ -129,7 +153,7 @@ class Solution(Generic[Y]):
     @property
     def stats(self) -> Stats:
         """What each row took."""
-        return Stats(self.counts, self.backend, self.why, self.linear_solver)
+        return Stats(self.counts, self.backend, self.why, self.linear_solver, self.stretches)
 
     @property
     def success(self) -> Tensor:
@@ -234,6 +258,7 @@ def presented(x: Result, layout: Layout, method: str) -> Solution:
         backend=x.backend,
         why=x.why,
         linear_solver=x.linear_solver,
+        stretches=x.stretches,
         events=tuple(
             Occurrences(table.row, table.t, layout.unflatten(state, len(state)))
             for table, state in zip(x.events, states, strict=True)

@@ -9,7 +9,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from stiffguide import arguments, choices, eager, kernels
+from stiffguide import arguments, choices, eager, kernels, linear_systems
 from stiffguide.algebra.krylov import Krylov
 from stiffguide.caveats import Witness
 from stiffguide.errors import InputError
@@ -155,6 +155,10 @@ def solve(
     layout = choices.flat_layout(layout, stepper, guidance)
     start, end = arguments.times(t0, t1, layout)
     tolerance = arguments.tolerance(rtol, atol, layout)
+    pair = None
+    if method == "auto" and not (guidance or controller):
+        pair = choices.pair(layout, tolerance, large=linear_systems.large(layout))
+        stepper = pair.stiff
     flat0 = layout.flatten(y0, "y0")
     if flat0.is_inference() and not torch.is_inference_mode_enabled():
         flat0 = flat0.clone()  # autograd takes nothing that inference mode has left
@@ -179,7 +183,7 @@ def solve(
     r = kernels.Request(
         *(f, args, layout, problem, start, end, flat0, problem.first_step),
         *(watch if seen else None, jac, name, special, written(events), jump_at),
-        *(jac_sparsity, linear_solver),
+        *(jac_sparsity, linear_solver, pair),
     )
     why = kernels.ASKED["eager"] if way == backend else kernels.SWITCHED
     try:
@@ -189,7 +193,7 @@ def solve(
         more = _happening(events, tstops, jump_at, args, layout, arrays=True)
         problem = problem._replace(f=jacobian.AutogradJacobian(flat), **more)
         result = _result(r._replace(f=found.field, problem=problem), way, why, watch, checks=checks)
-    return presented(result, layout, stepper.name)
+    return presented(result, layout, result.method or stepper.name)
 
 
 def _happening(

@@ -18,14 +18,16 @@ from stiffguide.fields.layout import Layout
 from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.kernels import calls, happening, looping, memory, refusals, watching
 from stiffguide.kernels.emitting import coefficients
+from stiffguide.kernels.emitting.coefficients import Coefficients
 from stiffguide.kernels.jacobians import compare
 from stiffguide.kernels.kept import kept_states
 from stiffguide.kernels.names import ASKED, SWITCHED, Way
 from stiffguide.kernels.patience import Patience
 from stiffguide.kernels.request import Request
-from stiffguide.kernels.running import compiler, device
+from stiffguide.kernels.running import compiler, device, pair
 from stiffguide.kernels.running.run import FEW, Kernel
 from stiffguide.kernels.running.task import Ended, Task
+from stiffguide.methods.automatic import Pair
 from stiffguide.solution import Result
 from stiffguide.stepping.contracts import Method, Output
 from stiffguide.stepping.controllers import PID
@@ -33,9 +35,11 @@ from stiffguide.stepping.live import Live, Problem
 from stiffguide.stepping.output import AtTimes, Trajectory, kept
 from stiffguide.tensors import constant, tangles
 from stiffguide.tracing import tracer
+from stiffguide.tracing.traced_field import Traced
 
 LOG = logging.getLogger("stiffguide")
 LARGEST = 256  # components
+F64, CPU = torch.float64, torch.device("cpu")
 REPEATED = "the kernel was there"
 EARLIER = "earlier solves in the eager loop had taken as long as the build of a kernel"
 NO_GRADIENT = "it records no gradient: use torch.no_grad() or detach"
@@ -95,7 +99,9 @@ def _kernel(r: Request) -> Kernel:
     """The kernel of a solve; raises UnsupportedError where it has none."""
     _refuse(r)
     try:
-        kernel = prepare(happening.traced(r), r.args, r.layout, r.problem.method, r.t0, r.y0)
+        kernel = prepare(
+            happening.traced(r), r.args, r.layout, r.pair or r.problem.method, r.t0, r.y0
+        )
     except UnsupportedError:
         happening.check(r)  # an event that is none is the user's to see
         raise
@@ -113,7 +119,7 @@ def _kernel(r: Request) -> Kernel:
 def _found(r: Request) -> Kernel:
     """The same, without a second try of code that could not be traced."""
     f = happening.traced(r)
-    key = (tracer.shape(f, r.layout, r.y0), r.problem.method.name)
+    key = (tracer.shape(f, r.layout, r.y0), (r.pair or r.problem.method).name)
     if (known := refusals.known(f, key)) is not None:
         raise UnsupportedError(known)
     try:
@@ -127,19 +133,34 @@ def prepare(
     f: Callable[..., Any],
     args: tuple[Any, ...],
     layout: Layout,
-    method: Method,
+    method: Method | Pair,
     t0: Tensor,
     y0: Tensor,
 ) -> Kernel:
-    """The kernel of a field and a method, traced if it is new; raises UnsupportedError."""
+    """The kernel of a field and a method, traced if it is new; raises UnsupportedError.
+
+    Of a pair that shares the rows, both kernels as one.
+    """
     if layout.features > LARGEST:
         raise UnsupportedError(
             f"kernel: {layout.features} components, at most {LARGEST} can be generated: "
             "use backend='eager'"
         )
-    numbers = coefficients.of(method)
+    both = (method.explicit, method.stiff) if isinstance(method, Pair) else (method,)
+    numbers = [coefficients.of(one) for one in both]
     traced = tracer.trace(f, args, layout, t0, y0)
+    kernels = [_of(traced, one) for one in numbers]
+    if not isinstance(method, Pair):
+        return kernels[0]
     key = (traced.key, method.name)
+    known = _PAIRS.get(key)
+    if known is None or any(old is not new for old, new in zip(known.parts, kernels, strict=True)):
+        known = _PAIRS[key] = pair.Pair(traced, numbers[1], explicit=kernels[0], stiff=kernels[1])
+    return known
+
+
+def _of(traced: Traced, numbers: Coefficients) -> Kernel:
+    key = (traced.key, numbers.name)
     known = _KERNELS.get(key)
     if known is None or (known.method is not numbers and known.method != numbers):
         known = _KERNELS[key] = Kernel(traced, numbers)
@@ -148,12 +169,14 @@ def prepare(
     return known
 
 
+_PAIRS: dict[tuple[str, str], pair.Pair] = {}
 _KERNELS: dict[tuple[str, str], Kernel] = {}
 
 
 def forget() -> None:
     """Drop the kernels that are loaded, and what could not be; those in the cache stay."""
     _KERNELS.clear()
+    _PAIRS.clear()
     memory.forget()
     refusals.forget()
     looping.forget()
@@ -224,7 +247,12 @@ def result(kernel: Kernel, r: Request, task: Task, ended: Ended, why: str) -> Re
         warnings = caveats.at_ends(p, task.y0, ended.y, ended.counts, sides)
     t, y = kept_states(p.outputs[0], task, ended, r.y0.dtype)
     tables = happening.tables(ended, r.y0.dtype)
-    return Result(t, y, ended.counts, messages, warnings, trajectory, "kernel", why, tables)
+    name = p.method.name if r.pair is None else r.pair.name
+    return Result(
+        *(t, y, ended.counts, messages, warnings, trajectory, "kernel", why, tables),
+        stretches=calls.stretches(r.pair, r.t0, ended),
+        method=name,
+    )
 
 
 def _task(kernel: Kernel, r: Request) -> Task:
@@ -248,7 +276,16 @@ def _task(kernel: Kernel, r: Request) -> Task:
         stops=p.stops.contiguous() if p.stops.shape[1] > 1 else None,
         eps=torch.finfo(r.y0.dtype).eps,
         happening=happening.given(r),
+        **({} if r.pair is None else _shared(r.pair)),
     )
+
+
+def _shared(pair: Pair) -> dict[str, Any]:
+    """What a task has beside, where two methods share its rows."""
+    first = pair.price.first(1, 1)
+    rules = (*pair.price[:2], pair.limit, pair.price.trial, first.patience[0], first.probe[0])
+    explicit = pair.controllers[0]
+    return {"rules": constant(tuple(map(float, rules)), F64, CPU), "explicit": explicit}
 
 
 def _times(outputs: tuple[Output, ...]) -> Tensor | None:

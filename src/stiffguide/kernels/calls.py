@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -23,6 +24,7 @@ from stiffguide.fields.array_function import ArrayFunction, user_function
 from stiffguide.fields.flat import field
 from stiffguide.fields.jacobian import AutogradJacobian
 from stiffguide.kernels import room
+from stiffguide.kernels.emitting.cpp import carried
 from stiffguide.kernels.request import Request
 from stiffguide.kernels.running import packing
 from stiffguide.kernels.running.run import (
@@ -32,11 +34,15 @@ from stiffguide.kernels.running.run import (
     Flags,
     Kernel,
     alone,
+    alternate,
     carry_out,
+    tasks,
 )
-from stiffguide.kernels.running.task import Ended, Task
+from stiffguide.kernels.running.task import Ended, Shifts, Task
+from stiffguide.methods.automatic import Pair
 from stiffguide.solution import Result, Solution, presented
 from stiffguide.stepping.output import AtTimes, End, EveryStep
+from stiffguide.stepping.regimes import Stretches
 from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tensors import tangles
 from stiffguide.tracing import tracer
@@ -58,6 +64,7 @@ class Given(NamedTuple):
     args: tuple[Any, ...]
     parameters: Tensor
     first_step: float | None
+    t0: float
 
 
 class Call:
@@ -85,10 +92,13 @@ class Call:
         few = self._rows < 2 * SHARE  # which are one thread's, however many torch uses
         self._attempts = min(alone(self._rows, self._features) if few else 0, task.max_attempts)
         self._brief = self._task._replace(max_attempts=self._attempts or task.max_attempts)
-        self._k = kernel.method.error_order + 1
-        self._settings = packing.settings(self._brief, self._k)
+        wide = self._rows > FEW
+        self._orders = [part.method.error_order + 1 for part in kernel.parts]
+        self._settings = self._packed(self._brief)
         self._steps = type(r.problem.outputs[0]) is EveryStep
-        self._function = kernel.built(wide=self._rows > FEW).stiffguide_solve
+        self._functions = [part.built(wide=wide).stiffguide_solve for part in kernel.parts]
+        self._pair, self._carried = r.pair, carried(kernel.traced)
+        self._rules = packing.ALONE if task.rules is None else (task.rules.data_ptr(), 0)
 
     def __call__(
         self,
@@ -124,7 +134,11 @@ class Call:
                 return None
         parameters = found.parameter_table(args, rows)
         y0 = y0 if y0.is_contiguous() else y0.contiguous()
-        return self._solved(Given(f, y0, args, parameters, first), begin, end)
+        return self._solved(Given(f, y0, args, parameters, first, begin), begin, end)
+
+    def _packed(self, task: Task) -> list[bytes]:
+        """The settings of every part of the kernel."""
+        return [packing.settings(x, k) for x, k in zip(tasks(task), self._orders, strict=True)]
 
     def _takes(self, y0: Any) -> bool:
         return (
@@ -141,7 +155,7 @@ class Call:
         rows, axis, y0, parameters = self._rows, self._axis, x.y0, x.parameters
         settings = self._settings
         if x.first_step != self._brief.first_step:
-            settings = packing.settings(self._brief._replace(first_step=x.first_step), self._k)
+            settings = self._packed(self._brief._replace(first_step=x.first_step))
         ends, here = room.ends(t0, t1, rows)
         # `new_empty` of single sizes takes half of the time of `torch.empty`
         t, y = y0.new_empty(*axis, 1), y0.new_empty(*axis, 1, *self._entry)
@@ -152,22 +166,40 @@ class Call:
             saved = y0.new_empty(*axis, len(line), *self._entry)
             places = (len(line), line.data_ptr(), 0, saved.data_ptr())
         flags, steps = Flags(), room.steps(y0, t0) if self._steps else None
-        packed = packing.joined(
-            (rows, ctypes.addressof(flags)),
-            (here, here + 8 * rows, y0.data_ptr(), parameters.data_ptr(), *self._tolerances),
-            parameters.shape[1] if parameters.ndim == 2 and rows > 1 else 0,
-            settings,
-            (t.data_ptr(), y.data_ptr(), here + 16 * rows, counts.data_ptr()),
-            places,
-            packing.NONE if steps is None else steps.places(),
-        )
+        table = None if self._pair is None else y0.new_empty(rows * self._carried)
+        packed = [
+            packing.joined(
+                (rows, ctypes.addressof(flags)),
+                (here, here + 8 * rows, y0.data_ptr(), parameters.data_ptr(), *self._tolerances),
+                parameters.shape[1] if parameters.ndim == 2 and rows > 1 else 0,
+                part,
+                (t.data_ptr(), y.data_ptr(), here + 16 * rows, counts.data_ptr()),
+                places,
+                packing.NONE if steps is None else steps.places(),
+                pauses=(0, 0 if table is None else table.data_ptr()),
+                sharing=self._rules,
+            )
+            for part in settings
+        ]
         ended = Ended(t, y, t, counts, saved)
+        runs = [partial(run, given) for run, given in zip(self._functions, packed, strict=True)]
+        return self._presented(x, self._run(runs, ended, ends, flags, y0), ends, steps)
+
+    def _run(
+        self, runs: Sequence[Callable[[], int]], ended: Ended, ends: Any, flags: Any, y0: Tensor
+    ) -> Ended:
+        """The solve, by every part in its turn."""
+        shifts = None if self._pair is None else Shifts(self._rows)
+        ended = ended._replace(shifts=shifts)
         if not self._attempts:
-            task = self._task._replace(y0=y0.reshape(rows, self._features))
-            carry_out(lambda: self._function(packed), task, self._flat(ended, ends), flags)
-        elif self._function(packed):
+            flat = self._flat(ended, ends)
+            carry_out(runs[0], self._task._replace(y0=y0.reshape(self._rows, -1)), flat, flags)
+        elif runs[0]():
             raise MemoryError(NO_MEMORY)
-        return self._presented(x, ended, ends, steps)
+        if shifts is not None and failed(ended.counts, self._rows):
+            short = bool(self._attempts)
+            alternate(runs, self._task, self._flat(ended, ends), flags, short=short)
+        return ended
 
     def _presented(
         self, given: Given, x: Ended, ends: Any, steps: room.Steps | None
@@ -189,8 +221,10 @@ class Call:
                 return self._explained(given, self._flat(x, ends), ends)
             t = steps.t[:end].clone().reshape(*self._axis, end)
             y = steps.y[:end].clone().reshape(*self._axis, end, *self._entry)
+        name = problem.method.name if self._pair is None else self._pair.name
         return Solution(
-            t, y, x.counts, problem.method.name, {}, layout, None, {}, "kernel", self._why
+            *(t, y, x.counts, name, {}, layout, None, {}, "kernel", self._why),
+            stretches=stretches(self._pair, given.t0, x),
         )
 
     def _explained(self, given: Given, x: Ended, ends: Any) -> Solution[Any]:
@@ -198,7 +232,7 @@ class Call:
 
         One that ran out of the attempts of the calling thread is solved once more, by others.
         """
-        layout, (f, y0, args, parameters, first) = self._layout, given
+        layout, (f, y0, args, parameters, first, _) = self._layout, given
         if self._arrays and not isinstance(f, ArrayFunction):
             f = ArrayFunction(f)
         t0, t1, _ = room.table(ends, self._rows)
@@ -206,7 +240,7 @@ class Call:
             f=AutogradJacobian(field(f, args, layout)), stops=t1.unsqueeze(1)
         )
         flat = y0.reshape(self._rows, self._features)
-        r = Request(f, args, layout, p, t0, t1, flat, first, None)
+        r = Request(f, args, layout, p, t0, t1, flat, first, None, pair=self._pair)
         task = self._task._replace(t0=t0, t1=t1, y0=flat, parameters=parameters, first_step=first)
         if self._steps:
             x = self._kernel.trace_steps(task, dense=False)
@@ -217,7 +251,8 @@ class Call:
             sign = torch.where(t1 < t0, -1.0, 1.0).unsqueeze(1)
             missed = task.times * sign > x.t * sign
             x = x._replace(saved=x.saved.masked_fill(missed.unsqueeze(-1), float("nan")))
-        return presented(self._finish(self._kernel, r, task, x, self._why), layout, p.method.name)
+        found = self._finish(self._kernel, r, task, x, self._why)
+        return presented(found, layout, found.method)
 
     def _flat(self, x: Ended, ends: Any) -> Ended:
         """What a kernel leaves, row by row."""
@@ -228,7 +263,15 @@ class Call:
             room.table(ends, rows)[2],
             x.counts.view(6, rows),
             None if x.saved is None else x.saved.view(rows, -1, features),
+            shifts=x.shifts,
         )
+
+
+def stretches(pair: Pair | None, t0: Tensor | float, ended: Ended) -> Stretches | None:
+    """Which method went on where, in a solve from t0 (B,), if two share the rows."""
+    if pair is None or ended.shifts is None:
+        return None
+    return Stretches(pair.names, t0, ended.shifts.found)
 
 
 def possible(r: Request, task: Task) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from stiffguide.fields.layout import Layout
+from stiffguide.methods.automatic import Pair
 from stiffguide.progress import Progress
 from stiffguide.stepping.live import Problem
 
@@ -32,6 +33,7 @@ class Request(NamedTuple):
     jump_at: Callable[..., Any] | None = None
     jac_sparsity: Any = None
     linear_solver: Any = None
+    pair: Pair | None = None  # that shares the rows, where nobody named a method
 
 
 class Overtaken(Exception):

@@ -49,6 +49,11 @@ class ExplicitRK:
     def __repr__(self) -> str:
         return f"ExplicitRK({self.name})"
 
+    @property
+    def evaluations(self) -> int:
+        """Of f, in every accepted step."""
+        return self._needed - (self._end is not None)
+
     @cached_property
     def _dense(self) -> tuple[tuple[tuple[float, ...], ...], int]:
         weights, order = continuous_extension(self.tableau)

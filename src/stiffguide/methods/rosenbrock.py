@@ -115,6 +115,7 @@ class Rosenbrock:
             stages=stages,
             f1=f_last if self.tableau.fsal else None,
             grown=grown,
+            jac=jac,
         )
 
     def _stages(

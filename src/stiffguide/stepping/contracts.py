@@ -100,6 +100,7 @@ class Step(NamedTuple):
     grown: Tensor | None = None  # (B,) bool, where a growing mode may have been damped
     growth: Tensor | None = None  # (B,) of dt after acceptance, where that is the method's choice
     size: Tensor | None = None  # (B,) of the error in tolerances, where the method knows it
+    jac: Tensor | None = None  # (B, ...), values of the Jacobian that an implicit step used
 
 
 class Method(Protocol):

@@ -221,6 +221,8 @@ class Dense(End):
         if not pieces:
             y0 = self._y0
             pieces = [(self._t0, self._t0, y0, y0, torch.zeros_like(y0).unsqueeze(0))]
+        most = max(len(piece[-1]) for piece in pieces)  # methods may have shared the rows
+        pieces = [(*piece[:-1], _padded(piece[-1], most)) for piece in pieces]
         before, after, y0, y1, coefficients = (torch.stack(p) for p in zip(*pieces, strict=True))
         sign = torch.where(self._t1 < self._t0, -1.0, 1.0)
         return Trajectory(before, after, y0, y1, coefficients, sign)
@@ -294,6 +296,14 @@ def _slots(start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
     row = torch.repeat_interleave(torch.arange(count.shape[0], device=count.device), count)
     offset = torch.arange(row.shape[0], device=count.device) - (count.cumsum(0) - count)[row]
     return row, start[row] + offset
+
+
+def _padded(coefficients: Tensor, degree: int) -> Tensor:
+    """The same polynomials (D, ...) with coefficients that are 0, of so high a degree."""
+    missing = degree - len(coefficients)
+    if not missing:
+        return coefficients
+    return torch.cat((coefficients, coefficients.new_zeros(missing, *coefficients.shape[1:])))
 
 
 def _span(t0: Tensor, t1: Tensor) -> str:

@@ -20,6 +20,7 @@ from stiffguide.kernels.emitting.expressions import literal
 from stiffguide.kernels.emitting.factorisation import native
 from stiffguide.kernels.emitting.functions import function
 from stiffguide.kernels.emitting.parameters import parameters
+from stiffguide.methods import automatic
 from stiffguide.stepping import attempt, crossings, guards, initial_dt
 from stiffguide.tracing.traced_field import Traced
 
@@ -70,7 +71,7 @@ def source(traced: Traced, method: Coefficients, entry: str = "threads.h") -> st
     if method.family == "esdirk":
         parts.append(native("newton.h"))
     parts += [*_step(traced, method), native("output.h"), native("stops.h"), native("start.h")]
-    parts += [*happening.text(traced), native("driver.h"), native(entry)]
+    parts += [*happening.text(traced), native("course.h"), native("driver.h"), native(entry)]
     return "\n".join(parts) + "\n"
 
 
@@ -95,7 +96,8 @@ def _constants(traced: Traced, m: Coefficients, elimination: Elimination) -> lis
         "WITH_DT": int(m.interpolant.with_dt),
         "ERROR_ORDER": m.error_order,
         "NFE": _evaluations(m),
-        "CARRIED": carried(n),
+        "CARRIED": carried(traced),
+        "SHARED": int(m.family == "rosenbrock" or m.ends is not None),
     }
     lines = [f"#define {name} {value}" for name, value in numbers.items()]
     limits = {**_shared(), **_limits(m)}
@@ -116,6 +118,16 @@ def _shared() -> dict[str, float]:
     return {
         "ROUNDING": attempt.ROUNDING,
         **happening.shared(),
+        "AT_LIMIT": automatic.AT_LIMIT,
+        "SAFE": automatic.SAFE,
+        "MOST_PATIENCE": automatic.MOST,
+        "CALM": automatic.CALM,
+        "REJECTED": automatic.REJECTED,
+        "BACK": automatic.BACK,
+        "GAIN": automatic.GAIN,
+        "BRIEF": automatic.BRIEF,
+        "PRODUCTS": automatic.PRODUCTS,
+        "NUDGE": automatic.NUDGE,
         "SHRINK": attempt.SHRINK,
         "LEAST": initial_dt.LEAST,
         "HIDDEN": guards.HIDDEN,
@@ -142,13 +154,16 @@ def _limits(m: Coefficients) -> dict[str, float]:
     }
 
 
-def carried(features: int) -> int:
+def carried(traced: Traced) -> int:
     """The numbers that a row has between its attempts: see `carry` of native/driver.h.
 
     After whether it has begun, they begin with the logarithms of the scaled errors of the last two
-    accepted steps, and f0 (F,).
+    accepted steps, and f0 (F,). They are the same for all methods.
     """
-    return 3 * features + 15
+    n, events = traced.features, len(traced.events)
+    happening = 5 * events + 2 if events else 0
+    course = n + 14
+    return 3 * n + 15 + happening + course
 
 
 def _evaluations(m: Coefficients) -> int:

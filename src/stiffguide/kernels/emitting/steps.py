@@ -54,6 +54,7 @@ class Body:
             "    fine = derivatives_finite(jac, slope);",
             "}",
         )
+        self.add("if (s.watched)", "    for (int e = 0; e < NJ; e++) s.jac[e] = jac[e];")
         self.each("s.moved[@] = s.moved[@] * stretch;")
         self.each("unit[@] = v_abs(s.y[@]) + scale[@];")
         # what decays will have to be right to atol, however large it is now
@@ -155,7 +156,19 @@ def explicit(m: Coefficients, body: Body) -> None:
         )
         body.each("s.error[@] = s.error[@] * damping;")
     _end_of_runge_kutta(m, body)
+    _watched(m, body, names)
     body.add("const M ok = allof();")
+
+
+def _watched(m: Coefficients, body: Body, names: list[str]) -> None:
+    """What two stages at the end of the step tell of the spectral radius."""
+    if m.ends is None:
+        return
+    body.add("#if SHARED", "if (s.watched) {")
+    first, second = m.ends
+    body.each(f"s.apart[@] = {weighted(m.apart, names)};")
+    body.each(f"s.change[@] = k[{second}][@] - k[{first}][@];")
+    body.add("}", "#endif")
 
 
 def late(m: Coefficients, body: Body) -> None:

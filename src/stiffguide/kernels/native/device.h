@@ -3,6 +3,7 @@ extern "C" __global__ void stiffguide_solve(const Call* call) {
     Call c = *call;
     Lanes s;
     s.keep = c.times || c.pieces || EVENTS;
+    s.watched = false;
     s.done = allof();
     s.live = s.rejected = s.reached = s.lost = s.sound = ~allof();
     s.row[0] = -1;

@@ -20,15 +20,25 @@ CALLED void load(Lanes& s, const Call& c, int l, long row) {
     for (int i = 0; i < OWN; i++) lane(s.p.own[i], l) = c.p[row * c.p_row + OWN_ENTRY[i]];
     s.p.shared = c.p;
     s.saved[l] = s.kept[l] = s.met[l] = s.jumps[l] = s.fate[l] = 0;
+    s.base[l] = -1;
     lane(s.until, l) = c.until && c.until[row] < c.max_attempts ? c.until[row] : c.max_attempts;
 }
 
-// what a row has between its attempts, out to the table or in from it; Python reads what is first
-CALLED void carry(Lanes& s, const Call& c, int l, bool out) {
+// What a row has between its attempts, out to the table or in from it, in one order for all
+// methods; Python reads what is first. `came`: SHIFTED or FAILED, where another method goes on.
+CALLED void carry(Lanes& s, const Call& c, int l, bool out, int came) {
     double* at = c.carried + s.row[l] * CARRIED;
     auto both = [&](V& x) {
         if (out) *at++ = lane(x, l);
         else lane(x, l) = *at++;
+    };
+    auto whole = [&](long& x) {
+        if (out) *at++ = x;
+        else x = (long)*at++;
+    };
+    auto mask = [&](M& x) {
+        if (out) *at++ = lane(x, l) ? 1 : 0;
+        else lane(x, l) = *at++ ? -1 : 0;
     };
     *at++ = 1; // it has begun
     both(s.last), both(s.before);
@@ -37,18 +47,55 @@ CALLED void carry(Lanes& s, const Call& c, int l, bool out) {
 #if IMPLICIT
     for (int i = 0; i < N; i++) both(s.moved[i]);
     both(s.over);
+#else
+    at += N + 1;
 #endif
-    both(s.t), both(s.dt), both(s.attempts), both(s.accepted), both(s.nfe), both(s.late);
-    both(s.wait), both(s.stop);
-    if (out) at[0] = lane(s.rejected, l), at[1] = s.saved[l], at[2] = s.met[l];
-    else lane(s.rejected, l) = at[0] ? -1 : 0, s.saved[l] = at[1], s.met[l] = at[2];
+    both(s.t), both(s.dt), both(s.attempts), both(s.accepted), both(s.wait), both(s.stop);
+    mask(s.rejected), whole(s.saved[l]), whole(s.met[l]), whole(s.kept[l]), whole(s.jumps[l]);
+#if EVENTS
+    for (int k = 0; k < EVENTS; k++) {
+        both(s.value[k]), both(s.side[k]), both(s.repeats[k]), mask(s.fresh[k]);
+        whole(s.times[l][k]);
+    }
+    whole(s.streak[l]);
+    if (out) *at++ = s.since[l];
+    else s.since[l] = *at++;
+#endif
+#if SHARED
+    if (!c.rules) return;
+    V* course[] = {&s.run,  &s.calm,  &s.refused, &s.count, &s.patience, &s.probe,
+                   &s.pace, &s.begun, &s.spent,   &s.trial, &s.stood};
+    for (V* x : course) both(*x);
+    for (int i = 0; i < N; i++) both(s.direction[i]);
+    mask(s.leaving), mask(s.fell);
+    if (out) {
+        *at = came;
+        return;
+    }
+    came = (int)*at;
+    lane(s.newly, l) = came == FAILED ? -1 : 0;
+    if (came) enter(s, c, l, came == FAILED);
+#endif
 }
 
 // whether a row had begun, and goes on
 INLINE bool resumed(Lanes& s, const Call& c, int l, long row) {
-    if (!c.until || !c.carried[row * CARRIED]) return false;
-    carry(s, c, l, false);
+    if (!*c.again || !c.carried[row * CARRIED]) return false;
+    carry(s, c, l, false, 0);
+    s.base[l] = (long)lane(s.attempts, l);
+    lane(s.nfe, l) = lane(s.late, l) = 0;
+#if EVENTS
+    lane(s.target, l) = __builtin_nan("");
+    lane(s.hunts, l) = lane(s.wide, l) = lane(s.misses, l) = 0;
+#endif
     return true;
+}
+
+// the status of rows that the method of this kernel is to go on with
+INLINE long own(const Call& c) { return IMPLICIT && c.rules ? STIFF : RUNNING; }
+
+INLINE bool waits(const Call& c, long row) {
+    return c.status[row] == own(c) && !(c.until && c.until[row] <= c.attempts[row]);
 }
 
 CALLED void begin(Lanes& s, const Call& c, M fresh) {
@@ -70,6 +117,9 @@ CALLED void begin(Lanes& s, const Call& c, M fresh) {
     s.lost = (s.lost & ~fresh) | (~sound & fresh);
     s.reached = (s.reached & ~fresh) | (nowhere & fresh);
     s.done = s.done | (fresh & (nowhere | ~sound));
+#if SHARED
+    if (c.rules) begin_course(s, c, fresh);
+#endif
 }
 
 
@@ -80,28 +130,34 @@ CALLED void finish(Lanes& s, const Call& c, int l, bool stopped) {
     for (int i = 0; i < N; i++) c.y[row * N + i] = lane(s.y[i], l);
     bool sound = lane(s.sound, l), lost = lane(s.lost, l), none = lane(s.attempts, l) == 0;
     bool most = lane(s.attempts, l) >= c.max_attempts;
-    long status = stopped ? INTERRUPTED : most ? MAX_ATTEMPTS : RUNNING;
+    long status = stopped ? INTERRUPTED : most ? MAX_ATTEMPTS : own(c), came = 0;
     if (lost) status = sound ? DT_TOO_SMALL : NON_FINITE;
     if (lane(s.reached, l) && !(none && !sound)) status = SUCCESS;
-    if (c.until) carry(s, c, l, true);
-    c.status[row] = s.fate[l] ? s.fate[l] : status;
+    if (s.fate[l]) status = s.fate[l];
+#if SHARED
+    if (c.rules && !s.fate[l] && !none) came = shifted(s, l, status, own(c));
+    if (came) status = IMPLICIT ? RUNNING : STIFF;
+#endif
+    if (c.carried) carry(s, c, l, true, came);
+    c.status[row] = status;
     if (c.kept) c.kept[row] = (long)lane(s.accepted, l) + s.jumps[l];
 #if EVENTS
     c.streak[row] = s.streak[l], c.since[row] = s.since[l];
     for (int k = 0; k < EVENTS; k++) c.sides[row * EVENTS + k] = lane(s.side[k], l);
 #endif
-    long attempts = (long)lane(s.attempts, l);
+    long attempts = (long)lane(s.attempts, l), before = s.base[l] < 0 ? 0 : s.base[l];
+    if (s.base[l] < 0) c.nfe[row] = c.njac[row] = c.nlu[row] = 0;
     c.accepted[row] = (long)lane(s.accepted, l);
     c.attempts[row] = attempts;
-    c.nfe[row] = (long)lane(s.nfe, l) + attempts * NFE + (long)lane(s.late, l) * LATE;
-    c.njac[row] = IMPLICIT ? attempts : 0;
-    c.nlu[row] = IMPLICIT ? attempts : 0;
+    c.nfe[row] += (long)lane(s.nfe, l) + (attempts - before) * NFE + (long)lane(s.late, l) * LATE;
+    c.njac[row] += IMPLICIT ? attempts - before : 0;
+    c.nlu[row] += IMPLICIT ? attempts - before : 0;
 }
 
 // a row that was claimed and never begun
 CALLED void leave(const Call& c, long row) {
-    if (c.until) {
-        if (c.status[row] == RUNNING) c.status[row] = INTERRUPTED;
+    if (*c.again) {
+        if (c.status[row] == own(c)) c.status[row] = INTERRUPTED;
         return; // the rest is what it was
     }
     c.t[row] = c.t0[row];
@@ -178,6 +234,14 @@ INLINE void attempt(Lanes& s, const Call& c) {
         s.reached = s.reached & ~turning;
     }
 
+#if SHARED
+    if (c.rules) {
+        V scale[N];
+        for (int i = 0; i < N; i++)
+            scale[i] = s.atol[i] + s.rtol[i] * v_max(v_abs(s.y[i]), v_abs(s.y1[i]));
+        watch(s, c, accept, dt, scale);
+    }
+#endif
     s.t = sel(accept, t1, s.t);
     UNROLL for (int i = 0; i < N; i++) {
 #if IMPLICIT
@@ -194,6 +258,9 @@ INLINE void attempt(Lanes& s, const Call& c) {
     s.lost = s.live & le(v_abs(next), v_max(4 * EPS * v_abs(s.t), 1e-300));
     s.dt = sel(s.reached, dt, next);
     s.done = s.live & (s.reached | s.lost | le(s.until, s.attempts));
+#if SHARED
+    if (c.rules) s.done = s.done | (s.live & leaves(s));
+#endif
 #if EVENTS
     s.done = s.done | s.stuck;
     if (some(happens | turning)) settle(s, c, which, turning);
@@ -223,7 +290,7 @@ CALLED bool refill(Lanes& s, const Call& c) {
             if (!lane(s.done, l)) continue;
             if (s.row[l] >= 0) finish(s, c, l, false);
             long row = claim(s, c);
-            while (c.until && row < c.rows && c.status[row] != RUNNING) row = claim(s, c);
+            while (*c.again && row < c.rows && !waits(c, row)) row = claim(s, c);
             if (row < c.rows) {
                 load(s, c, l, row);
                 lane(fresh, l) = resumed(s, c, l, row) ? 0 : -1;
@@ -232,6 +299,10 @@ CALLED bool refill(Lanes& s, const Call& c) {
             s.row[l] = -1;
             lane(s.live, l) = lane(s.done, l) = 0;
         }
+#if SHARED
+        if (c.rules && some(s.newly)) begin_again(s, c, s.newly);
+        s.newly = ~allof();
+#endif
         if (!some(fresh)) break;
         begin(s, c, fresh);
         for (int l = 0; l < LANES; l++)

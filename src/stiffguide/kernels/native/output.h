@@ -69,7 +69,7 @@ CALLED void keep_piece(Lanes& s, const Call& c, M accept, V t1, V dt) {
         if (!c.coefficient) continue;
         for (int d = 0; d < DEGREE; d++)
             for (int i = 0; i < N; i++) {
-                long at = (((s.kept[l] - 1) * DEGREE + d) * c.rows + row) * N + i;
+                long at = (((s.kept[l] - 1) * c.degree + d) * c.rows + row) * N + i;
                 c.coefficient[at] = piece(s, l, lane(dt, l), d, i);
             }
     }

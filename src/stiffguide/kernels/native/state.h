@@ -3,14 +3,27 @@
 // STAGES (stage vectors kept for the interpolant), DEGREE, and the family's constants.
 
 enum { CLAIMED = 8 }; // rows at once: a line of the cache
-enum { RUNNING = -1, SUCCESS = 0, DT_TOO_SMALL = 1, MAX_ATTEMPTS = 2, NON_FINITE = 3, EVENT = 4,
+enum { STIFF = -2, RUNNING = -1, SUCCESS = 0, DT_TOO_SMALL = 1, MAX_ATTEMPTS = 2, NON_FINITE = 3, EVENT = 4,
        INTERRUPTED = 5, CHATTERING = 7 };
 
-// in the order of `_Call` in run.py
+enum { SHIFTED = 1, FAILED = 2 }; // how a row comes from the other method
+
+#if CUDA
+#undef SHARED
+#define SHARED 0
+#endif
+
+// what methods that share rows cost, in evaluations, and the bounds of their courses
+struct Rules {
+    double explicit_price, stiff_price, limit, trial, patience, probe;
+};
+
+// in the order of packing.py
 struct Call {
     long rows;
     long* next;          // the next row to be claimed, shared by all threads
     volatile long* stop; // not 0: give up
+    const long* again;   // not 0: rows go on with what is carried
     const double *t0, *t1, *y0, *p, *rtol, *atol;
     long p_row, rtol_row, rtol_entry, atol_row, atol_entry; // strides; 0 repeats
     // the controller: exponents of the scaled errors, and the bounds of a factor
@@ -32,9 +45,12 @@ struct Call {
     const double* stop_time;
     double sliver; // of a time: see stops.h
     // attempts (rows) after which a row pauses, if any do, and what it goes on with: (rows, CARRIED).
-    // Then rows that are not RUNNING when the call begins are left alone.
+    // If it goes on, rows that are not RUNNING when the call begins are left alone; of two methods
+    // that share the rows, those of the stiff one are STIFF in its place.
     const long* until;
     double* carried;
+    const Rules* rules; // of sharing, if there is one
+    long degree;        // of the coefficients' table
     // events: which crossings count, how often they may happen, which jump they make, if any (or -1)
     const double* direction;
     const long *limit, *jump_of;
@@ -64,8 +80,18 @@ struct Lanes {
     M rejected, live, done, reached, sound, lost;
     long row[LANES], saved[LANES], kept[LANES], met[LANES]; // met: stops
     long jumps[LANES], fate[LANES]; // how a lane has ended, if events say so
+    long base[LANES]; // attempts with which a lane was loaded, -1 where it begins
     long next, beyond; // the rows that this thread has claimed and not begun
     bool keep; // whether an interpolant may be asked for
+    bool watched; // whether the rows are shared
+#if SHARED
+    V run, calm, refused, count, patience, probe, pace, begun, spent, trial; // see course.h
+    V direction[N], stood; // accepted steps when it came here
+    M leaving, fell, newly; // it came by a failure; and just now
+#if !IMPLICIT
+    V apart[N], change[N];
+#endif
+#endif
 #if EVENTS
     V value[EVENTS], side[EVENTS]; // see EventState in stepping/events.py
     V target, hunts, wide, misses, repeats[EVENTS];

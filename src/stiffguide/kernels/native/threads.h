@@ -14,6 +14,7 @@ extern "C" long stiffguide_solve(const Call* call) {
     s.pivot = (int*)malloc(sizeof(int) * LANES * N);
 #endif
     s.keep = c.times || c.pieces || EVENTS;
+    s.watched = c.rules;
     s.done = allof();
     for (int l = 0; l < LANES; l++) s.row[l] = -1;
     while (refill(s, c)) {

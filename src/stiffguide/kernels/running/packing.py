@@ -9,10 +9,11 @@ from torch import Tensor
 from stiffguide.kernels.running.task import EPS, Ended, Happened, Happening, Task
 
 # in the order of state.h: integers and addresses (q), numbers (d)
-_INPUTS = struct.Struct("3q 6q q")
+_INPUTS = struct.Struct("4q 6q q")
 _SETTINGS = struct.Struct("4q 4d 5d 3d")
-_OUTPUTS = struct.Struct("3q 6q 4q 6q 2q d 2q 14q")
+_OUTPUTS = struct.Struct("3q 6q 4q 6q 2q d 2q 2q 14q")
 NONE = (0, 0, 0, 0, 0, 0)  # no pieces
+ALONE = (0, 0)  # no other method
 ONE_END = (0, 0, 4 * EPS)  # no stops
 NOTHING = (0, 0, 0, -1, *(0,) * 10)  # that may happen
 
@@ -20,7 +21,8 @@ NOTHING = (0, 0, 0, -1, *(0,) * 10)  # that may happen
 def pack(task: Task, ended: Ended, k: int, flags: int) -> bytes:
     """The arguments of a call, for an error of order k; what they point to must outlive it.
 
-    `flags` is the address of two integers: the next row, and whether to stop.
+    `flags` is the address of three integers: the next row, whether to stop, and whether rows go on
+    that had begun.
     """
     parameters, times, pieces = task.parameters, task.times, ended.pieces
     inputs = (task.t0, task.t1, task.y0, parameters, task.rtol, task.atol)
@@ -38,6 +40,7 @@ def pack(task: Task, ended: Ended, k: int, flags: int) -> bytes:
         if task.stops is None
         else (task.stops.shape[1], task.stops.data_ptr(), 4 * task.eps),
         (0, 0) if ended.pauses is None else tuple(map(_address, ended.pauses)),
+        (_address(task.rules), 0 if pieces is None else pieces.degree),
         _happening(task.happening, ended.happened),
     )
 
@@ -64,6 +67,7 @@ def joined(
     pieces: tuple[int, ...] = NONE,
     stops: tuple[int, int, float] = ONE_END,
     pauses: tuple[int, ...] = (0, 0),
+    sharing: tuple[int, ...] = ALONE,
     happening: tuple[int, ...] = NOTHING,
 ) -> bytes:
     """The whole from its addresses: see `pack`; `stride` is that of the parameters' rows."""
@@ -72,9 +76,9 @@ def joined(
     column = 8 * count
     counts = range(first, first + 6 * column, column)
     return (
-        _INPUTS.pack(count, flags, flags + 8, *inputs, stride)
+        _INPUTS.pack(count, flags, flags + 8, flags + 16, *inputs, stride)
         + fixed
-        + _OUTPUTS.pack(t, y, dt, *counts, *times, *pieces, *stops, *pauses, *happening)
+        + _OUTPUTS.pack(t, y, dt, *counts, *times, *pieces, *stops, *pauses, *sharing, *happening)
     )
 
 

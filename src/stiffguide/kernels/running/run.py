@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from stiffguide.kernels.emitting import cpp, cuda
 from stiffguide.kernels.emitting.coefficients import Coefficients
 from stiffguide.kernels.emitting.parameters import parameters
 from stiffguide.kernels.running import build, compiler, device, packing
-from stiffguide.kernels.running.task import Ended, Happened, Pauses, Pieces, Task
+from stiffguide.kernels.running.task import Ended, Happened, Pauses, Pieces, Shifts, Task
 from stiffguide.tracing.traced_field import Traced
 
 FEW = 4  # up to so many rows, one lane at a time is faster than many lanes that idle
@@ -26,9 +27,10 @@ EACH = 4  # times that an event of a row is first given room for
 ALONE = 256  # rows, up to which one thread is the calling one, if the solve is short:
 SHORT = 10**9  # products at most, which take seconds
 
+STIFF = -2  # the status of rows that the stiff one of two methods is to go on with
 NO_MEMORY = "kernel: no memory for the lanes"
 
-Flags = ctypes.c_int64 * 2  # the next row, and whether to stop
+Flags = ctypes.c_int64 * 3  # the next row, whether to stop, whether rows go on
 
 
 @dataclass
@@ -45,6 +47,11 @@ class Kernel:
 
     def __post_init__(self) -> None:
         self._own = repr(parameters(self.traced))  # not seen in the graph
+
+    @property
+    def parts(self) -> tuple[Kernel, ...]:
+        """The kernels that share the rows, the explicit method's first; or this one alone."""
+        return (self,)
 
     def key(self, *, wide: bool) -> str:
         """The name of a library: the hash of all that it depends on."""
@@ -76,7 +83,7 @@ class Kernel:
                 self.built(wide=wide)
             except UnsupportedError as error:
                 self._failed[wide] = str(error)
-        return (wide, self._own) in self._libraries
+        return wide not in self._failed
 
     def failure(self, *, wide: bool) -> str:
         """Why there is no library, if building it has failed."""
@@ -113,7 +120,7 @@ class Kernel:
             return first
         n = max(int(kept.max()), 1) if task.rows else 1
         b, f = task.y0.shape
-        degree = self.method.interpolant.degree
+        degree = max(part.method.interpolant.degree for part in self.parts)
         pieces = Pieces(
             first.t.T.repeat(n, 1),
             first.t.T.repeat(n, 1),
@@ -121,10 +128,11 @@ class Kernel:
             first.y.movedim(1, 0).repeat(n, 1, 1),
             task.y0.new_zeros(n, degree, b, f) if dense else None,
         )
-        if first.pauses is None:
+        if first.pauses is None or first.pauses.until is None:
             return self._run(task, pieces)
         ended = self.beginning(task)._replace(pieces=pieces)
         assert ended.pauses is not None
+        assert ended.pauses.until is not None
         ended.pauses.until.copy_(first.counts[2])
         self.go_on(task, ended, int(first.counts[2].max()))
         ended.counts[0] = first.counts[0]  # somebody may have stopped a row there
@@ -132,25 +140,25 @@ class Kernel:
 
     def beginning(self, task: Task) -> Ended:
         """A solve before its first attempt, for `go_on`."""
-        b, f = task.y0.shape
+        b, _ = task.y0.shape
         until = torch.zeros(b, dtype=torch.int64, device=task.y0.device)
         ended = _room(task)
         ended.t[:, 0], ended.y[:, 0], ended.counts[:] = task.t0, task.y0, 0
         ended.counts[0] = int(Status.RUNNING)
-        return ended._replace(pauses=Pauses(until, task.y0.new_zeros(b, cpp.carried(f))))
+        carried = task.y0.new_zeros(b, cpp.carried(self.traced))
+        shifts = None if task.rules is None else Shifts(b)
+        return ended._replace(pauses=Pauses(until, carried), shifts=shifts)
 
     def go_on(self, task: Task, ended: Ended, attempts: int) -> None:
         """Let every row go on that is RUNNING until it pauses, after so many attempts at most.
 
         Raises KeyboardInterrupt, after which rows are INTERRUPTED, or RUNNING where they paused.
         """
-        flags, rows = Flags(), task.rows
         if task.y0.device.type != "cpu":
-            return self._on_device(task, ended)
-        function = self.built(wide=rows > FEW).stiffguide_solve
-        packed = packing.pack(task, ended, self.method.error_order + 1, ctypes.addressof(flags))
+            return self._on_device(task, ended, again=1)
+        flags, rows = Flags(0, 0, 1), task.rows
         short = attempts <= alone(rows, task.y0.shape[1])
-        _work(lambda: function(packed), 0 if short else threads(rows), flags)
+        alternate(self._calls(task, ended, flags), task, ended, flags, short=short)
         if flags[1]:
             raise KeyboardInterrupt
 
@@ -177,34 +185,59 @@ class Kernel:
     def _tried(self, task: Task, pieces: Pieces | None) -> Ended:
         ended, (b, f) = _room(task)._replace(pieces=pieces), task.y0.shape
         ended = ended._replace(happened=self._happened(task))
+        if task.rules is not None:
+            carried = task.y0.new_empty(b, cpp.carried(self.traced))
+            ended = ended._replace(pauses=Pauses(None, carried), shifts=Shifts(b))
         if not b:
             return ended
         if task.y0.device.type != "cpu":
             self._on_device(task, ended)
             return ended
-        function = self.built(wide=b > FEW).stiffguide_solve
         attempts = alone(b, f)
         if 0 < attempts < task.max_attempts:  # nearly all solves are shorter than they may be
             brief = task._replace(max_attempts=attempts)
-            self._call(function, brief, ended)
+            self._call(brief, ended)
             if not bool((ended.counts[0] == int(Status.MAX_ATTEMPTS)).any()):
                 return ended
-        self._call(function, task, ended)
+        self._call(task, ended)
         return ended
 
-    def _on_device(self, task: Task, ended: Ended) -> None:
+    def _on_device(self, task: Task, ended: Ended, *, again: int = 0) -> None:
         place, b = task.y0.device, task.rows
         self.prepare(place, wide=b > FEW)
-        flags = torch.zeros(2, dtype=torch.int64, device=place)
+        flags = torch.tensor([0, 0, again], dtype=torch.int64, device=place)
         packed = packing.pack(task, ended, self.method.error_order + 1, flags.data_ptr())
         self._programs[place, self._own].run(packed, b)
 
-    def _call(self, function: Any, task: Task, ended: Ended) -> None:
-        flags, k = Flags(), self.method.error_order + 1
+    def _call(self, task: Task, ended: Ended) -> None:
+        flags = Flags()
         if ended.happened is not None:
             ended.happened.total.zero_()
-        packed = packing.pack(task, ended, k, ctypes.addressof(flags))
-        carry_out(lambda: function(packed), task, ended, flags)
+        if ended.shifts is not None:
+            ended.shifts.clear()
+        calls = self._calls(task, ended, flags)
+        carry_out(calls[0], task, ended, flags)
+        if len(calls) > 1:
+            short = task.max_attempts <= alone(task.rows, task.y0.shape[1])
+            alternate(calls, task, ended, flags, short=short)
+
+    def _calls(self, task: Task, ended: Ended, flags: Any) -> list[Callable[[], int]]:
+        """What every thread is to do, by part."""
+        wide = task.rows > FEW
+        return [
+            partial(
+                part.built(wide=wide).stiffguide_solve,
+                packing.pack(of, ended, part.method.error_order + 1, ctypes.addressof(flags)),
+            )
+            for part, of in zip(self.parts, tasks(task), strict=True)
+        ]
+
+
+def tasks(task: Task) -> tuple[Task, ...]:
+    """The task for every part of a kernel."""
+    if task.explicit is None:
+        return (task,)
+    return task._replace(controller=task.explicit), task
 
 
 def _room(task: Task) -> Ended:
@@ -217,12 +250,41 @@ def _room(task: Task) -> Ended:
     return Ended(new((b, 1)), new((b, 1, f)), new(b), counts, saved)
 
 
+QUEUES = int(Status.RUNNING), STIFF  # the status of rows that wait for each part
+
+
+def alternate(
+    calls: Sequence[Callable[[], int]], task: Task, ended: Ended, flags: Any, *, short: bool
+) -> None:
+    """Let the parts of a kernel take turns, until no row waits for either.
+
+    After an interrupt, rows that wait are INTERRUPTED, but where they only pause.
+    """
+    status, attempts = ended.counts[0], ended.counts[2]
+    until = None if ended.pauses is None else ended.pauses.until
+    count, idle, here = 0 if short else threads(task.rows), 0, 0
+    while idle < len(calls) and not flags[1]:
+        waiting = status == QUEUES[here]
+        if until is not None:
+            waiting = waiting & (attempts < until)
+        if bool(waiting.any()):
+            if ended.shifts is not None:
+                ended.shifts.note(here, waiting, ended.t)
+            idle, flags[0], flags[2] = 0, 0, 1
+            work(calls[here], count, flags)
+        idle, here = idle + 1, (here + 1) % len(calls)
+    if flags[1] and until is None:
+        status.masked_fill_(status < 0, int(Status.INTERRUPTED))
+        if not bool((status == int(Status.INTERRUPTED)).any()):
+            raise KeyboardInterrupt  # it came when all was done
+
+
 def carry_out(
     run: Callable[[], int], task: Task, ended: Ended, flags: ctypes.Array[ctypes.c_int64]
 ) -> None:
     """Run a call in as many threads as it is worth; rows that an interrupt leaves are marked."""
     short = task.max_attempts <= alone(task.rows, task.y0.shape[1])
-    _work(run, 0 if short else threads(task.rows), flags)
+    work(run, 0 if short else threads(task.rows), flags)
     if flags[1]:
         _leave(task, ended, flags[0])
         if not bool((ended.counts[0] == int(Status.INTERRUPTED)).any()):
@@ -251,7 +313,7 @@ def alone(rows: int, features: int) -> int:
     return SHORT // (rows * features**2) if rows <= ALONE and threads(rows) == 1 else 0
 
 
-def _work(run: Callable[[], int], count: int, flags: ctypes.Array[ctypes.c_int64]) -> None:
+def work(run: Callable[[], int], count: int, flags: ctypes.Array[ctypes.c_int64]) -> None:
     """Run in so many threads; an interrupt stops them all."""
     begun: list[bool] = []
     results: list[int] = []

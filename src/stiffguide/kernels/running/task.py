@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from stiffguide.stepping.controllers import PID
@@ -37,6 +38,8 @@ class Task(NamedTuple):
     stops: Tensor | None = None  # (B, K), to step on, t1 last; None where that is the only one
     eps: float = EPS  # of the state's own dtype
     happening: Happening | None = None
+    rules: Tensor | None = None  # of methods that share the rows: `Rules` of native/state.h
+    explicit: PID | None = None  # the controller of the explicit one, then
 
     @property
     def rows(self) -> int:
@@ -53,11 +56,16 @@ class Pieces(NamedTuple):
     y1: Tensor  # (N, B, F)
     coefficients: Tensor | None  # (N, D, B, F)
 
+    @property
+    def degree(self) -> int:
+        """D, or 0."""
+        return 0 if self.coefficients is None else self.coefficients.shape[1]
+
 
 class Pauses(NamedTuple):
     """Where rows pause, and what they go on with."""
 
-    until: Tensor  # (B,) int64: the attempts
+    until: Tensor | None  # (B,) int64: the attempts; None where they go on to their end
     carried: Tensor  # (B, C), see `carried` of emitting/cpp.py
 
 
@@ -80,6 +88,26 @@ class Happened(NamedTuple):
         return int(self.total) > len(self.row)
 
 
+class Shifts:
+    """Which part of a kernel went on, in which rows (B,) bool, and from where (B,)."""
+
+    def __init__(self, rows: int) -> None:
+        self.found: list[tuple[int, Tensor, Tensor]] = []
+        self._last = torch.zeros(rows, dtype=torch.int64)
+
+    def note(self, part: int, waiting: Tensor, t: Tensor) -> None:
+        """Rows `waiting` go on by that part, from t (B, 1)."""
+        new = waiting & (self._last != part)
+        if bool(new.any()):
+            self.found.append((part, new, t.squeeze(1).clone()))
+            self._last = torch.where(new, part, self._last)
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.found.clear()
+        self._last.zero_()
+
+
 class Ended(NamedTuple):
     """Where every row ended, and what that took."""
 
@@ -91,3 +119,4 @@ class Ended(NamedTuple):
     pieces: Pieces | None = None
     pauses: Pauses | None = None
     happened: Happened | None = None
+    shifts: Shifts | None = None  # where methods share the rows

@@ -156,6 +156,7 @@ class BDF:
             grown=tried.grown,
             growth=torch.from_numpy(growth),
             size=torch.from_numpy(own),
+            jac=later.jac,
         )
 
     def _start(self, x: Given, place: Place) -> Step:
@@ -180,6 +181,7 @@ class BDF:
             f1=torch.from_numpy(found.slope),
             growth=torch.from_numpy(growth),
             size=torch.from_numpy(own),
+            jac=later.jac,
         )
 
     def _sizes(
@@ -258,7 +260,7 @@ def _choose(mask: Tensor, new: Step, old: Step) -> Step:
     """The rows of `new` where mask holds; `stages` has its rows on the second axis."""
     if old.ok is None:
         old = old._replace(ok=torch.ones_like(mask))
-    fields = ("y1", "error", "error_order", "ok", "state", "work", "f1", "growth", "size")
+    fields = ("y1", "error", "error_order", "ok", "state", "work", "f1", "growth", "size", "jac")
     picked = {name: select(mask, getattr(new, name), getattr(old, name)) for name in fields}
     stages = torch.where(mask.unsqueeze(-1), new.stages, old.stages)
     grown = None if old.grown is None else old.grown & ~mask

@@ -191,6 +191,7 @@ class Esdirk:
             f_low=None if companion is None or self._filter else k[companion],
             f=f,  # whose linear systems the interpolant solves
             grown=grown,
+            jac=state.jac,
         )
 
     def _sweep(
@@ -267,7 +268,7 @@ def _add(x: Work, y: Work) -> Work:
 
 def _choose(mask: Tensor, new: Step, old: Step) -> Step:
     """The rows of `new` where mask holds; `stages` has its rows on the second axis."""
-    fields = ("y1", "ok", "state") + (("error",) if new.error is not None else ())
+    fields = ("y1", "ok", "state", "jac") + (("error",) if new.error is not None else ())
     fields += ("f1",) if new.f1 is not None else ()
     picked = {name: select(mask, getattr(new, name), getattr(old, name)) for name in fields}
     if new.grown is not None or old.grown is not None:

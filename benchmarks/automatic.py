@@ -1,0 +1,208 @@
+"""What `method="auto"` costs beside the better of its two methods, on problems of every kind.
+
+Run as `python benchmarks/automatic.py`. Costs are counted in evaluations of f (a dense Jacobian is
+one for each component), and CPU time is that of the whole solve, one thread, the ways taken in
+turn. A method that has taken twice the attempts of `auto` is stopped: it is not the better one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+import stiffguide as sg
+from stiffguide import problems
+
+Function = Callable[[Tensor, Tensor], Tensor]
+LARGE = 64
+REPEATS = {"eager": 1, "kernel": 12}  # the first of which builds, or loads
+
+
+class Case(NamedTuple):
+    """A problem: f for rows, a state, the end, atol at rtol 1e-8."""
+
+    name: str
+    f: Function
+    y0: Tensor
+    t1: float
+    atol: Tensor | float
+
+
+def pulses(t: Tensor, y: Tensor) -> Tensor:
+    rate = 10 + 1000 * (1 + torch.tanh(20 * torch.sin(t)))
+    return -rate[:, None] * (y - torch.cos(t)[:, None]) - torch.sin(t)[:, None]
+
+
+def spiral(t: Tensor, y: Tensor) -> Tensor:
+    return torch.stack((-y[:, 0] - 500 * y[:, 1], 500 * y[:, 0] - y[:, 1]), -1)
+
+
+def edge(t: Tensor, y: Tensor) -> Tensor:
+    return torch.stack((y[:, 1] - 30 * y[:, 0], torch.sin(5 * t) - y[:, 1]), -1)
+
+
+def square(t: Tensor, y: Tensor) -> Tensor:
+    return -50 * (y - torch.sign(torch.sin(3 * t))[:, None])
+
+
+def driven(t: Tensor, y: Tensor) -> Tensor:
+    return torch.stack((y[:, 1], torch.sign(torch.sin(2 * t)) - y[:, 0]), -1)
+
+
+def flame(t: Tensor, y: Tensor) -> Tensor:
+    return y * y - y**3
+
+
+def rigid(t: Tensor, y: Tensor) -> Tensor:
+    a, b, c = y.unbind(-1)
+    return torch.stack((-2 * b * c, 1.25 * a * c, -0.5 * a * b), -1)
+
+
+def kepler(t: Tensor, y: Tensor) -> Tensor:
+    r3 = (y[:, :2] ** 2).sum(-1, keepdim=True) ** 1.5
+    return torch.cat((y[:, 2:], -y[:, :2] / r3), -1)
+
+
+def lorenz(t: Tensor, y: Tensor) -> Tensor:
+    a, b, c = y.unbind(-1)
+    return torch.stack((10 * (b - a), a * (28 - c) - b, a * b - 8 / 3 * c), -1)
+
+
+def turning(t: Tensor, y: Tensor) -> Tensor:
+    """Not stiff before t = 5, and more and more so after."""
+    rate = 1 + 1e4 / (1 + torch.exp(-4 * (t - 5)))
+    return torch.stack((y[:, 1], -y[:, 0], -rate * (y[:, 2] - y[:, 0])), -1)
+
+
+def mildening(t: Tensor, y: Tensor) -> Tensor:
+    """Stiff before t = 5, and less and less so after."""
+    return turning(10 - t, y)
+
+
+def heat(t: Tensor, y: Tensor) -> Tensor:
+    n = y.shape[-1]
+    left, right = torch.zeros_like(y[:, :1]), torch.ones_like(y[:, :1])
+    z = torch.cat((left, y, right), -1)
+    return (n + 1) ** 2 * (z[:, 2:] - 2 * z[:, 1:-1] + z[:, :-2])
+
+
+def wave(t: Tensor, y: Tensor) -> Tensor:
+    n = y.shape[-1] // 2
+    u, v = y[:, :n], y[:, n:]
+    z = torch.nn.functional.pad(u, (1, 1))
+    return torch.cat((v, z[:, 2:] - 2 * u + z[:, :-2]), -1)
+
+
+def of(problem: problems.Problem, name: str = "") -> Case:
+    """A published one."""
+    atol = problem.atol if isinstance(problem.atol, float) else torch.tensor(problem.atol)
+    return Case(name or problem.name, problem.f, problem.y0, problem.t1, atol)
+
+
+def cases() -> Iterator[Case]:
+    """All of them."""
+    stiff = ("robertson", "hires", "orego", "e5_reduced", "pollu", "hydrogen_ignition")
+    for name in (*stiff, "lotka_volterra", "arenstorf", "brusselator"):
+        yield of(problems.get(name))
+    for mu in (3.0, 30.0, 100.0, 1000.0):
+        yield of(problems.van_der_pol(mu), f"van_der_pol {mu:g}")
+    for d in (1e-2, 1e-4):
+        yield Case(f"flame {d:g}", flame, torch.tensor([d]), 2 / d, 1e-10)
+    yield of(problems.brusselator_1d(20), "brusselator_1d 40")
+    one, two = torch.tensor([1.0]), torch.tensor([1.0, 0.0])
+    yield Case("square wave", square, 0 * one, 20.0, 1e-10)
+    yield Case("driven oscillator", driven, two, 40.0, 1e-10)
+    yield Case("pulsed stiffness", pulses, one, 20.0, 1e-10)
+    yield Case("spiral 500i", spiral, two, 4.0, 1e-10)
+    yield Case("edge -30", edge, two, 20.0, 1e-10)
+    yield Case("rigid body", rigid, torch.tensor([1.0, 0.0, 0.9]), 30.0, 1e-10)
+    yield Case("kepler", kepler, torch.tensor([0.4, 0.0, 0.0, 2.0]), 20.0, 1e-10)
+    yield Case("lorenz", lorenz, torch.tensor([1.0, 1.0, 1.0]), 5.0, 1e-10)
+    yield Case("turns stiff", turning, torch.tensor([1.0, 0.0, 1.0]), 10.0, 1e-10)
+    yield Case("turns mild", mildening, torch.tensor([1.0, 0.0, 1.0]), 10.0, 1e-10)
+    yield Case("heat 200", heat, torch.zeros(200), 1.0, 1e-10)
+    sine = torch.sin(torch.linspace(0, 6.28, 100))
+    yield Case("wave 200", wave, torch.cat((sine, 0 * sine)), 50.0, 1e-10)
+
+
+class Run(NamedTuple):
+    """What a solve took."""
+
+    evaluations: float
+    seconds: float
+    attempts: int
+    ok: bool
+    y: Tensor
+    stretches: int
+
+
+def run(case: Case, method: str, rtol: float, backend: str, most: int = 100_000) -> Run:
+    """One solve."""
+    atol = case.atol * (rtol / 1e-8)
+    seconds = []
+    for _ in range(REPEATS[backend]):
+        start = time.process_time()
+        found = sg.solve(
+            *(case.f, case.y0[None], 0.0, case.t1),
+            **{"method": method, "rtol": rtol, "atol": atol, "batched": True},
+            **{"backend": backend, "max_attempts": most, "checks": False},
+        )
+        seconds.append(time.process_time() - start)
+    n, stats = case.y0.numel(), found.stats
+    jacobian = n if n < LARGE else 0  # else its evaluations are in nfe
+    count = int(stats.nfe) + jacobian * int(stats.njac)
+    attempts = int(stats.accepted + stats.rejected)
+    changes = len(stats.methods[0]) - 1 if stats.methods else 0
+    return Run(count, min(seconds), attempts, bool(found.success.all()), found.y[0, -1], changes)
+
+
+def compare(case: Case, rtol: float, backend: str) -> str:
+    """A line of the table."""
+    large = case.y0.numel() >= LARGE
+    ways = ("auto", "tsit5" if rtol >= 1e-8 else "verner76", "bdf" if large else "rodas5p")
+    found = {"auto": run(case, "auto", rtol, backend)}
+    most = 2 * found["auto"].attempts * (8 + case.y0.numel()) // 6 + 100
+    for way in ways[1:]:
+        found[way] = run(case, way, rtol, backend, most)
+    auto, pure = found["auto"], [found[way] for way in ways[1:] if found[way].ok]
+    if not pure:
+        return f"| {case.name} | {rtol:.0e} | neither | ok: {auto.ok} |"
+    best = min(pure, key=lambda r: r.evaluations)
+    count = auto.evaluations / best.evaluations
+    cpu = auto.seconds / min(r.seconds for r in pure)
+    costs = " | ".join(
+        f"{found[w].evaluations:,.0f}" if found[w].ok else f"> {found[w].evaluations:,.0f}"
+        for w in ways
+    )
+    change = float((auto.y - best.y).abs().max() / best.y.abs().max())
+    ok = "" if auto.ok else " FAILED"
+    return (
+        f"| {case.name} | {rtol:.0e} | {costs} | {count:.2f} | {cpu:.2f} | "
+        f"{auto.stretches} | {change:.0e}{ok} |"
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backend", default="eager", choices=("eager", "kernel"))
+    parser.add_argument("--only", default="", help="names that begin so")
+    parser.add_argument("--rtol", type=float, nargs="*", default=[1e-4, 1e-6, 1e-8])
+    given = parser.parse_args()
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
+    print("| problem | rtol | auto | explicit | stiff | count | CPU | changes | difference |")
+    print("| --- " * 9 + "|")
+    for case in cases():
+        if case.name.startswith(given.only):
+            for rtol in given.rtol:
+                print(compare(case, rtol, given.backend), flush=True)
+
+
+if __name__ == "__main__":
+    main()

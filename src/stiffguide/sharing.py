@@ -1,0 +1,82 @@
+"""The eager solve in which two methods share the rows: see `methods/automatic.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from stiffguide import choices, diagnosis, kernels, methods
+from stiffguide.errors import UnsupportedError
+from stiffguide.fields.jacobian import AutogradJacobian, GivenJacobian
+from stiffguide.fields.layout import Layout
+from stiffguide.linear_systems import SMALLEST, Systems
+from stiffguide.methods.automatic import Explicit, Pair, Stiff
+from stiffguide.stepping import regimes
+from stiffguide.stepping.contracts import Field
+from stiffguide.stepping.live import Live, Problem
+from stiffguide.stepping.regimes import Regime, Shifts, Stretches
+
+
+class Shared(NamedTuple):
+    """A solve by two methods."""
+
+    live: Live
+    regimes: list[Regime]
+    shifts: Shifts
+
+    def stretches(self, pair: Pair, t0: Tensor) -> Stretches:
+        """Who went on where, in a solve from t0 (B,)."""
+        return Stretches(pair.names, t0, self.shifts)
+
+
+def alone(r: kernels.Request) -> kernels.Request:
+    """The solve by one method, where the steps are to be differentiated."""
+    stiff = methods.get("kvaerno5" if r.y0.shape[1] >= SMALLEST else methods.AUTO)
+    controller = choices.TUNING[stiff.family]
+    problem = r.problem._replace(method=stiff, controller=controller)
+    return r._replace(problem=problem, pair=None)
+
+
+def first(p: Problem, pair: Pair) -> Problem:
+    """The problem of the explicit method, with which every row begins."""
+    return p._replace(method=Explicit(pair.explicit, pair.price), controller=pair.controllers[0])
+
+
+def solve(
+    p: Problem,
+    pair: Pair,
+    systems: Callable[[], Systems],
+    s: Live,
+    look: Callable[[Live], Tensor | None],
+) -> Shared:
+    """The loops, from rows that have begun with the `first` problem p."""
+
+    def other() -> Problem | None:
+        try:
+            field = systems().field
+        except UnsupportedError:  # too large: nobody asked for an implicit method
+            return None
+        stiff = _stiff(pair, p, field, s.y.shape[1])
+        return p._replace(f=field, method=stiff, controller=pair.controllers[1])
+
+    return Shared(*regimes.solve(p, other, s, look))
+
+
+def _stiff(pair: Pair, p: Problem, field: Field, features: int) -> Stiff:
+    """The stiff method, with the price of a Jacobian whose evaluations nobody counts."""
+    counted = isinstance(field, (AutogradJacobian, GivenJacobian))
+    explicit: Any = p.method
+    return Stiff(pair.stiff, pair.price, explicit.limit, features if counted else 0)
+
+
+def messages(found: Shared, layout: Layout) -> dict[int, str]:
+    """Why rows failed, with the method that each failed with."""
+    texts: dict[int, str] = {}
+    for regime in found.regimes:
+        status = torch.where(regime.rows, found.live.status, 0)
+        s = found.live._replace(status=status, method=regime.state)
+        texts |= diagnosis.messages(regime.problem, s, layout)
+    return dict(sorted(texts.items()))
