@@ -10,7 +10,8 @@ some attempts at the limit in a row the stiff method is tried, and after long wi
 stiffness that holds dt back may hide from the estimate. A trial has to pay, or the row goes back
 and is more patient: what trials cost stays a small part of the whole, as in renting skis.
 
-The stiff method has J, of which three products give the spectral radius. A row goes back where an
+The stiff method has J: one product a step, of a direction that is kept, follows the spectral
+radius. A row goes back where an
 explicit step as long as that allows would cost less.
 """
 
@@ -40,12 +41,15 @@ REJECTED = 3  # attempts in a row, after which further ones count: the edge of s
 PROBE = 10  # trials' worth of attempts, after which there is one in any case; doubled likewise
 BACK = 5  # attempts that speak for the explicit method before a return
 GAIN = 1.25  # a factor by which it has to be cheaper
+F64 = torch.float64
 BRIEF = 16  # attempts of the stiff method that were hardly worth coming for
 TRIAL = 120  # evaluations of a trial,
 SHORTEST, LONGEST = 4, 12  # in so many attempts;
+SETTLED = 1.5  # of dt before, up to which it has found its length;
+OVERTIME = 3  # trials after which it is judged all the same
 WARM = 40  # of a multistep method, which begins at order 1
 CHEAP = 20  # evaluations for a stiff step, up to which RUN attempts at the limit are enough
-PRODUCTS = 3  # with J, for its spectral radius
+PROBING = 2  # a trial without a sign of stiffness
 NUDGE = 0.1  # of the direction along which J is large, towards the last error
 
 
@@ -176,11 +180,9 @@ class Explicit(_Wrapped):
             weights = k.new_tensor(self._apart[: len(k)])
             apart = torch.tensordot(weights, k, 1) / scale
             change = (k[second] - k[first]) / scale
-            ratio = torch.linalg.vector_norm(change, dim=-1)
-            ratio = ratio / torch.linalg.vector_norm(apart, dim=-1)
+            way = _size(apart)
             # `apart` is without the factor dt
-            pull = torch.nan_to_num(ratio, nan=0.0, posinf=0.0).to(torch.float64).numpy()
-            return pull, apart.to(torch.float64).numpy()
+            return _known(_size(change) / way), (apart / rows(way, apart)).to(F64).numpy()
 
     def _watched(self, seen: Course, before: Course) -> Course:
         """The course after an attempt that counts."""
@@ -204,7 +206,7 @@ class Explicit(_Wrapped):
     def enter(self, old: Course, t: Array) -> Course:
         """The course of rows that come back from the stiff method."""
         none = np.zeros_like(old.since)
-        failed = ~old.leaving & old.trial
+        failed = ~old.leaving & (old.trial > 0)
         more = np.minimum(2 * old.patience, MOST)
         return old._replace(
             leaving=np.zeros_like(old.leaving),
@@ -234,21 +236,29 @@ class Stiff(_Wrapped):
         cheaper = self.price.explicit / possible * GAIN < spent / since / dt
         run = np.where(cheaper, before.run + 1, 0)
         way = (step.t0 + step.dt).numpy() - before.begun
-        judged = before.trial & (since >= self.price.trial)
+        # not while dt finds its length: the first one was the explicit method's
+        settled = (dt <= SETTLED * before.step) & (before.rejected == 0)
+        due = since >= np.where(settled, 1, OVERTIME) * self.price.trial
+        judged = (before.trial > 0) & due
         with np.errstate(all="ignore"):
-            lost = judged & (spent / np.abs(way) > self.price.explicit / before.dt)
+            pace = self.price.explicit / before.dt
+            lost = judged & (spent / np.abs(way) > pace) & (spent / since / dt > pace)
         back = (run >= BACK) | lost
         hasty = back & (lost | (since <= BRIEF))
+        won = np.where(judged & ~lost, before.probe // 2, before.probe)
+        probe = np.where(hasty, 2 * before.probe, np.maximum(won, self.price.trial))
         after = before._replace(
             leaving=back,
             run=run,
             since=since,
             spent=spent,
             dt=np.where(back, possible, before.dt),
-            trial=before.trial & ~judged,
-            pull=radius * dt,
+            trial=np.where(judged, 0, before.trial),
+            step=dt,
+            rejected=np.zeros_like(before.rejected),
             direction=direction,
             patience=np.where(hasty, np.minimum(2 * before.patience, MOST), before.patience),
+            probe=np.where(before.trial == PROBING, probe, before.probe),
         )
         return after.where(~before.leaving, before)
 
@@ -269,27 +279,23 @@ class Stiff(_Wrapped):
         with torch.no_grad():
             scale = tolerance.scale(step.y0, step.y1)
             v = torch.from_numpy(before.direction).to(scale.dtype)
-            start = torch.linspace(1.0, 2.0, v.shape[-1], dtype=v.dtype)
-            v = torch.where(rows(_usable(v), v), v, start)
             if step.error is not None:
                 e = step.error / scale
-                size = torch.linalg.vector_norm(e, dim=-1, keepdim=True)
-                length = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
-                e = v + NUDGE * length * e / size
+                e = v + e * rows(NUDGE / _size(e), e)
                 v = torch.where(rows(_usable(e), e), e, v)
-            radius = torch.zeros_like(v[:, 0])
-            for _ in range(PRODUCTS):
-                v = v / torch.linalg.vector_norm(v, dim=-1, keepdim=True)
-                w = f.linear.product(step.jac, v * scale) / scale
-                radius = torch.linalg.vector_norm(w, dim=-1)
-                v = torch.where(rows(_usable(w), w), w, v)
-            found = torch.nan_to_num(radius, nan=0.0, posinf=0.0).to(torch.float64)
-            return found.numpy(), v.to(torch.float64).numpy()
+            start = torch.linspace(1.0, 2.0, v.shape[-1], dtype=v.dtype)
+            v = torch.where(rows(_usable(v), v), v, start)
+            v = v / rows(_size(v), v)
+            w = f.linear.product(step.jac, v * scale) / scale
+            radius = _size(w)
+            v = torch.where(rows(_usable(w), w), w / rows(radius, w), v)
+            return _known(radius), v.to(F64).numpy()
 
     def retry(self, before: Watched, tried: Watched) -> Watched:
         """As the method does it; what the attempt cost is spent."""
         old, seen = before.course, tried.course
-        course = old._replace(since=seen.since, spent=seen.spent).where(~old.leaving, old)
+        course = old._replace(since=seen.since, spent=seen.spent, rejected=old.rejected + 1)
+        course = course.where(~old.leaving, old)
         return Watched(self.inner.retry(before.inner, tried.inner), course)
 
     def enter(self, old: Course, t: Array) -> Course:
@@ -299,19 +305,30 @@ class Stiff(_Wrapped):
         return old._replace(
             leaving=np.zeros_like(old.leaving),
             run=none,
+            rejected=none,
             since=none,
             begun=t,
+            step=zero,
             spent=zero,
-            trial=np.ones_like(old.trial),
-            probe=np.where(probing, 2 * old.probe, old.probe),
+            trial=np.where(probing, PROBING, 1),
         )
+
+
+def _size(v: Tensor) -> Tensor:
+    """(B,) of (B, F)."""
+    size: Tensor = torch.linalg.vector_norm(v, dim=-1)
+    return size
 
 
 def _usable(v: Tensor) -> Tensor:
     """Rows (B,) of (B, F) that have a direction."""
-    size: Tensor = torch.linalg.vector_norm(v, dim=-1)
-    usable: Tensor = (size > 0) & (size < math.inf)
-    return usable
+    size = _size(v)
+    return (size > 0) & (size < math.inf)
+
+
+def _known(x: Tensor) -> Array:
+    """Numbers (B,), 0 where they are not finite."""
+    return torch.nan_to_num(x, nan=0.0, posinf=0.0).to(F64).numpy()
 
 
 def ends(tableau: Tableau) -> tuple[int, int] | None:

@@ -24,7 +24,8 @@ class Course(NamedTuple):
     dt: Array  # |dt| of the explicit method's last step, and then for its first one after a return
     begun: Array  # t at which this method took over
     spent: Array  # evaluations since then
-    trial: Array  # bool: this method has to show that it pays
+    trial: Array  # int64: the stiff method has to show that it pays (1), nobody knows why (2)
+    step: Array  # |dt| of the stiff method's last accepted attempt
     pull: Array  # |dt| times the spectral radius of J, as the last attempt saw it
     direction: Array  # (B, F) along which J is large, in units of the tolerance
 
@@ -35,7 +36,7 @@ class Course(NamedTuple):
         return cls(
             *(no, none, none, none, none),
             *(none + patience, none + probe),
-            *(zero, zero, zero, no, zero, np.zeros((rows, features))),
+            *(zero, zero, zero, none, zero, zero, np.zeros((rows, features))),
         )
 
     def where(self, mask: Array, old: Course) -> Course:

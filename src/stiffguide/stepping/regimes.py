@@ -7,7 +7,7 @@ batch pays for one method at a time, and a row never learns what the others do.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -32,7 +32,8 @@ class Shared(Method, Protocol):
         ...
 
 
-Shifts = list[tuple[int, Tensor, Tensor]]  # which method, in which rows (B,) bool, from t (B,)
+# which method, in which rows (B,) bool, from t (B,); or in the only row, from a number
+Shifts = list[tuple[int, Tensor | None, Any]]
 
 
 class Stretches(NamedTuple):
@@ -47,6 +48,9 @@ class Stretches(NamedTuple):
         start = torch.as_tensor(self.t0, dtype=torch.float64).expand(rows).tolist()
         found = [[(t, self.names[0])] for t in start]
         for method, where, t in self.shifts:
+            if where is None:
+                found[0].append((t, self.names[method]))
+                continue
             for row in torch.nonzero(where).flatten().tolist():
                 found[row].append((float(t[row]), self.names[method]))
         return found

@@ -126,7 +126,9 @@ def _shared() -> dict[str, float]:
         "BACK": automatic.BACK,
         "GAIN": automatic.GAIN,
         "BRIEF": automatic.BRIEF,
-        "PRODUCTS": automatic.PRODUCTS,
+        "LENGTHENED": automatic.SETTLED,
+        "OVERTIME": automatic.OVERTIME,
+        "PROBING": automatic.PROBING,
         "NUDGE": automatic.NUDGE,
         "SHRINK": attempt.SHRINK,
         "LEAST": initial_dt.LEAST,
@@ -162,7 +164,7 @@ def carried(traced: Traced) -> int:
     """
     n, events = traced.features, len(traced.events)
     happening = 5 * events + 2 if events else 0
-    course = n + 14
+    course = n + 15
     return 3 * n + 15 + happening + course
 
 

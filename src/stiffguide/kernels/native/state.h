@@ -85,7 +85,7 @@ struct Lanes {
     bool keep; // whether an interpolant may be asked for
     bool watched; // whether the rows are shared
 #if SHARED
-    V run, calm, refused, count, patience, probe, pace, begun, spent, trial; // see course.h
+    V run, calm, refused, count, patience, probe, pace, begun, spent, trial, step; // see course.h
     V direction[N], stood; // accepted steps when it came here
     M leaving, fell, newly; // it came by a failure; and just now
 #if !IMPLICIT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -89,14 +89,20 @@ class Happened(NamedTuple):
 
 
 class Shifts:
-    """Which part of a kernel went on, in which rows (B,) bool, and from where (B,)."""
+    """Which part of a kernel went on, in which rows (B,) bool, and from where (B,).
+
+    Of a single row these may be None and a number.
+    """
 
     def __init__(self, rows: int) -> None:
-        self.found: list[tuple[int, Tensor, Tensor]] = []
-        self._last = torch.zeros(rows, dtype=torch.int64)
+        self.found: list[tuple[int, Tensor | None, Any]] = []
+        self._rows = rows
+        self._last: Tensor | None = None
 
     def note(self, part: int, waiting: Tensor, t: Tensor) -> None:
         """Rows `waiting` go on by that part, from t (B, 1)."""
+        if self._last is None:
+            self._last = torch.zeros(self._rows, dtype=torch.int64)
         new = waiting & (self._last != part)
         if bool(new.any()):
             self.found.append((part, new, t.squeeze(1).clone()))
@@ -105,7 +111,7 @@ class Shifts:
     def clear(self) -> None:
         """Begin anew."""
         self.found.clear()
-        self._last.zero_()
+        self._last = None
 
 
 class Ended(NamedTuple):
