@@ -180,9 +180,8 @@ class Explicit(_Wrapped):
             weights = k.new_tensor(self._apart[: len(k)])
             apart = torch.tensordot(weights, k, 1) / scale
             change = (k[second] - k[first]) / scale
-            way = _size(apart)
             # `apart` is without the factor dt
-            return _known(_size(change) / way), (apart / rows(way, apart)).to(F64).numpy()
+            return _known(_size(change) / _size(apart)), apart.to(F64).numpy()
 
     def _watched(self, seen: Course, before: Course) -> Course:
         """The course after an attempt that counts."""
@@ -302,6 +301,8 @@ class Stiff(_Wrapped):
         """The course of rows that come from the explicit method."""
         none, zero = np.zeros_like(old.since), np.zeros_like(old.spent)
         probing = old.run < old.patience
+        size = np.linalg.norm(old.direction, axis=-1, keepdims=True)
+        direction = np.divide(old.direction, size, out=0 * old.direction, where=size > 0)
         return old._replace(
             leaving=np.zeros_like(old.leaving),
             run=none,
@@ -309,6 +310,7 @@ class Stiff(_Wrapped):
             since=none,
             begun=t,
             step=zero,
+            direction=direction,
             spent=zero,
             trial=np.where(probing, PROBING, 1),
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stiffguide.errors import UnsupportedError
-from stiffguide.methods.automatic import apart, ends
+from stiffguide.methods.automatic import ends
 from stiffguide.methods.esdirk import Esdirk
 from stiffguide.methods.explicit_rk import ExplicitRK
 from stiffguide.methods.rosenbrock import Rosenbrock
@@ -59,8 +59,7 @@ class Coefficients:
     guesses: tuple[Row, ...] = ()  # of a Newton iteration: weights of f0 and the stages before
     implicit: tuple[bool, ...] = ()
     filtered: bool = False  # the error goes through W^-1
-    ends: tuple[int, int] | None = None  # two stages at t1, as sharing rows needs them,
-    apart: Row = ()  # and the weights of the way between their states, over dt
+    ends: tuple[int, int] | None = None  # two stages at t1, if there are two
 
 
 def of(method: Method) -> Coefficients:
@@ -130,7 +129,6 @@ def _explicit(tableau: Tableau, error_order: int) -> Coefficients:
     used = [j for j in range(tableau.stages) if any(w[j] for w in weights)]
     companion = tableau.companion_stage
     n = 1 + max([*used, *end, *([] if companion is None else [companion])])
-    pair = ends(tableau)
     return Coefficients(
         name=tableau.name,
         family="explicit",
@@ -147,8 +145,7 @@ def _explicit(tableau: Tableau, error_order: int) -> Coefficients:
         f_at=end[0] if end else None,
         accurate=bool(end) and end[0] == n - 1,
         b_lower=None if lower is None else floats(lower[:n]),
-        ends=pair,
-        apart=() if pair is None else apart(tableau, pair)[:n],
+        ends=ends(tableau),
     )
 
 

@@ -141,6 +141,8 @@ def explicit(m: Coefficients, body: Body) -> None:
     for i in range(1, m.stages):
         body.each(f"arg[@] = s.y[@]{_plus(weighted(m.a[i], names), 'dt')};")
         body.field(m.c[i], "arg", f"k[{i}]")
+        if m.ends and i in m.ends:  # from which of them to which, and what f makes of it
+            _compare(body, m.ends, i)
     if m.accurate:
         body.each("s.y1[@] = arg[@];")
     else:
@@ -156,19 +158,19 @@ def explicit(m: Coefficients, body: Body) -> None:
         )
         body.each("s.error[@] = s.error[@] * damping;")
     _end_of_runge_kutta(m, body)
-    _watched(m, body, names)
     body.add("const M ok = allof();")
 
 
-def _watched(m: Coefficients, body: Body, names: list[str]) -> None:
-    """What two stages at the end of the step tell of the spectral radius."""
-    if m.ends is None:
-        return
-    body.add("#if SHARED", "if (s.watched) {")
-    first, second = m.ends
-    body.each(f"s.apart[@] = {weighted(m.apart, names)};")
-    body.each(f"s.change[@] = k[{second}][@] - k[{first}][@];")
-    body.add("}", "#endif")
+def _compare(body: Body, ends: tuple[int, int], i: int) -> None:
+    """What two stages at the end of the step show of the spectral radius."""
+    first, second = ends
+    body.add("#if SHARED")
+    if i == first:
+        body.each("s.apart[@] = arg[@];")
+    else:
+        body.each("s.apart[@] = arg[@] - s.apart[@];")
+        body.each(f"s.change[@] = k[{second}][@] - k[{first}][@];")
+    body.add("#endif")
 
 
 def late(m: Coefficients, body: Body) -> None:

@@ -3,16 +3,6 @@
 
 #if SHARED
 
-INLINE V length(const V* x) {
-    V sum = 0.0;
-    UNROLL for (int i = 0; i < N; i++) sum = sum + x[i] * x[i];
-    return v_sqrt(sum);
-}
-
-INLINE M usable(V size) { return lt(0.0, size) & isfinite_(size); }
-
-INLINE V known(V x) { return sel(isfinite_(x), x, 0.0); }
-
 // the lanes `fresh` are at the start of a solve
 CALLED void begin_course(Lanes& s, const Call& c, M fresh) {
     const Rules& r = *c.rules;
@@ -27,21 +17,40 @@ CALLED void begin_course(Lanes& s, const Call& c, M fresh) {
     s.stood = sel(fresh, 0.0, s.stood);
 }
 
+INLINE V squares(const V* x) {
+    V sum = 0.0;
+    UNROLL for (int i = 0; i < N; i++) sum = sum + x[i] * x[i];
+    return sum;
+}
+
+// the scaled error, and the tolerance with its inverse
+INLINE V measured(const Lanes& s, V* scale, V* per) {
+    V sum = 0.0, q = 0.0;
+    UNROLL for (int i = 0; i < N; i++) {
+        scale[i] = s.atol[i] + s.rtol[i] * v_max(v_abs(s.y[i]), v_abs(s.y1[i]));
+        per[i] = 1.0 / scale[i];
+        q = sel(eq(s.error[i], 0.0), 0.0, s.error[i] * per[i]);
+        sum = sum + q * q;
+    }
+    return N == 1 ? v_abs(q) : v_sqrt(sum * (1.0 / N));
+}
+
+INLINE M usable(V square) { return lt(0.0, square) & isfinite_(square); }
+
 #if !IMPLICIT
-// dt times the spectral radius, from two stages at the end of the step
-CALLED void watch(Lanes& s, const Call& c, M accept, V dt, const V* scale) {
+// dt times the spectral radius, from two stages at the end of the step; `per` is 1/scale
+INLINE void watch(Lanes& s, const Call& c, M accept, V dt, const V* scale, const V* per, V ratio) {
     const Rules& r = *c.rules;
     V apart[N], change[N];
-    for (int i = 0; i < N; i++) {
-        const V per = 1.0 / scale[i];
-        apart[i] = s.apart[i] * per, change[i] = s.change[i] * per;
-    }
-    const V way = length(apart), pull = known(length(change) / way), unit = 1.0 / way;
+    UNROLL for (int i = 0; i < N; i++) apart[i] = s.apart[i] * per[i], change[i] = s.change[i] * per[i];
+    V pull = v_abs(dt) * v_sqrt(squares(change) / squares(apart));
+    pull = sel(isfinite_(pull), pull, 0.0);
     const V refused = sel(accept, 0.0, s.refused + 1.0);
     const M goes_on = s.live & ~s.leaving, counts = goes_on & (accept | lt(REJECTED, refused));
     s.refused = sel(goes_on, refused, s.refused);
     s.pace = sel(goes_on & accept, v_abs(dt), s.pace);
-    for (int i = 0; i < N; i++) s.direction[i] = sel(goes_on & accept, apart[i] * unit, s.direction[i]);
+    UNROLL for (int i = 0; i < N; i++)
+        s.direction[i] = sel(goes_on & accept, apart[i], s.direction[i]);
     const M high = lt(AT_LIMIT * r.limit, pull);
     const V calm = sel(high, 0.0, s.calm + 1.0);
     const V run = sel(high, s.run + 1.0, sel(le(CALM, calm), 0.0, s.run));
@@ -51,35 +60,31 @@ CALLED void watch(Lanes& s, const Call& c, M accept, V dt, const V* scale) {
     s.leaving = s.leaving | (counts & (le(s.patience, s.run) | le(s.probe, s.count)));
 }
 #else
-// the spectral radius, by a power iteration that goes on from step to step
-INLINE V radius(Lanes& s, const V* scale, M counts) {
-    V v[N], w[N], e[N], found = 0.0;
-    for (int i = 0; i < N; i++) e[i] = s.error[i] / scale[i], w[i] = 0.0;
-    const V share = NUDGE / length(e);
-    for (int i = 0; i < N; i++) e[i] = s.direction[i] + e[i] * share;
-    V size = length(e);
-    const M nudged = usable(size);
-    for (int i = 0; i < N; i++) v[i] = sel(nudged, e[i], s.direction[i]);
-    if (some(~nudged)) {
-        size = length(v);
+// The spectral radius, by a power iteration that goes on from step to step: the direction is of
+// length 1, and nudged towards the error, whose length is `ratio` times the root of N.
+INLINE V radius(Lanes& s, const V* scale, const V* per, V ratio, M counts) {
+    V v[N], w[N];
+    const V share = NUDGE / (ratio * __builtin_sqrt((double)N));
+    UNROLL for (int i = 0; i < N; i++) v[i] = s.direction[i] + s.error[i] * per[i] * share, w[i] = 0.0;
+    V before = squares(v);
+    if (some(~usable(before))) {
+        const M nudged = usable(before);
+        for (int i = 0; i < N; i++) v[i] = sel(nudged, v[i], s.direction[i]);
+        const M there = usable(squares(v));
         for (int i = 0; i < N; i++)
-            v[i] = sel(usable(size), v[i], 1.0 + (N > 1 ? (double)i / (N > 1 ? N - 1 : 1) : 0.0));
-        size = length(v);
+            v[i] = sel(there, v[i], 1.0 + (N > 1 ? (double)i / (N > 1 ? N - 1 : 1) : 0.0));
+        before = squares(v);
     }
-    const V per = 1.0 / size;
-    for (int i = 0; i < N; i++) v[i] = v[i] * per;
-    for (int k = 0; k < NJ; k++)
+    UNROLL for (int k = 0; k < NJ; k++)
         w[JAC_ROW[k]] = w[JAC_ROW[k]] + s.jac[k] * (v[JAC_COLUMN[k]] * scale[JAC_COLUMN[k]]);
-    for (int i = 0; i < N; i++) w[i] = w[i] / scale[i];
-    found = length(w);
-    const M moved = usable(found);
-    const V unit = 1.0 / found;
-    for (int i = 0; i < N; i++)
-        s.direction[i] = sel(counts, sel(moved, w[i] * unit, v[i]), s.direction[i]);
-    return known(found);
+    UNROLL for (int i = 0; i < N; i++) w[i] = w[i] * per[i];
+    const V square = squares(w), unit = 1.0 / v_sqrt(square), found = v_sqrt(square / before);
+    const M moved = counts & usable(square);
+    UNROLL for (int i = 0; i < N; i++) s.direction[i] = sel(moved, w[i] * unit, s.direction[i]);
+    return sel(isfinite_(found), found, 0.0);
 }
 
-CALLED void watch(Lanes& s, const Call& c, M accept, V dt, const V* scale) {
+INLINE void watch(Lanes& s, const Call& c, M accept, V dt, const V* scale, const V* per, V ratio) {
     const Rules& r = *c.rules;
     const M goes_on = s.live & ~s.leaving, counts = goes_on & accept;
     s.count = s.count + truth(goes_on);
@@ -88,16 +93,23 @@ CALLED void watch(Lanes& s, const Call& c, M accept, V dt, const V* scale) {
         s.refused = s.refused + truth(goes_on);
         return;
     }
-    const V size = v_abs(dt), fastest = radius(s, scale, counts);
+    const V size = v_abs(dt), fastest = radius(s, scale, per, ratio, counts);
     const V possible = v_min(size, SAFE * r.limit / v_max(fastest, 1e-300));
-    const M cheaper = lt(r.explicit_price / possible * GAIN, s.spent / s.count / size);
+    const M cheaper = lt(r.explicit_price * GAIN * s.count * size, s.spent * possible);
     s.run = sel(counts, sel(cheaper, s.run + 1.0, 0.0), s.run);
-    const V way = v_abs(s.t + dt - s.begun);
-    const M settled = le(size, LENGTHENED * s.step) & eq(s.refused, 0.0);
-    const M judged = counts & lt(0.0, s.trial) & le(sel(settled, 1.0, OVERTIME) * r.trial, s.count);
-    const V pace = r.explicit_price / s.pace;
-    const M lost = judged & lt(pace, s.spent / way) & lt(pace, s.spent / s.count / size);
+    const M trial = counts & lt(0.0, s.trial);
+    M judged = ~allof(), lost = judged;
+    if (some(trial)) {
+        const M settled = le(size, LENGTHENED * s.step) & eq(s.refused, 0.0);
+        judged = trial & le(sel(settled, 1.0, OVERTIME) * r.trial, s.count);
+        const V way = v_abs(s.t + dt - s.begun), worth = s.spent * s.pace;
+        lost = judged & lt(r.explicit_price * way, worth) &
+               lt(r.explicit_price * s.count * size, worth);
+    }
     const M back = counts & (le(BACK, s.run) | lost);
+    s.step = sel(counts, size, s.step);
+    s.refused = sel(goes_on, sel(accept, 0.0, s.refused + 1.0), s.refused);
+    if (!some(back | judged)) return;
     const M hasty = back & (lost | le(s.count, BRIEF));
     s.pace = sel(back, possible, s.pace);
     const V won = sel(judged & ~lost, v_floor(s.probe * 0.5), s.probe);
@@ -105,8 +117,6 @@ CALLED void watch(Lanes& s, const Call& c, M accept, V dt, const V* scale) {
     s.probe = sel(eq(s.trial, PROBING), probe, s.probe);
     s.trial = sel(judged, 0.0, s.trial);
     s.patience = sel(hasty, v_min(2.0 * s.patience, MOST_PATIENCE), s.patience);
-    s.step = sel(counts, size, s.step);
-    s.refused = sel(goes_on, sel(accept, 0.0, s.refused + 1.0), s.refused);
     s.leaving = s.leaving | back;
 }
 #endif
@@ -138,7 +148,13 @@ CALLED void enter(Lanes& s, const Call& c, int l, bool failed) {
     lane(s.trial, l) = lane(s.run, l) < lane(s.patience, l) ? PROBING : 1;
     lane(s.step, l) = lane(s.refused, l) = 0;
     lane(s.over, l) = lane(s.dt, l);
-    for (int i = 0; i < N; i++) lane(s.moved[i], l) = 0;
+    double square = 0;
+    for (int i = 0; i < N; i++) {
+        lane(s.moved[i], l) = 0;
+        square += lane(s.direction[i], l) * lane(s.direction[i], l);
+    }
+    double unit = square > 0 ? 1 / __builtin_sqrt(square) : 0;
+    for (int i = 0; i < N; i++) lane(s.direction[i], l) *= unit;
 #else
     lane(s.calm, l) = lane(s.refused, l) = 0;
     if (failed && !lane(s.leaving, l) && lane(s.trial, l) > 0) {

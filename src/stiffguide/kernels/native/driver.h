@@ -186,7 +186,13 @@ INLINE void attempt(Lanes& s, const Call& c) {
     V dt = sel(last, left, s.dt);
     dt = (s.t + dt) - s.t;
     M ok = method_step(s, dt);
-    V ratio = measure(s.error, s.rtol, s.atol, s.y, s.y1);
+#if SHARED
+    V scale[N], per[N], ratio;
+    if (c.rules) ratio = measured(s, scale, per);
+    else ratio = measure(s.error, s.rtol, s.atol, s.y, s.y1);
+#else
+    const V ratio = measure(s.error, s.rtol, s.atol, s.y, s.y1);
+#endif
     M judged = le(ratio, 1.0) & ok;
     V now = v_log(sel(ok, v_max(ratio, 1e-10), __builtin_nan("")));
     V factor = c.safety * v_exp(c.e_now * now + c.e_last * s.last + c.e_before * s.before);
@@ -235,12 +241,7 @@ INLINE void attempt(Lanes& s, const Call& c) {
     }
 
 #if SHARED
-    if (c.rules) {
-        V scale[N];
-        for (int i = 0; i < N; i++)
-            scale[i] = s.atol[i] + s.rtol[i] * v_max(v_abs(s.y[i]), v_abs(s.y1[i]));
-        watch(s, c, accept, dt, scale);
-    }
+    if (c.rules) watch(s, c, accept, dt, scale, per, ratio);
 #endif
     s.t = sel(accept, t1, s.t);
     UNROLL for (int i = 0; i < N; i++) {
