@@ -35,7 +35,10 @@ FIRST_STEP = "from stiffguide.stepping.initial_dt import initial_dt"
         (BY_KERNELS, {'"solve" -> "kernels";', '"kernels" -> "tracing";'}),
         ({"guidance/a.py": "from stiffguide.errors import InputError"}, set()),  # the ground
         ({"solve.py": f"def f():\n    {FIRST_STEP}"}, {'"solve" -> "stepping";'}),
-        ({"methods/a.py": FIRST_STEP}, {'"methods" -> "stepping: guards, initial_dt";'}),
+        (
+            {"methods/a.py": FIRST_STEP},
+            {'"methods" -> "stepping: guards, initial_dt, trajectory";'},
+        ),
     ],
 )
 def test_an_import_is_an_arrow(files: dict[str, str], expected: set[str]) -> None:

@@ -10,9 +10,9 @@ from torch import Tensor
 from stiffguide import methods
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.fields.layout import Layout
-from stiffguide.methods.automatic import Pair, Price
 from stiffguide.methods.bdf.method import BDF
 from stiffguide.methods.explicit_rk import ExplicitRK
+from stiffguide.sharing.pair import Pair, Price
 from stiffguide.stepping.contracts import Controller, Guidance, Method, Output
 from stiffguide.stepping.controllers import PID
 from stiffguide.stepping.output import AtTimes, Dense, End, SteadyState, kept

@@ -8,40 +8,30 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from stiffguide import diagnosis, events, kernels, large, linear_systems, sharing
+from stiffguide import diagnosis, events, kernels, large, linear_systems, scrutiny
 from stiffguide.algebra.pattern import Pattern
-from stiffguide.errors import InputError, UnsupportedError
+from stiffguide.errors import UnsupportedError
 from stiffguide.fields import jacobian
 from stiffguide.fields.array_function import ArrayFunction, wanting_arrays
-from stiffguide.fields.checks import evaluations
 from stiffguide.fields.flat import Flat, first_value
 from stiffguide.fields.flat import jacobian as flat_jacobian
 from stiffguide.fields.given_sparse import matrices
-from stiffguide.fields.independence import Start
 from stiffguide.fields.layout import Layout
 from stiffguide.fields.outside import Outside
-from stiffguide.fields.recording import look
 from stiffguide.gradients import direct as gradient
 from stiffguide.gradients.times import Span
 from stiffguide.gradients.unreached import without_gradient
 from stiffguide.linear_systems import Situation, Systems
 from stiffguide.progress import Progress
+from stiffguide.sharing import solve as sharing
 from stiffguide.solution import Result
 from stiffguide.stepping import loop
 from stiffguide.stepping.contracts import Table
+from stiffguide.stepping.course import Stretches
 from stiffguide.stepping.live import Live, Problem, begin, first_dt
 from stiffguide.stepping.output import Dense
-from stiffguide.stepping.regimes import Stretches
 from stiffguide.tensors import real_dtype, tangles
 
-UNSEEN_TIME = (
-    "autograd does not see how f depends on t, and so neither what {what}: look for detach(), "
-    "no_grad, .item() or float() in f (checks=False lets it pass)"
-)
-UNSEEN_PART = (
-    "autograd does not see all that {name} does: look in it for detach(), no_grad, .item() or "
-    "float() (checks=False lets it pass)"
-)
 NO_STEPS = (
     "kernel: cannot be used here, native steps of {name} need a sparse Jacobian and a compiler, "
     "and take no events, jumps, tstops or monitor; use backend='eager'"
@@ -160,16 +150,18 @@ def _attempted(r: kernels.Request, run: Run) -> Result:
     situation = Situation(flat, r.layout, r.t0, r.y0, problem.method, recorded, sparse)
     systems = Later(r, situation, wrapped, outlook, run.known)
     run = run._replace(outlook=outlook, systems=systems)
+    if large.alone(r, outlook, systems):
+        r = r._replace(pair=None)
     if r.pair is not None:
         problem = sharing.first(problem, r.pair)
     elif implicit:
         problem = problem._replace(f=systems().field)
-    spent = _check(r, flat, f0, wrapped, given, jac, recorded) if checks else 0
+    spent = scrutiny.check(r, flat, f0, wrapped, given, jac, recorded) if checks else 0
     if checks and recorded and (tangles(span.t1) or problem.events is not None):
-        _check_time(flat, r.t0, r.y0, "t1 does" if tangles(span.t1) else "moves an event")
+        scrutiny.check_time(flat, r.t0, r.y0, "t1 does" if tangles(span.t1) else "moves an event")
     events.check(problem.events, problem.jump_at, r.layout, r.t0, r.y0.detach())
     if checks and recorded:
-        _check_seen(problem, r.t0, r.y0.detach())
+        scrutiny.check_seen(problem, r.t0, r.y0.detach())
     found = _recorded(r, problem, span, f0, watch) if recorded else None
     result = _result(r, problem, run, found, f0, span if timed else None)
     result.counts[3] += spent
@@ -205,46 +197,6 @@ def _result(
         stretches=end.stretches,
         method=r.problem.method.name if r.pair is None else r.pair.name,
     )
-
-
-def _check(
-    r: kernels.Request,
-    flat: Flat,
-    f0: Tensor,
-    wrapped: Any,
-    given: Flat | str | None,
-    jac: Any,
-    recorded: bool,
-) -> int:
-    """Check f, if it is new, and say how many evaluations that took; raises InputError."""
-    implicit = r.problem.method.implicit
-    recorded = recorded or (implicit and isinstance(wrapped, jacobian.AutogradJacobian))
-    by_hand = given if implicit and callable(given) else None
-    y, layout = r.y0, r.layout
-    shape = (layout.batched, layout.rows, layout.features, y.dtype, y.device, recorded)
-    key = (r.f, r.args, jac if by_hand else None, shape)
-    # steps of given lengths keep the rows at one time, and f may take the first for all
-    start = Start(r.t0, r.t1 if r.problem.controller.adaptive else r.t0, y, f0)
-    return evaluations(key, flat, start, by_hand, recorded=recorded)
-
-
-def _check_time(flat: Flat, t0: Tensor, y0: Tensor, what: str) -> None:
-    """Raise InputError where f would not see how a step stretches with its end."""
-    t = t0.clone().requires_grad_()
-    if not look(flat, t, y0.detach(), t).whole:
-        raise InputError(UNSEEN_TIME.format(what=what))
-
-
-def _check_seen(p: Problem, t0: Tensor, y0: Tensor) -> None:
-    """Raise InputError where autograd misses a part of an event or of a jump."""
-    t, y = t0.clone().requires_grad_(), y0.clone().requires_grad_()
-    for name, function in gradient.functions(p):
-        try:
-            whole = look(function, t, y0, t).whole and look(function, t0, y, y).whole
-        except InputError:  # a jump need not have a value at the start
-            continue
-        if not whole:
-            raise InputError(UNSEEN_PART.format(name=name))
 
 
 def _recorded(

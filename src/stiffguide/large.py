@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from stiffguide import kernels, linear_systems
 from stiffguide.algebra.pattern import Pattern
 from stiffguide.linear_systems import Asked, Situation, Systems
@@ -35,6 +37,18 @@ def systems(
     if found.field is plain:  # dense after all
         return found
     return Systems(LoopedField(found.field, outlook.loops), found.note)
+
+
+def alone(r: kernels.Request, outlook: kernels.Outlook, systems: Callable[[], Systems]) -> bool:
+    """Whether the stiff method of a pair is to have the solve: its native steps cost next to none.
+
+    An explicit step in torch costs as much as many of them.
+    """
+    p = r.problem
+    seen = r.watch is not None or p.events is not None or p.stops.shape[1] > 1
+    if r.pair is None or not outlook.native or seen:
+        return False
+    return systems().field.linear.name != "dense"
 
 
 def why(outlook: kernels.Outlook | None) -> str:

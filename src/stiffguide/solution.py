@@ -13,8 +13,8 @@ from stiffguide.fields import parts
 from stiffguide.fields.layout import Layout
 from stiffguide.inputs import Number, Times
 from stiffguide.stepping.contracts import Table
-from stiffguide.stepping.output import Trajectory
-from stiffguide.stepping.regimes import Stretches
+from stiffguide.stepping.course import Stretches
+from stiffguide.stepping.trajectory import Trajectory
 from stiffguide.tensors import listed
 
 if TYPE_CHECKING:

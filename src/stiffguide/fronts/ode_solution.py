@@ -9,7 +9,7 @@ from torch import Tensor
 
 from stiffguide.errors import InputError
 from stiffguide.fronts.arrays import Arrays
-from stiffguide.stepping.output import Trajectory
+from stiffguide.stepping.trajectory import Trajectory
 
 
 class Interpolant:

@@ -30,7 +30,8 @@ from stiffguide.solution import Solution
 from stiffguide.solve import solve
 from stiffguide.stepping.contracts import Controller, Method
 from stiffguide.stepping.controllers import PID
-from stiffguide.stepping.output import End, EveryStep, Trajectory
+from stiffguide.stepping.output import End, EveryStep
+from stiffguide.stepping.trajectory import Trajectory
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 from stiffguide.tableaux.tableau import Tableau
 

@@ -16,7 +16,7 @@ from stiffguide.errors import UnsupportedError
 from stiffguide.fields.flat import refuse_mixed_dtypes
 from stiffguide.fields.layout import Layout
 from stiffguide.graphs.refusal import UntraceableError
-from stiffguide.kernels import calls, happening, looping, memory, refusals, watching
+from stiffguide.kernels import calls, happening, looping, memory, refusals, tasks, turns, watching
 from stiffguide.kernels.emitting import coefficients
 from stiffguide.kernels.emitting.coefficients import Coefficients
 from stiffguide.kernels.jacobians import compare
@@ -27,13 +27,14 @@ from stiffguide.kernels.request import Request
 from stiffguide.kernels.running import compiler, device, pair
 from stiffguide.kernels.running.run import FEW, Kernel
 from stiffguide.kernels.running.task import Ended, Task
-from stiffguide.methods.automatic import Pair
+from stiffguide.sharing.pair import Pair
 from stiffguide.solution import Result
-from stiffguide.stepping.contracts import Method, Output
+from stiffguide.stepping.contracts import Method
 from stiffguide.stepping.controllers import PID
 from stiffguide.stepping.live import Live, Problem
-from stiffguide.stepping.output import AtTimes, Trajectory, kept
-from stiffguide.tensors import constant, tangles
+from stiffguide.stepping.output import AtTimes, kept
+from stiffguide.stepping.trajectory import Trajectory
+from stiffguide.tensors import tangles
 from stiffguide.tracing import tracer
 from stiffguide.tracing.traced_field import Traced
 
@@ -201,10 +202,16 @@ def _refuse(r: Request) -> None:
         reason = "it chooses dt by a PID controller only"
     elif not all(map(kept, p.outputs)):
         reason = "it keeps ends, given times and steps, and no other output"
-    elif tangles(r.y0, r.t0, r.t1, _times(p.outputs), *(tree_leaves(r.args) if r.args else ())):
+    elif tangles(
+        r.y0, r.t0, r.t1, tasks.times_of(p.outputs), *(tree_leaves(r.args) if r.args else ())
+    ):
         reason = NO_GRADIENT
     if reason:
         raise _unusable(reason)
+
+
+def _leaves(args: tuple[Any, ...]) -> list[Any]:
+    return tree_leaves(args) if args else []
 
 
 def _unusable(reason: str) -> UnsupportedError:
@@ -213,7 +220,7 @@ def _unusable(reason: str) -> UnsupportedError:
 
 def run(kernel: Kernel, r: Request, why: str) -> Result:
     """The solve by a kernel that is there."""
-    p, task = r.problem, _task(kernel, r)
+    p, task = r.problem, tasks.task(kernel, r)
     keeps = {kept(o) for o in p.outputs}
     dense = "pieces" in keeps
     for output in p.outputs:
@@ -232,7 +239,7 @@ def run(kernel: Kernel, r: Request, why: str) -> Result:
 def result(kernel: Kernel, r: Request, task: Task, ended: Ended, why: str) -> Result:
     """What a kernel left, as what was asked for."""
     p = r.problem
-    bad = calls.failed(ended.counts, task.rows)
+    bad = turns.failed(ended.counts, task.rows)
     messages = diagnosis.messages(p, _live(p, r, ended), r.layout) if bad else {}
     trajectory = None
     dense = any(kept(output) == "pieces" for output in p.outputs)
@@ -250,59 +257,9 @@ def result(kernel: Kernel, r: Request, task: Task, ended: Ended, why: str) -> Re
     name = p.method.name if r.pair is None else r.pair.name
     return Result(
         *(t, y, ended.counts, messages, warnings, trajectory, "kernel", why, tables),
-        stretches=calls.stretches(r.pair, r.t0, ended),
+        stretches=turns.stretches(r.pair, r.t0, ended),
         method=name,
     )
-
-
-def _task(kernel: Kernel, r: Request) -> Task:
-    p = r.problem
-    assert isinstance(p.controller, PID)
-    times = _times(p.outputs)
-    if times is not None:
-        times = torch.atleast_2d(times.detach()).to(r.y0.device).contiguous()
-    return Task(
-        t0=r.t0,
-        t1=r.t1,
-        y0=_plain(r.y0),
-        parameters=_plain(kernel.traced.parameter_table(r.args, r.layout.rows)),
-        rtol=_table(p.tolerance.rtol, r.y0.device),
-        atol=_table(p.tolerance.atol, r.y0.device),
-        controller=p.controller,
-        max_step=p.max_step,
-        first_step=r.first_step,
-        max_attempts=p.max_attempts,
-        times=times,
-        stops=p.stops.contiguous() if p.stops.shape[1] > 1 else None,
-        eps=torch.finfo(r.y0.dtype).eps,
-        happening=happening.given(r),
-        **({} if r.pair is None else _shared(r.pair)),
-    )
-
-
-def _shared(pair: Pair) -> dict[str, Any]:
-    """What a task has beside, where two methods share its rows."""
-    first = pair.price.first(1, 1)
-    rules = (*pair.price[:2], pair.limit, pair.price.trial, first.patience[0], first.probe[0])
-    explicit = pair.controllers[0]
-    return {"rules": constant(tuple(map(float, rules)), F64, CPU), "explicit": explicit}
-
-
-def _times(outputs: tuple[Output, ...]) -> Tensor | None:
-    return outputs[0].times if isinstance(outputs[0], AtTimes) else None
-
-
-def _table(value: Tensor | float, place: torch.device) -> Tensor:
-    if isinstance(value, Tensor):
-        return _plain(value)
-    return constant(((value,),), torch.float64, place)
-
-
-def _plain(x: Tensor) -> Tensor:
-    """The numbers of x in float64, one behind the other; asked first, for a call costs its time."""
-    if x.dtype == torch.float64 and x.is_contiguous() and not x.is_neg():
-        return x
-    return x.detach().to(torch.float64).contiguous().resolve_neg()
 
 
 def _live(p: Problem, r: Request, ended: Ended) -> Live:

@@ -27,23 +27,12 @@ from stiffguide.kernels import room
 from stiffguide.kernels.emitting.cpp import carried
 from stiffguide.kernels.request import Request
 from stiffguide.kernels.running import packing
-from stiffguide.kernels.running.run import (
-    FEW,
-    NO_MEMORY,
-    QUEUES,
-    SHARE,
-    Flags,
-    Kernel,
-    alone,
-    alternate,
-    carry_out,
-    tasks,
-)
+from stiffguide.kernels.running.run import FEW, Kernel, tasks
 from stiffguide.kernels.running.task import Ended, Shifts, Task
-from stiffguide.methods.automatic import Pair
+from stiffguide.kernels.running.threads import NO_MEMORY, SHARE, Flags, alone, alternate, carry_out
+from stiffguide.kernels.turns import Lazily, failed, stretches, take_turns
 from stiffguide.solution import Result, Solution, presented
 from stiffguide.stepping.output import AtTimes, End, EveryStep
-from stiffguide.stepping.regimes import Stretches
 from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tensors import tangles
 from stiffguide.tracing import tracer
@@ -66,20 +55,6 @@ class Given(NamedTuple):
     parameters: Tensor
     first_step: float | None
     t0: float
-
-
-class Lazily:
-    """A native call whose arguments are packed when it is first made."""
-
-    def __init__(self, function: Any, packed: Callable[[], bytes]) -> None:
-        self._function, self._packed = function, packed
-        self._given = b""
-
-    def __call__(self) -> int:
-        """What the call returns."""
-        self._given = self._given or self._packed()
-        code: int = self._function(self._given)
-        return code
 
 
 class Call:
@@ -215,7 +190,7 @@ class Call:
         if self._pair is None:
             return ended
         if self._attempts and self._rows == 1:
-            _take_turns(runs, ended, flags)
+            take_turns(runs, ended, flags)
         elif failed(ended.counts, self._rows):
             short = bool(self._attempts)
             alternate(runs, self._task, self._flat(ended, ends), flags, short=short)
@@ -287,25 +262,6 @@ class Call:
         )
 
 
-def _take_turns(runs: Sequence[Callable[[], int]], ended: Ended, flags: Any) -> None:
-    """As `alternate` does, for a single row and in less time."""
-    status, t = ctypes.c_int64.from_address(ended.counts.data_ptr()), ended.t.data_ptr()
-    assert ended.shifts is not None
-    while status.value < 0:
-        part = QUEUES.index(status.value)
-        ended.shifts.found.append((part, None, ctypes.c_double.from_address(t).value))
-        flags[0], flags[2] = 0, 1
-        if runs[part]():
-            raise MemoryError(NO_MEMORY)
-
-
-def stretches(pair: Pair | None, t0: Tensor | float, ended: Ended) -> Stretches | None:
-    """Which method went on where, in a solve from t0 (B,), if two share the rows."""
-    if pair is None or ended.shifts is None:
-        return None
-    return Stretches(pair.names, t0, ended.shifts.found)
-
-
 def possible(r: Request, task: Task) -> bool:
     """Whether a solve is one that a `Call` can repeat."""
     p, layout = r.problem, r.layout
@@ -339,11 +295,3 @@ def _number(value: Any) -> float | None:
     if isinstance(value, (float, int)) and abs(value) <= LARGEST:
         return float(value)
     return None
-
-
-def failed(counts: Tensor, rows: int) -> bool:
-    """Whether any row did not succeed, from counts (6, B) or (6,): SUCCESS is 0."""
-    if rows > FEW:  # of few rows, python asks faster than torch
-        return bool(counts[0].any())
-    status = counts.tolist()[0]
-    return any(status) if isinstance(status, list) else status != 0

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from stiffguide.fields.layout import Layout
-from stiffguide.methods.automatic import Pair
 from stiffguide.progress import Progress
+from stiffguide.sharing.pair import Pair
 from stiffguide.stepping.live import Problem
 
 

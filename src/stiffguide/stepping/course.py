@@ -1,10 +1,11 @@
-"""What a row remembers of its way while two methods share it: see `methods/automatic.py`."""
+"""What a row remembers of its way while two methods share it: see `sharing/`."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -56,3 +57,27 @@ class Watched(NamedTuple):
 
     inner: Any
     course: Course
+
+
+# which method, in which rows (B,) bool, from t (B,); or in the only row, from a number
+Shifts = list[tuple[int, Tensor | None, Any]]
+
+
+class Stretches(NamedTuple):
+    """Which of two methods went on in which rows, and from where."""
+
+    names: tuple[str, str]  # all rows begin with the first
+    t0: Tensor | float  # (B,)
+    shifts: Shifts
+
+    def by_row(self, rows: int) -> list[list[tuple[float, str]]]:
+        """Where every row began and changed over, and to which method."""
+        start = torch.as_tensor(self.t0, dtype=torch.float64).expand(rows).tolist()
+        found = [[(t, self.names[0])] for t in start]
+        for method, where, t in self.shifts:
+            if where is None:
+                found[0].append((t, self.names[method]))
+                continue
+            for row in torch.nonzero(where).flatten().tolist():
+                found[row].append((float(t[row]), self.names[method]))
+        return found

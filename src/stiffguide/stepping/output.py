@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import replace
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -14,10 +14,10 @@ from stiffguide.inputs import Times
 from stiffguide.stepping.contracts import Moment, Output
 from stiffguide.stepping.interpolate import evaluate
 from stiffguide.stepping.tolerance import Tolerance
+from stiffguide.stepping.trajectory import Trajectory
 from stiffguide.tensors import listed, real_dtype, rows
 
 SETTLED = 0.1  # of the way from y0: what f may add in as long a time, at rest
-NOTHING = 1e-6  # of a piece: one so short shows rounding where it goes on beyond its end
 
 Kept = Literal["end", "times", "steps", "pieces"]
 
@@ -226,68 +226,6 @@ class Dense(End):
         before, after, y0, y1, coefficients = (torch.stack(p) for p in zip(*pieces, strict=True))
         sign = torch.where(self._t1 < self._t0, -1.0, 1.0)
         return Trajectory(before, after, y0, y1, coefficients, sign)
-
-
-class Trajectory(NamedTuple):
-    """Piecewise polynomials: N attempts, B rows, degree D."""
-
-    before: Tensor  # (N, B)
-    after: Tensor  # (N, B)
-    y0: Tensor  # (N, B, F)
-    y1: Tensor  # (N, B, F)
-    coefficients: Tensor  # (N, D, B, F)
-    sign: Tensor  # (B,)
-
-    def at(self, t: Tensor) -> Tensor:
-        """States (B, M, F) at the times t (B, M); nan outside of what a row covered."""
-        first, last = self._ends()
-        ahead = t * self.sign.unsqueeze(1)
-        inside = (ahead >= first) & (ahead <= last)
-        return torch.where(inside.unsqueeze(-1), self.extended(t), float("nan"))
-
-    def extended(self, t: Tensor) -> Tensor:
-        """States (B, M, F) at any times t (B, M): the pieces at the ends go on beyond them."""
-        key = (self.after * self.sign).T.contiguous()
-        first, last = self._ends()
-        # clipped, so that the piece found has a length wherever a row has one that has
-        after_first = torch.nextafter(first, torch.full_like(first, float("inf")))
-        wanted = torch.minimum(torch.maximum(t * self.sign.unsqueeze(1), after_first), last)
-        attempt = torch.searchsorted(key, wanted.contiguous())  # the first to end there or later
-        attempt = torch.clamp(attempt, max=key.shape[1] - 1)
-        final = self._last_of_length()
-        attempt = torch.where(t * self.sign.unsqueeze(1) > last, final.unsqueeze(1), attempt)
-        row = torch.arange(t.shape[0], device=t.device).unsqueeze(1).expand_as(t)
-        begin, end = self.before[attempt, row], self.after[attempt, row]
-        length = torch.where(end == begin, float("inf"), end - begin)
-        theta = (t - begin) / length
-        flat = (attempt.reshape(-1), row.reshape(-1))
-        pieces = self.coefficients.movedim(1, -1)[flat].movedim(-1, 0)
-        value = evaluate(pieces, theta.reshape(-1), self.y0[flat], self.y1[flat])
-        # at the start of a piece, and all over one of no length, nothing is interpolated
-        start = self.y0[flat]
-        if theta.requires_grad:
-            start = start + theta.reshape(-1, 1).to(real_dtype(start.dtype)) * pieces[0]
-        value = torch.where((theta.reshape(-1) == 0).unsqueeze(-1), start, value)
-        return value.reshape(*t.shape, -1)
-
-    def _last_of_length(self) -> Tensor:
-        """The last piece (B,) of each row that is more than rounding beside the one before it."""
-        length = (self.after - self.before).abs()
-        place = torch.arange(len(length), device=length.device).unsqueeze(1)
-        last = torch.where(length > 0, place, 0).amax(0, keepdim=True)
-        earlier = torch.where((length > 0) & (place < last), place, 0).amax(0, keepdim=True)
-        short = length.gather(0, last) < NOTHING * length.gather(0, earlier)
-        return torch.where(short, earlier, last).squeeze(0)
-
-    def piece(self, i: int) -> Trajectory:
-        """The trajectory of attempt i alone."""
-        parts = [x[i : i + 1] for x in self[:-1]]
-        return Trajectory(parts[0], parts[1], parts[2], parts[3], parts[4], self.sign)
-
-    def _ends(self) -> tuple[Tensor, Tensor]:
-        """Where each row started and how far it came (B, 1), counted in its own direction."""
-        sign = self.sign.unsqueeze(1)
-        return self.before[0].unsqueeze(1) * sign, self.after[-1].unsqueeze(1) * sign
 
 
 def _slots(start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:

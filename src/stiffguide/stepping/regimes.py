@@ -7,7 +7,7 @@ batch pays for one method at a time, and a row never learns what the others do.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from stiffguide.errors import Status
 from stiffguide.stepping import loop
 from stiffguide.stepping.attempt import attempt
 from stiffguide.stepping.contracts import Method
-from stiffguide.stepping.course import Array, Course, Watched
+from stiffguide.stepping.course import Array, Course, Shifts, Watched
 from stiffguide.stepping.live import Live, Problem, first_dt, limited
 from stiffguide.tensors import finite, select
 
@@ -30,30 +30,6 @@ class Shared(Method, Protocol):
     def enter(self, old: Course, t: Array) -> Course:
         """The course (B,) of rows that come from the other one at t (B,)."""
         ...
-
-
-# which method, in which rows (B,) bool, from t (B,); or in the only row, from a number
-Shifts = list[tuple[int, Tensor | None, Any]]
-
-
-class Stretches(NamedTuple):
-    """Which of two methods went on in which rows, and from where."""
-
-    names: tuple[str, str]  # all rows begin with the first
-    t0: Tensor | float  # (B,)
-    shifts: Shifts
-
-    def by_row(self, rows: int) -> list[list[tuple[float, str]]]:
-        """Where every row began and changed over, and to which method."""
-        start = torch.as_tensor(self.t0, dtype=torch.float64).expand(rows).tolist()
-        found = [[(t, self.names[0])] for t in start]
-        for method, where, t in self.shifts:
-            if where is None:
-                found[0].append((t, self.names[method]))
-                continue
-            for row in torch.nonzero(where).flatten().tolist():
-                found[row].append((float(t[row]), self.names[method]))
-        return found
 
 
 class Regime(NamedTuple):

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from stiffguide.errors import UnsupportedError
-from stiffguide.methods.automatic import ends
 from stiffguide.methods.esdirk import Esdirk
 from stiffguide.methods.explicit_rk import ExplicitRK
 from stiffguide.methods.rosenbrock import Rosenbrock
+from stiffguide.sharing.pair import ends
 from stiffguide.stepping.contracts import Method
 from stiffguide.stepping.interpolate import extrapolation
 from stiffguide.tableaux.continuous import continuous_extension, damped_extension

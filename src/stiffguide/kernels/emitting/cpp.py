@@ -20,7 +20,7 @@ from stiffguide.kernels.emitting.expressions import literal
 from stiffguide.kernels.emitting.factorisation import native
 from stiffguide.kernels.emitting.functions import function
 from stiffguide.kernels.emitting.parameters import parameters
-from stiffguide.methods import automatic
+from stiffguide.sharing import explicit, pair, stiff
 from stiffguide.stepping import attempt, crossings, guards, initial_dt
 from stiffguide.tracing.traced_field import Traced
 
@@ -118,18 +118,18 @@ def _shared() -> dict[str, float]:
     return {
         "ROUNDING": attempt.ROUNDING,
         **happening.shared(),
-        "AT_LIMIT": automatic.AT_LIMIT,
-        "SAFE": automatic.SAFE,
-        "MOST_PATIENCE": automatic.MOST,
-        "CALM": automatic.CALM,
-        "REJECTED": automatic.REJECTED,
-        "BACK": automatic.BACK,
-        "GAIN": automatic.GAIN,
-        "BRIEF": automatic.BRIEF,
-        "LENGTHENED": automatic.SETTLED,
-        "OVERTIME": automatic.OVERTIME,
-        "PROBING": automatic.PROBING,
-        "NUDGE": automatic.NUDGE,
+        "AT_LIMIT": explicit.AT_LIMIT,
+        "SAFE": stiff.SAFE,
+        "MOST_PATIENCE": pair.MOST,
+        "CALM": explicit.CALM,
+        "REJECTED": explicit.REJECTED,
+        "BACK": stiff.BACK,
+        "GAIN": stiff.GAIN,
+        "BRIEF": stiff.BRIEF,
+        "LENGTHENED": stiff.SETTLED,
+        "OVERTIME": stiff.OVERTIME,
+        "PROBING": stiff.PROBING,
+        "NUDGE": stiff.NUDGE,
         "SHRINK": attempt.SHRINK,
         "LEAST": initial_dt.LEAST,
         "HIDDEN": guards.HIDDEN,

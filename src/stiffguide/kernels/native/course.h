@@ -1,4 +1,4 @@
-// Two methods share the rows of a solve, as in methods/automatic.py and stepping/regimes.py: a lane
+// Two methods share the rows of a solve, as in sharing/ and stepping/regimes.py: a lane
 // that is to go on by the other one is done here, and its row waits in the table for the other kernel.
 
 #if SHARED

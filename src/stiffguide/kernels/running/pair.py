@@ -1,4 +1,4 @@
-"""Two kernels of one field that share the rows of a solve: see `methods/automatic.py`."""
+"""Two kernels of one field that share the rows of a solve: see `sharing/`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The eager solve in which two methods share the rows: see `methods/automatic.py`."""
+"""The eager solve in which two methods share the rows: see `sharing/`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from stiffguide.errors import UnsupportedError
 from stiffguide.fields.jacobian import AutogradJacobian, GivenJacobian
 from stiffguide.fields.layout import Layout
 from stiffguide.linear_systems import SMALLEST, Systems
-from stiffguide.methods.automatic import Explicit, Pair, Stiff
+from stiffguide.sharing.explicit import Explicit
+from stiffguide.sharing.pair import Pair
+from stiffguide.sharing.stiff import Stiff
 from stiffguide.stepping import regimes
 from stiffguide.stepping.contracts import Field
+from stiffguide.stepping.course import Shifts, Stretches
 from stiffguide.stepping.live import Live, Problem
-from stiffguide.stepping.regimes import Regime, Shifts, Stretches
+from stiffguide.stepping.regimes import Regime
 
 
 class Shared(NamedTuple):
