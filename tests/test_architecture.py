@@ -26,6 +26,7 @@ BY_KERNELS = {
     "solve.py": "from stiffguide import kernels",
     "kernels/backend.py": "from stiffguide.tracing import tracer",
 }
+BELOW_METHODS = "stepping: guards, initial_dt, trajectory"
 FIRST_STEP = "from stiffguide.stepping.initial_dt import initial_dt"
 
 
