@@ -33,20 +33,40 @@ TUNING: dict[str, PID] = {
     "BDF": PID(icoeff=1.0, max_factor=10.0),
 }
 
+ALONE = "auto is {name} alone, for {reason}"
 TIGHT = 1e-8  # rtol, below which a higher order costs less
 
 
-def pair(layout: Layout, tolerance: Tolerance, *, large: bool) -> Pair:
+def pair(
+    layout: Layout, tolerance: Tolerance, controller: Controller | None, *, large: bool
+) -> Pair:
     """The methods that share the rows where nobody names one."""
     tight = float(torch.as_tensor(tolerance.rtol).max()) < TIGHT
     explicit = methods.get("verner76" if tight else "tsit5")
     assert isinstance(explicit, ExplicitRK)
-    small = {"rodas5p": 8.0 + layout.features}
+    small = {methods.AUTO: 8.0 + layout.features}
     each = {"bdf": 4.0} if layout.rows == 1 else {"kvaerno5": 15.0}
     ((name, price),) = (each if large else small).items()
     stiff = methods.get(name)
-    controllers = TUNING[explicit.family], TUNING[stiff.family]
-    return Pair(explicit, stiff, controllers, Price.of(explicit, stiff, price))
+    chosen = [controller or TUNING[m.family] for m in (explicit, stiff)]
+    return Pair(explicit, stiff, (chosen[0], chosen[1]), Price.of(explicit, stiff, price))
+
+
+def automatic(method: Any) -> bool:
+    """Whether nobody named a method."""
+    return isinstance(method, str) and method.lower() in methods.ANY
+
+
+def alone(layout: Layout, guidance: Any, controller: Any) -> str:
+    """Why "auto" is one method, or ""."""
+    reason = ""
+    if guidance is not None:
+        reason = "guidance is bound to one method"
+    elif controller is not None and type(controller) is not PID:
+        reason = "the controller was given"
+    elif layout.device.type != "cpu":
+        reason = f"y0 is on {layout.device}"
+    return reason and ALONE.format(name=methods.AUTO, reason=reason)
 
 
 def method(given: Any, layout: Layout) -> Method:

@@ -192,7 +192,7 @@ def _result(
         warnings=_caveats(run.watch, p, ended, r.layout, found),
         trajectory=pieces,
         backend="kernel" if native else "eager",
-        why=large.why(run.outlook) if native else run.why,
+        why="; ".join(filter(None, (large.why(run.outlook) if native else run.why, r.alone))),
         events=_tables(r, p) if found is None else found.tables,
         stretches=end.stretches,
         method=r.problem.method.name if r.pair is None else r.pair.name,

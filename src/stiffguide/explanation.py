@@ -119,16 +119,21 @@ def explain(
     if not layout.rows or layout.device.type != "cpu":
         raise InputError("y0: give one row at least, on the CPU")
     stepper = choices.method(method, layout)
+    pair = None
+    if choices.automatic(method):
+        tolerance = arguments.tolerance(1e-6, 0.0, layout)
+        pair = choices.pair(layout, tolerance, None, large=False)
     start, _ = arguments.times(t0, t0, layout)
     watch = _Stopwatch(f, y0, float(start[0]), stepper, batched, args)
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             eager = watch.attempt("eager", EAGER_ATTEMPTS, EAGER_STEP)
-            found = Explanation(stepper.name, layout.features, layout.rows, "", eager)
+            name = stepper.name if pair is None else pair.name
+            found = Explanation(name, layout.features, layout.rows, "", eager)
             try:
                 flat = layout.flatten(y0, "y0")
-                kernel = kernel_of(f, args, layout, stepper, start, flat)
+                kernel = kernel_of(f, args, layout, pair or stepper, start, flat)
             except UnsupportedError as error:
                 return replace(found, refusal=str(error))
             return _with_kernel(found, kernel, watch)
@@ -197,7 +202,9 @@ def _with_kernel(found: Explanation, kernel: Kernel, watch: _Stopwatch) -> Expla
         compiler.command()
     except UnsupportedError as error:
         return replace(found, refusal=str(error), size=size)
-    build = _estimated_build(kernel, implicit=implicit)
+    build = sum(
+        _estimated_build(part, implicit=part.method.family != "explicit") for part in kernel.parts
+    )
     return replace(found, size=size, kernel_attempt=each, build=build)
 
 

@@ -89,7 +89,9 @@ def prepare(
     why, way = "", kernels.way(backend)
     if way != "eager":
         try:
-            kernels.compile(f, like=like, method=stepper, batched=batched, args=args, t0=t0)
+            kernels.compile(
+                f, like=like, method=method, batched=batched, args=args, t0=t0, rtol=rtol
+            )
         except UnsupportedError as error:
             if way == "kernel":
                 raise
@@ -101,7 +103,7 @@ def prepare(
                 raise
             why = f"f fails near the start ({type(error).__name__}: {error})"
     settings = {
-        "method": stepper,
+        "method": method,
         "rtol": _owned(rtol),
         "atol": _owned(atol),
         "save_at": _owned(save_at),

@@ -109,7 +109,9 @@ def solve(
     numerical failure is returned, never raised; Ctrl-C raises Interrupted. What y0, args, f, t0, t1
     and save_at require gradients of is differentiable. Arguments:
 
-    method: a name (`stiffguide methods` lists them), a tableau, or a Method; "auto" is rodas5p.
+    method: a name (`stiffguide methods` lists them), a tableau, or a Method. "auto" (or "lsoda")
+        lets an explicit method and a stiff one share the rows, as these turn stiff and mild
+        (`stats.methods`); with guidance, or gradients to record, it is the stiff one alone.
     rtol, atol: numbers, one per component (the shape of y0), or (B,) or (B, 1) per row.
     jac: jac(t, y, *args) -> (F, F), or (B, F, F) when batched; a sparse matrix of scipy or torch,
         or a list of B; any of them as a constant; "autograd" (the default) or "differences".
@@ -155,10 +157,13 @@ def solve(
     layout = choices.flat_layout(layout, stepper, guidance)
     start, end = arguments.times(t0, t1, layout)
     tolerance = arguments.tolerance(rtol, atol, layout)
-    pair = None
-    if method == "auto" and not (guidance or controller):
-        pair = choices.pair(layout, tolerance, large=linear_systems.large(layout))
-        stepper = pair.stiff
+    pair, alone = None, ""
+    if choices.automatic(method):
+        alone = choices.alone(layout, guidance, controller)
+        if not alone:
+            large = way != "kernel" and linear_systems.large(layout)
+            pair = choices.pair(layout, tolerance, controller, large=large)
+            stepper = pair.stiff
     flat0 = layout.flatten(y0, "y0")
     if flat0.is_inference() and not torch.is_inference_mode_enabled():
         flat0 = flat0.clone()  # autograd takes nothing that inference mode has left
@@ -183,7 +188,7 @@ def solve(
     r = kernels.Request(
         *(f, args, layout, problem, start, end, flat0, problem.first_step),
         *(watch if seen else None, jac, name, special, written(events), jump_at),
-        *(jac_sparsity, linear_solver, pair),
+        *(jac_sparsity, linear_solver, pair, alone),
     )
     why = kernels.ASKED["eager"] if way == backend else kernels.SWITCHED
     try:

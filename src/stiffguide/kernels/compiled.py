@@ -9,14 +9,15 @@ from typing import Any
 
 from torch import Tensor
 
-from stiffguide import arguments, methods
+from stiffguide import arguments, choices, methods
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.fields.array_function import wanting_arrays
 from stiffguide.fields.flat import field
 from stiffguide.fields.layout import Layout
-from stiffguide.inputs import Number, State
+from stiffguide.inputs import Number, PerEntry, State
 from stiffguide.kernels import backend
 from stiffguide.kernels.running.run import Kernel
+from stiffguide.sharing.pair import Pair
 from stiffguide.stepping.contracts import Method
 from stiffguide.tensors import real_dtype
 
@@ -40,10 +41,12 @@ def compile(
     batched: bool = False,
     args: tuple[Any, ...] = (),
     t0: Number = 0.0,
+    rtol: PerEntry = 1e-6,
 ) -> Compiled:
     """Generate the kernel of f and a method now, so that `solve(..., backend="kernel")` need not.
 
-    `like` is a state as `solve` will get it, `t0` a time at which f can be evaluated. When batched,
+    `like` is a state as `solve` will get it, `t0` a time at which f can be evaluated. Of "auto" the
+    kernels of both methods are made; `rtol` decides which the explicit one is. When batched,
     the kernel for one row and the one for many are both made. Raises UnsupportedError, saying why,
     where there is no kernel for f.
     """
@@ -52,7 +55,10 @@ def compile(
     field(f, args, layout)  # which refuses what is no function
     if not layout.rows:
         raise InputError("like: it has no rows, and a kernel is traced with one; give at least one")
-    stepper = methods.get(method) if isinstance(method, str) else method
+    stepper: Method | Pair = methods.get(method) if isinstance(method, str) else method
+    if choices.automatic(method) and layout.device.type == "cpu":
+        tolerance = arguments.tolerance(rtol, 0.0, layout)
+        stepper = choices.pair(layout, tolerance, None, large=False)
     start, _ = arguments.times(t0, t0, layout)
     kernel = kernel_of(f, args, layout, stepper, start, layout.flatten(like, "like"))
     widths = (False, True) if batched else (False,)
@@ -72,7 +78,7 @@ def kernel_of(
     f: Callable[..., Any],
     args: tuple[Any, ...],
     layout: Layout,
-    stepper: Method,
+    stepper: Method | Pair,
     t0: Tensor,
     y0: Tensor,
 ) -> Kernel:

@@ -72,6 +72,10 @@ def operations(kernel: Kernel, rows: int) -> float:
 
 
 def build(kernel: Kernel) -> float:
-    """What a build takes, in the same."""
+    """What a build takes, in the same; of methods that share the rows, that of both."""
+    return sum(map(_build, kernel.parts))
+
+
+def _build(kernel: Kernel) -> float:
     nodes = len(kernel.traced.plain.nodes)
     return A_BUILD + A_NODE * nodes * (1 if kernel.method.family == "explicit" else DERIVATIVES)

@@ -34,6 +34,7 @@ class Request(NamedTuple):
     jac_sparsity: Any = None
     linear_solver: Any = None
     pair: Pair | None = None  # that shares the rows, where nobody named a method
+    alone: str = ""  # why one method does not
 
 
 class Overtaken(Exception):

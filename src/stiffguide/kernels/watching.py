@@ -28,13 +28,13 @@ def solve(kernel: Kernel, r: Request, task: Task, watch: Progress) -> Ended:
     more = 1 if watch.monitored else _slice(task)
     try:
         with torch.no_grad(), watch:
-            while bool((status == RUNNING).any()):
+            while bool((status < 0).any()):
                 torch.add(attempts, more, out=until)
                 kernel.go_on(task, ended, more)
                 if bool(attempts.any()):  # else no row had any way to go
                     _look(r, ended, watch)
     except KeyboardInterrupt:
-        left = status == RUNNING
+        left = status < 0
         if not bool((left | (status == int(Status.INTERRUPTED))).any()):
             raise
         status.masked_fill_(left, int(Status.INTERRUPTED))
@@ -54,7 +54,7 @@ def _look(r: Request, ended: Ended, watch: Progress) -> None:
     watch.witness.look(s)
     stop = watch.ask(s)
     if stop is not None:
-        status.masked_fill_(stop & (status == RUNNING), int(Status.EVENT))
+        status.masked_fill_(stop & (status < 0), int(Status.EVENT))
 
 
 def _live(r: Request, ended: Ended) -> Live:
@@ -73,7 +73,7 @@ def _live(r: Request, ended: Ended) -> Live:
         method=(),
         controller=PIDState(last, before, torch.zeros_like(status, dtype=torch.bool)),
         guidance=(),
-        status=status,
+        status=torch.where(status < 0, RUNNING, status),  # whichever method is to go on
         stop=torch.zeros_like(status),
         attempts=attempts,
         accepted=accepted,

@@ -22,7 +22,8 @@ from stiffguide.stepping.contracts import Method
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 from stiffguide.tableaux.tableau import Tableau
 
-AUTO = "rodas5p"
+AUTO = "rodas5p"  # the one to take where only one can be
+ANY = ("auto", "lsoda")  # names under which none is meant
 _OTHERS: tuple[Method, ...] = (SecantHeun(), BDF(), *map(BDF, ORDERS))
 OTHERS = {method.name: method for method in _OTHERS}  # methods that are no tableau
 
@@ -56,7 +57,7 @@ def from_tableau(tableau: Tableau | RosenbrockTableau) -> Method:
 def get(name: str) -> Method:
     """The method of that name; raises InputError with the nearest names."""
     name = name.lower()
-    if name == "auto":
+    if name in ANY:
         name = AUTO
     if name in OTHERS:
         return OTHERS[name]

@@ -38,9 +38,12 @@ class Shared(NamedTuple):
 def alone(r: kernels.Request) -> kernels.Request:
     """The solve by one method, where the steps are to be differentiated."""
     stiff = methods.get("kvaerno5" if r.y0.shape[1] >= SMALLEST else methods.AUTO)
-    controller = choices.TUNING[stiff.family]
+    assert r.pair is not None
+    given = r.pair.controllers[1] is not choices.TUNING[r.pair.stiff.family]
+    controller = r.pair.controllers[1] if given else choices.TUNING[stiff.family]
     problem = r.problem._replace(method=stiff, controller=controller)
-    return r._replace(problem=problem, pair=None)
+    why = choices.ALONE.format(name=stiff.name, reason="gradients go through its steps")
+    return r._replace(problem=problem, pair=None, alone=why)
 
 
 def first(p: Problem, pair: Pair) -> Problem:
