@@ -153,6 +153,8 @@ def _attempted(r: kernels.Request, run: Run) -> Result:
     if large.alone(r, outlook, systems):
         r = r._replace(pair=None)
     if r.pair is not None:
+        if not (jac is None or isinstance(jac, str)):
+            sharing.try_jacobian(systems().field, r)
         problem = sharing.first(problem, r.pair)
     elif implicit:
         problem = problem._replace(f=systems().field)

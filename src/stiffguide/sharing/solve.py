@@ -17,7 +17,7 @@ from stiffguide.sharing.explicit import Explicit
 from stiffguide.sharing.pair import Pair
 from stiffguide.sharing.stiff import Stiff
 from stiffguide.stepping import regimes
-from stiffguide.stepping.contracts import Field
+from stiffguide.stepping.contracts import Field, Units
 from stiffguide.stepping.course import Shifts, Stretches
 from stiffguide.stepping.live import Live, Problem
 from stiffguide.stepping.regimes import Regime
@@ -49,6 +49,13 @@ def alone(r: kernels.Request) -> kernels.Request:
 def first(p: Problem, pair: Pair) -> Problem:
     """The problem of the explicit method, with which every row begins."""
     return p._replace(method=Explicit(pair.explicit, pair.price), controller=pair.controllers[0])
+
+
+def try_jacobian(f: Field, r: kernels.Request) -> None:
+    """Ask for it once, for it may be wrong, and not be needed for long; raises InputError."""
+    with torch.no_grad():
+        y0 = r.y0.detach()
+        f.linearise(r.t0, y0, Units(r.t1 - r.t0, r.problem.tolerance.scale(y0)), time=False)
 
 
 def solve(
