@@ -26,6 +26,7 @@ FAMILIES = {
     "SDIRK": "sdirk2",
     "secant": "secant_heun",
     "BDF": "bdf",
+    "auto": "auto",
 }
 
 
@@ -93,6 +94,11 @@ def monitor(call: Call) -> Callable[[Tensor, Any], Tensor]:
         return t.abs() > 0.6 * abs(call.t1)
 
     return look
+
+
+def watch(call: Call) -> None:
+    call.settings["monitor"] = monitor(call)
+    call.settings.setdefault("max_step", 0.3)  # a step ends between its time and t1
 
 
 def stopped(call: Call, solution: sg.Solution[Any]) -> None:
@@ -246,7 +252,7 @@ OPTIONS = [
     Option("`jac_sparsity`", **setting("jac_sparsity", lambda call: torch.ones(2, 2))),
     Option("`linear_solver`", **setting("linear_solver", lambda call: "dense")),
     Option("`checks=False`", **setting("checks", lambda call: False)),
-    Option("`monitor`", **setting("monitor", monitor), check=stopped),
+    Option("`monitor`", watch, check=stopped, argument="monitor"),
     Option(
         '`backend="kernel"`',
         **setting("backend", lambda call: "kernel"),

@@ -9,6 +9,7 @@ from combinations import FAMILIES, OPTIONS, Option, build, close, pairs, refusal
 
 import stiffguide as sg
 from stiffguide import methods
+from stiffguide.sharing import pair
 
 KERNEL = OPTIONS[-1]
 PAIRS = pairs()
@@ -34,6 +35,17 @@ def agrees_or_is_refused(family: str, options: tuple[Option, ...]) -> None:
         option.check(call, solution)
 
 
+@pytest.fixture(autouse=True)
+def rows_change_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stiff method is tried at once, and again and again."""
+    monkeypatch.setattr(pair, "PROBE", 0.1)
+
+
+def test_rows_change_over() -> None:
+    call, _ = build(())
+    assert len(call.solve("auto").stats.methods) > 1
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("options", [(), *(p for p in PAIRS if KERNEL not in p)], ids=label)
 def test_options_go_together(family: str, options: tuple[Option, ...]) -> None:
@@ -48,8 +60,9 @@ def test_options_go_with_kernels_or_are_refused(family: str, options: tuple[Opti
 
 
 def test_the_families_are_all_there_are() -> None:
-    assert {name: methods.get(m).family for name, m in FAMILIES.items()} == {f: f for f in FAMILIES}
-    assert {methods.get(name).family for name in methods.names()} == set(FAMILIES)
+    named = {family: method for family, method in FAMILIES.items() if family != "auto"}
+    assert {name: methods.get(m).family for name, m in named.items()} == {f: f for f in named}
+    assert {methods.get(name).family for name in methods.names()} == set(named)
 
 
 def test_every_refusal_names_what_there_is() -> None:
