@@ -24,6 +24,7 @@ FAMILIES = {
     "Rosenbrock": "rodas3",
     "ESDIRK": "kvaerno3",
     "SDIRK": "sdirk2",
+    "Radau": "radau5",
     "secant": "secant_heun",
     "BDF": "bdf",
     "auto": "auto",
@@ -265,6 +266,7 @@ OPTIONS = [
             "`linear_solver`": f"{NO_KERNEL}, it eliminates in its own way",
             "secant": "secant_heun has no kernel",
             "BDF": "bdf has no kernel",
+            "Radau": "radau5 has no kernel",
         },
     ),
 ]

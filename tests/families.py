@@ -20,7 +20,13 @@ IMPLICIT = [n for n, m in METHODS.items() if m.implicit]
 PAIRED = [n for n, m in METHODS.items() if m.error_order is not None]
 UNPAIRED = [n for n in NAMES if n not in PAIRED]
 STIFF = [n for n in IMPLICIT if n in PAIRED]
-SMOOTH = ["tsit5", "rodas5p", "kvaerno5", "sdirk2"]  # one of each family that records gradients
+SMOOTH = [
+    "tsit5",
+    "rodas5p",
+    "kvaerno5",
+    "sdirk2",
+    "radau5",
+]  # one of each family that records gradients
 SOLVERS = [*SMOOTH, "bdf"]  # one of each family
 
 TABLEAU = {n: m.tableau for n, m in METHODS.items() if hasattr(m, "tableau")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction as F
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from torch import Tensor
 import stiffguide as sg
 from stiffguide import InputError, Status, UnsupportedError
 from stiffguide.catalogue import TABLEAUX
+from stiffguide.catalogue.collocation import on_nodes
+from stiffguide.tableaux.exact import sqrt
+from stiffguide.tableaux.tableau import Tableau
 
 NAN, INF = float("nan"), float("inf")
 
@@ -180,10 +184,20 @@ METHODS = {
     "jac list": ({"jac": lambda t, y: [1.0]}, "jac returned a list, not a tensor"),
 }
 
+LOBATTO_IIIB = Tableau(
+    name="lobatto_iiib4",
+    a=((F(1, 6), F(-1, 6)), (F(1, 6), F(1, 3)), (F(1, 6), F(5, 6))),
+    b=(F(1, 6), F(2, 3), F(1, 6)),
+    c=(F(0), F(1, 2), F(1)),
+    order=4,
+    source="Hairer and Wanner II, IV.5, table 5.8",
+)
+BURRAGE = on_nodes("burrage", (2 - sqrt(2), 2 + sqrt(2)), 2, "Burrage, BIT 18 (1978) 22-41")
+
 UNSUPPORTED = {
     "half": ({"y0": torch.ones(3).half()}, "rodas5p solves linear systems.*float16.*y0.float"),
-    "fully implicit": ({"method": "gauss4"}, "gauss4 is fully implicit.*rodas5p"),
-    "tableau": ({"method": TABLEAUX["radau_iia5"]}, "radau_iia5 is fully implicit"),
+    "singular": ({"method": LOBATTO_IIIB}, "a of lobatto_iiib4 is singular.*use 'radau5'"),
+    "no basis": ({"method": BURRAGE}, "a of burrage has too few eigenvectors.*use 'radau5'"),
     "large": (
         {"f": lambda t, y: y.mean() - y, "y0": torch.ones(5000), "method": "rodas5p"},
         "rodas5p would factorise a dense Jacobian, too large for 5000 .*0.2 GB .*explicit",

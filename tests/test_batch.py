@@ -236,7 +236,8 @@ def test_the_work_of_a_row_ends_with_it(name: str) -> None:
         row, solo = getattr(both.stats, count), getattr(short.stats, count)
         assert int(row[0]) == int(solo[0])
     # whether a dt is the one before, to its last bit, and the factors with it, rounding decides
-    assert int(both.stats.nlu[0]) <= int(short.stats.accepted[0] + short.stats.rejected[0])
+    most = int(short.stats.accepted[0] + short.stats.rejected[0])
+    assert int(both.stats.nlu[0]) <= most * (2 if name == "radau5" else 1)  # matrices
     assert int(both.stats.nfe[1]) > int(both.stats.nfe[0])
 
 

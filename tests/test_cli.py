@@ -106,7 +106,7 @@ def test_progress_is_shown_on_demand():
         (("solve", "robertsn"), "did you mean 'robertson'"),
         (("solve", "xyz"), "there are robertson"),
         (("solve", "robertson", "-m", "rodas6"), "did you mean 'rodas"),
-        (("solve", "robertson", "-m", "gauss4"), "fully implicit"),
+        (("solve", "robertson", "-m", "gauss4"), "no embedded pair"),
         (("solve", "robertson", "--plot", "x.nonsense", "--t1", "1"), "x.nonsense"),
         (("methods", "--family", "rosenbrok"), "did you mean 'rosenbrock'"),
         (("methods", "--family", "zzz"), "there are"),
@@ -139,7 +139,8 @@ def test_methods_lists_everything():
     assert cells["rodas5p"][5] == cells["kvaerno5"][5] == "L-stable"
     assert cells["implicit_midpoint"][5] == "A-stable"
     assert cells["rk4"][5] == "to -2.79"
-    assert "tableau only" in cells["gauss4"][1]
+    assert cells["gauss4"][3:6] == ("-", "2", "A-stable")
+    assert cells["radau5"][1:6] == ("Radau", "5", "3", "3", "L-stable")
 
 
 def test_methods_of_one_family():

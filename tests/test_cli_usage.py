@@ -200,7 +200,7 @@ def test_a_folder_that_must_not_be_written_to(name: str, monkeypatch: pytest.Mon
         ("solve brusselator --t1=0", "where brusselator starts"),
         ("solve brusselator --plot folder/x.nonsense", "one of the endings"),
         ("solve brusselator --plot folder/x", "one of the endings"),
-        ("solve brusselator --method radau5", "is unknown"),
+        ("solve brusselator --method radau9", "is unknown"),
         ("work-precision brusselator --methods ,", "names none"),
         ("work-precision brusselator --rtols 1:1e-3", "between 0 and 1"),
         ("work-precision brusselator --rtols 1e300:1e-300", "between 0 and 1"),

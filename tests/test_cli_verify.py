@@ -27,9 +27,8 @@ def written(tmp_path, name="heun.json", **changes):
 
 
 def test_verify_proves_and_measures():
-    text = good("verify", "bosh3", "gauss4", "kvaerno3")
-    assert sum(line.rstrip().endswith(" ok") for line in text.splitlines()) == 2
-    assert "tableau only" in text
+    text = good("verify", "bosh3", "gauss4", "radau5", "kvaerno3")
+    assert sum(line.rstrip().endswith(" ok") for line in text.splitlines()) == 4
     assert "L-stable" in text
 
 
@@ -38,6 +37,19 @@ def test_verify_reads_a_tableau(tmp_path):
     toml = tmp_path / "midpoint.toml"
     toml.write_text('name = "mid"\na = [[], [0.5]]\nb = [0, 1]\nc = [0, "1/2"]\norder = 2\n')
     assert "mid" in good("verify", "--tableau", toml)
+
+
+def test_verify_proves_what_nothing_steps_with(tmp_path):
+    lobatto = {
+        "name": "lobatto_iiib4",
+        "a": [["1/6", "-1/6"], ["1/6", "1/3"], ["1/6", "5/6"]],
+        "b": ["1/6", "2/3", "1/6"],
+        "c": [0, "1/2", 1],
+        "order": 4,
+    }
+    path = tmp_path / "lobatto.json"
+    path.write_text(json.dumps(lobatto))
+    assert "ok, tableau only" in good("verify", "--tableau", path)
 
 
 @pytest.mark.parametrize(

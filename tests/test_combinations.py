@@ -21,6 +21,8 @@ def label(options: tuple[Option, ...]) -> str:
 
 def agrees_or_is_refused(family: str, options: tuple[Option, ...]) -> None:
     call, chosen = build(options)
+    if family == "Radau":  # of order 5: it would take four steps, and end before it is looked at
+        call.settings.setdefault("max_step", 0.15)
     words = refusal(family, options)
     if words:
         with pytest.raises(sg.UnsupportedError, match=words) as error:
@@ -62,7 +64,8 @@ def test_options_go_with_kernels_or_are_refused(family: str, options: tuple[Opti
 def test_the_families_are_all_there_are() -> None:
     named = {family: method for family, method in FAMILIES.items() if family != "auto"}
     assert {name: methods.get(m).family for name, m in named.items()} == {f: f for f in named}
-    assert {methods.get(name).family for name in methods.names()} == set(named)
+    every = map(methods.get, methods.names())
+    assert {m.family for m in every if m.error_order is not None} == set(named)
 
 
 def test_every_refusal_names_what_there_is() -> None:

@@ -16,6 +16,7 @@ from stiffguide import problems
 from stiffguide.methods import rosenbrock
 from stiffguide.methods.bdf import system as bdf
 from stiffguide.methods.esdirk import method as esdirk
+from stiffguide.methods.radau import attempt as radau
 from stiffguide.problems.hydrogen_ignition import hydrogen_air
 
 slow = pytest.mark.slow
@@ -23,7 +24,7 @@ RTOL = [1e-3, 1e-6]
 TOLERANCES = [(r, a) for r in RTOL for a in (1e-3 * r, 1e-6 * r)]
 every_stiff = pytest.mark.parametrize("method", STIFF)
 MAIN = ["rodas5p", "kvaerno5"]
-GUARDED = [*MAIN, "bdf"]
+GUARDED = [*MAIN, "bdf", "radau5"]
 SILENT = 1e3  # tolerances: an error beyond is no success
 
 
@@ -160,7 +161,7 @@ def test_two_hundred_ignitions_all_burn(method: str) -> None:
 
 
 def without_guard(patch: pytest.MonkeyPatch) -> None:
-    for module in (rosenbrock, esdirk, bdf):
+    for module in (rosenbrock, esdirk, bdf, radau):
         patch.setattr(module, "turned", lambda *_: None)
 
 
@@ -206,7 +207,7 @@ def test_the_guard_is_quiet_on_ordinary_problems(
     name: str, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fired = []
-    for module in (rosenbrock, esdirk, bdf):
+    for module in (rosenbrock, esdirk, bdf, radau):
         real_guard = module.turned
 
         def watched(*args: Any, guard: Any = real_guard) -> Tensor | None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
+import stiffguide
 from stiffguide.algebra.band import Band
 from stiffguide.algebra.colouring import colours
 from stiffguide.algebra.dense import DENSE
@@ -200,6 +201,14 @@ def test_pardiso_is_used_where_it_is_installed_and_gives_its_memory_back() -> No
     assert not solver.solve(singular, b).isfinite().any()
     del factors, singular
     assert FakePardiso.alive == 0
+
+
+@pytest.mark.usefixtures("pypardiso")
+def test_pardiso_is_refused_where_systems_are_complex() -> None:
+    y0 = torch.linspace(0, 1, 8, dtype=torch.float64)
+    given = {"jac_sparsity": torch.eye(8), "linear_solver": "pardiso"}
+    with pytest.raises(UnsupportedError, match=r"radau5 solves complex systems.*use 'sparse'"):
+        stiffguide.solve(lambda t, y: -y, y0, 0.0, 1.0, method="radau5", **given)
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,8 @@ PUBLISHED = [
     ("pollu", "rodas5p"),
     ("pollu", "kvaerno5"),
     *(
-        (name, "bdf")
+        (name, method)
+        for method in ("bdf", "radau5")
         for name in ("robertson", "van_der_pol", "van_der_pol_scaled", "hires", "orego", "pollu")
     ),
 ]

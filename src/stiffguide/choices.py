@@ -30,6 +30,7 @@ TUNING: dict[str, PID] = {
     "Rosenbrock": PID(icoeff=1.0, max_factor=6.0),
     "ESDIRK": PID(pcoeff=0.3, icoeff=0.4, hold=(1.0, 1.2)),
     "SDIRK": PID(pcoeff=0.3, icoeff=0.4, hold=(1.0, 1.2)),
+    "Radau": PID(icoeff=1.0, max_factor=8.0, hold=(1.0, 1.2)),
     "BDF": PID(icoeff=1.0, max_factor=10.0),
 }
 

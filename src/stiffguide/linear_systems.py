@@ -250,6 +250,11 @@ def _check_use(s: Situation, linear: Rowwise) -> None:
             f"{s.method.name} needs linear systems solved to rounding, which linear_solver="
             f"{linear.name!r} does not: use method='bdf' or 'kvaerno5'"
         )
+    if linear.name == "pardiso" and s.method.family in ("Radau", "fully implicit RK"):
+        raise UnsupportedError(
+            f"{s.method.name} solves complex systems, which linear_solver='pardiso' does not: use "
+            "'sparse' or 'band', or method='kvaerno5'"
+        )
     if not s.recorded:
         return
     if s.method.family == "Rosenbrock":

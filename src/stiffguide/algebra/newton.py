@@ -168,8 +168,8 @@ class Ceiling(torch.autograd.Function):
         """Again the identity, and once less."""
         if ctx.more == 0:
             raise UnsupportedError(
-                "third derivatives of a solve by an ESDIRK or SDIRK method would not be exact: "
-                "use method='rodas5p', or an explicit method such as 'tsit5'"
+                "third derivatives of a solve by an implicit Runge-Kutta method would not be "
+                "exact: use method='rodas5p', or an explicit method such as 'tsit5'"
             )
         again = torch.is_grad_enabled()
         return _ceiling(gradient, ctx.more - 1) if again else gradient, None

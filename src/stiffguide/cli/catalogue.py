@@ -7,14 +7,12 @@ from typing import Any
 
 from stiffguide import methods as steppers
 from stiffguide import problems as test_set
-from stiffguide.catalogue import TABLEAUX
 from stiffguide.cli.tables import Table, console
 from stiffguide.errors import InputError
 from stiffguide.guidance import soundness
 from stiffguide.tableaux import stability
 from stiffguide.tableaux.order import AnyTableau
 
-IMPLICIT = "implicit RK (tableau only)"
 BESIDE = {  # of families without tableaux: guidance, source
     "secant": ("its own", "no tableau: a rule of this package"),
     "BDF": ("no", "Shampine and Reichelt, SIAM J. Sci. Comput. 18 (1997) 1-22"),
@@ -27,23 +25,16 @@ def methods(family: str | None) -> None:
 
 
 def method_table(family: str | None = None) -> Table:
-    """Every method and every tableau: orders, stages, stability, source."""
+    """Every method: orders, stages, stability, source."""
     columns = ("name", "family", "order", "embedded", "stages", "stability", "dense")
     left = ("name", "family", "stability", "guidance", "source")
     table = Table("Methods", (*columns, "guidance", "source"), left=left)
-    families = {name: family_of(name) for name in dict.fromkeys((*TABLEAUX, *steppers.names()))}
+    families = {name: steppers.get(name).family for name in steppers.names()}
     if family is not None:
         families = _only(family, families)
     for name, own in families.items():
         table.add(name, own, *_facts(name))
     return table
-
-
-def family_of(name: str) -> str:
-    """The family of a method; a tableau that nothing steps with is marked."""
-    if name not in steppers.names():
-        return IMPLICIT
-    return steppers.get(name).family
 
 
 def _only(family: str, families: dict[str, str]) -> dict[str, str]:
@@ -60,17 +51,16 @@ def _only(family: str, families: dict[str, str]) -> dict[str, str]:
 
 
 def _facts(name: str) -> tuple[Any, ...]:
-    tableau = TABLEAUX.get(name)
-    method = steppers.get(name) if name in steppers.names() else None
-    dense = "-" if method is None else method.dense_order
+    method = steppers.get(name)
+    tableau, embedded = getattr(method, "tableau", None), method.error_order
     if tableau is None:
-        assert method is not None
-        embedded = "-" if method.error_order is None else method.error_order
-        return method.order, embedded, "-", "-", dense, *BESIDE[method.family]
-    embedded = "-" if tableau.error_order is None else tableau.error_order
-    cost = "-" if method is None else guidance_of(tableau)
-    facts = (tableau.order, embedded, tableau.stages, stability_of(tableau), dense)
-    return (*facts, cost, tableau.source)
+        order = "-" if embedded is None else embedded
+        return method.order, order, "-", "-", method.dense_order, *BESIDE[method.family]
+    if tableau.error_order is not None:
+        embedded = tableau.error_order  # of a pair of pairs, the higher one
+    facts = (tableau.order, "-" if embedded is None else embedded, tableau.stages)
+    more = (stability_of(tableau), method.dense_order, guidance_of(tableau), tableau.source)
+    return (*facts, *more)
 
 
 def guidance_of(tableau: AnyTableau) -> str:

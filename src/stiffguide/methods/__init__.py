@@ -1,8 +1,8 @@
 """Methods by name: every tableau of the catalogue that has a stepper.
 
-Read `explicit_rk`, then `rosenbrock`, `esdirk`, `secant_heun` and `bdf` (no tableaux): one family a
-file, or few, and none knows another. Of `stepping` only `contracts`, `guards` and `interpolate` may
-be imported; never `guidance`, a controller, `problems` or `fields`.
+Read `explicit_rk`, then `rosenbrock`, `esdirk`, `radau`, `secant_heun` and `bdf` (no tableaux): one
+family a file, or few, and none knows another. Of `stepping` only `contracts`, `guards` and
+`interpolate` may be imported; never `guidance`, a controller, `problems` or `fields`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from functools import cache
 
 from stiffguide.catalogue import TABLEAUX
 from stiffguide.catalogue.backward_differences import ORDERS
-from stiffguide.errors import InputError, UnsupportedError
+from stiffguide.errors import InputError
 from stiffguide.methods.bdf.method import BDF
 from stiffguide.methods.esdirk import Esdirk
 from stiffguide.methods.explicit_rk import ExplicitRK
+from stiffguide.methods.radau.method import FullyImplicit, radau5
 from stiffguide.methods.rosenbrock import Rosenbrock
 from stiffguide.methods.secant_heun import SecantHeun
 from stiffguide.stepping.contracts import Method
@@ -24,19 +25,13 @@ from stiffguide.tableaux.tableau import Tableau
 
 AUTO = "rodas5p"  # the one to take where only one can be
 ANY = ("auto", "lsoda")  # names under which none is meant
-_OTHERS: tuple[Method, ...] = (SecantHeun(), BDF(), *map(BDF, ORDERS))
-OTHERS = {method.name: method for method in _OTHERS}  # methods that are no tableau
+_OTHERS: tuple[Method, ...] = (SecantHeun(), BDF(), *map(BDF, ORDERS), radau5())
+OTHERS = {method.name: method for method in _OTHERS}  # methods that are no tableau, or more
 
 
 def names() -> list[str]:
     """The methods that `solve` can step with."""
-    return [name for name, tableau in TABLEAUX.items() if _steppable(tableau)] + list(OTHERS)
-
-
-def _steppable(tableau: Tableau | RosenbrockTableau) -> bool:
-    if isinstance(tableau, RosenbrockTableau) or tableau.explicit:
-        return True
-    return tableau.diagonally_implicit and tableau.gamma is not None
+    return [*TABLEAUX, *OTHERS]
 
 
 def from_tableau(tableau: Tableau | RosenbrockTableau) -> Method:
@@ -45,12 +40,9 @@ def from_tableau(tableau: Tableau | RosenbrockTableau) -> Method:
         return Rosenbrock(tableau)
     if tableau.explicit:
         return ExplicitRK(tableau)
-    if _steppable(tableau):
+    if tableau.diagonally_implicit and tableau.gamma is not None:
         return Esdirk(tableau)
-    raise UnsupportedError(
-        f"method: {tableau.name} is fully implicit, which is proved as a tableau but not stepped "
-        "yet; use 'rodas5p' or 'kvaerno5'"
-    )
+    return FullyImplicit(tableau)
 
 
 @cache
@@ -59,6 +51,8 @@ def get(name: str) -> Method:
     name = name.lower()
     if name in ANY:
         name = AUTO
+    if name == "radau":
+        name = "radau5"
     if name in OTHERS:
         return OTHERS[name]
     if name not in TABLEAUX:
