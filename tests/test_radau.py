@@ -183,7 +183,7 @@ def test_stiff_components_follow_the_solution_they_are_drawn_to(lam: float) -> N
         assert abs(float(end) - math.cos(2.0)) < 10 / abs(lam) * (1e-3 if "3" not in name else 1)
     free = sg.solve(p.f, p.y0, 0.0, 10.0, method="radau5", rtol=1e-8, atol=1e-10, jac=p.jac)
     assert abs(float(free.y[-1]) - math.cos(10.0)) < 30 * 1e-8
-    assert int(free.stats.accepted) < 100
+    assert int(free.stats.accepted) < 200
 
 
 def test_the_estimate_is_of_the_size_of_the_error_of_order_three() -> None:
@@ -196,21 +196,27 @@ def test_the_estimate_is_of_the_size_of_the_error_of_order_three() -> None:
     assert float(found.error[-1].abs()) < 1.0
 
 
-def one_step(z: Tensor, tolerance: float = 1e9) -> Any:
+def one_step(z: Tensor) -> Any:
     """A step of length 1 on y' = z y, in each row its own; Newton is done after an iteration."""
     f = GivenJacobian(lambda t, y: z.unsqueeze(-1) * y, lambda t, y: z.reshape(-1, 1, 1))
     t0, y0 = torch.zeros_like(z), torch.ones_like(z).unsqueeze(-1)
     method = methods.get("radau5")
     state = method.init(f, t0, y0)
-    return method.step(f, t0, t0 + 1, y0, f(t0, y0), state, Tolerance(tolerance, tolerance))
+    return method.step(f, t0, t0 + 1, y0, f(t0, y0), state, Tolerance(1e9, 1e9))
 
 
-def test_an_error_that_only_seems_large_is_asked_twice() -> None:
-    """At infinity the first estimate is 1 in a component that has died out; the second is 0."""
-    z = torch.tensor([-1e6], dtype=torch.float64)
-    rough, fine = one_step(z), one_step(z, 1e-3)
-    assert float(rough.error.abs()) > 0.9
-    assert float(fine.error.abs()) < 1e-4
+@pytest.mark.parametrize("lam", [-1e2, -1e3, -1e4, -1e6])
+@pytest.mark.parametrize("first_step", [None, 1.5])
+def test_no_step_passes_over_what_fast_modes_make_of_curvature(
+    lam: float, first_step: float | None
+) -> None:
+    p = problems.prothero_robinson(lam)
+    for rtol in (1e-5, 1e-7, 1e-9):
+        settings = {"rtol": rtol, "atol": 0.01 * rtol, "first_step": first_step, "jac": p.jac}
+        found = sg.solve(
+            p.f, p.y0, 0.0, 5.0, method="radau5", save_at=sg.EveryStep(), **settings
+        ).raise_if_failed()
+        assert float((found.y[:, 0] - torch.cos(found.t)).abs().max()) < 30 * rtol
 
 
 # economy ------------------------------------------------------------------------------------------

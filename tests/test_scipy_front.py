@@ -12,11 +12,11 @@ import scipy.sparse
 import torch
 from families import close, real
 
-from stiffguide import SteadyState, UnsupportedError, solve
+from stiffguide import SteadyState, solve
 from stiffguide.fronts.scipy import solve_ivp
 
 METHODS = ["RK23", "RK45", "DOP853"]
-STIFF = ["rodas5p", "kvaerno5", "BDF", scipy.integrate.BDF]
+STIFF = ["rodas5p", "kvaerno5", "BDF", scipy.integrate.BDF, "Radau", scipy.integrate.Radau]
 every_method = pytest.mark.parametrize("method", METHODS)
 every_name = pytest.mark.parametrize("method", [*METHODS, "tsit5", "rodas5p", "kvaerno5"])
 
@@ -354,12 +354,34 @@ def test_arguments_that_cannot_be_used(changes, sentence, kind):
         solve_ivp(lambda t, y: -y, **arguments)
 
 
-@pytest.mark.parametrize("method", ["Radau", "LSODA", scipy.integrate.Radau])
-def test_methods_of_scipy_that_are_not_here_say_what_is(method):
-    with pytest.raises(UnsupportedError, match="rodas5p") as caught:
-        solve_ivp(decay, (0, 1), [1.0], method)
-    assert isinstance(caught.value, ValueError)
-    assert isinstance(caught.value, NotImplementedError)
+@pytest.mark.parametrize(
+    ("method", "span"), [("Radau", (5, 9)), ("Radau", (5, 1)), ("BDF", (5, 9))]
+)
+@pytest.mark.parametrize("jac", [None, "given", "sparse"])
+def test_implicit_methods_of_scipy_count_as_little_as_there(method, span, jac):
+    """So many at most, where theirs take about as many."""
+
+    def slope(t, y):
+        other = y[1] * (y[0] + 2 * y[1] - 1) / (t * (y[0] - 1) ** 2)
+        row = [y[1] / (t * (y[0] - 1)) - other, (y[0] + 4 * y[1] - 1) / (t * (y[0] - 1))]
+        full = [[0, 1 / t], row]
+        return scipy.sparse.csc_matrix(full) if jac == "sparse" else np.array(full)
+
+    options = {} if jac is None else {"jac": slope}
+    found = solve_ivp(rational, span, [1 / 3, 2 / 9], method, rtol=1e-3, atol=1e-6, **options)
+    assert found.success
+    assert 0 < found.njev < 3
+    assert 0 < found.nlu < 10
+    assert found.nfev < 40
+    np.testing.assert_allclose(found.y[:, -1], rational_solution(span[1]), rtol=5e-3)
+
+
+@pytest.mark.parametrize("method", ["LSODA", scipy.integrate.LSODA])
+def test_lsoda_is_the_method_that_chooses(method):
+    found = solve_ivp(decay, (0, 1), [1.0], method, rtol=1e-6)
+    own = solve_ivp(decay, (0, 1), [1.0], "auto", rtol=1e-6)
+    np.testing.assert_array_equal(found.t, own.t)
+    np.testing.assert_allclose(found.y[0, -1], np.exp(-1), rtol=1e-5)
 
 
 def test_args():

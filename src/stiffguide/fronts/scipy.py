@@ -19,7 +19,7 @@ from scipy.optimize import OptimizeResult
 from torch import Tensor
 
 from stiffguide import methods
-from stiffguide.errors import InputError, Status, UnsupportedError
+from stiffguide.errors import InputError, Status
 from stiffguide.fields.array_function import ArrayFunction
 from stiffguide.fronts import events as front_events
 from stiffguide.fronts.arrays import Arrays, arrays_of
@@ -38,7 +38,7 @@ from stiffguide.tableaux.tableau import Tableau
 Numbers = NDArray[np.float64]
 
 NAMES = {"RK23": "bosh3", "RK45": "dopri5", "DOP853": "dop853", "BDF": "bdf"}
-ELSEWHERE = ("Radau", "LSODA")
+ALIKE = {"Radau": "radau5", "LSODA": "auto"}  # by other rules for dt, or for which method
 FINISHED = "The solver successfully reached the end of the integration interval."
 STOPPED = "A termination event occurred."
 TOO_SMALL = "Required step size is less than spacing between numbers"
@@ -61,9 +61,9 @@ def solve_ivp(
 ) -> OptimizeResult:
     """Solve dy/dt = fun(t, y, *args) as scipy.integrate.solve_ivp does.
 
-    `method` is RK23, RK45 or DOP853, with scipy's steps, BDF, with about these, or any method of
-    stiffguide (`rodas5p` for stiff problems); implicit ones may use `jac`. Steps end on events, and
-    their times are as good as the solution. A failure is returned with status -1, never raised.
+    `method` is RK23, RK45 or DOP853, with scipy's steps, BDF or Radau, with about these, LSODA,
+    which is `auto`, or any method of stiffguide; implicit ones may use `jac`. Steps end on events,
+    and their times are as good as the solution. A failure is returned with status -1, never raised.
     Raises ValueError for arguments that cannot be used, TypeError for `args` that is no tuple.
     """
     stepper, controller = _method(method)
@@ -108,15 +108,12 @@ def _method(method: Any) -> tuple[Method, Controller | None]:
     """The stepper, and scipy's control of dt where scipy's method is asked for."""
     name = method.__name__ if inspect.isclass(method) else method
     if isinstance(name, str):
-        if name in ELSEWHERE:
-            raise UnsupportedError(
-                f"`method`: {name} is not offered; use method='rodas5p' for a stiff problem"
-            )
-        return methods.get(NAMES.get(name, name)), CONTROL if name in NAMES else None
+        own = (NAMES | ALIKE).get(name, name)
+        return methods.get(own), CONTROL if name in NAMES else None
     if isinstance(name, (Tableau, RosenbrockTableau)):
         return methods.from_tableau(name), None
     if not hasattr(name, "step"):
-        raise InputError(f"`method` must be one of {(*NAMES, 'rodas5p')} or a method's name")
+        raise InputError(f"`method` must be one of {(*NAMES, *ALIKE)} or a method's name")
     return name, None
 
 
