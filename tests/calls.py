@@ -27,6 +27,21 @@ def flow(t: Tensor, k: Tensor) -> Tensor:
     return torch.stack((torch.exp(k - fading), torch.exp(fading)), -1)
 
 
+M = torch.tensor([[2.0, 0.5], [-1.0, 0.75]], dtype=torch.float64)
+
+
+def weighed(t: Tensor, y: Tensor, k: Tensor) -> Tensor:
+    """M times the same rates."""
+    value = rates(t, y, k)
+    return value @ M.T.to(value)
+
+
+def constrained(t: Tensor, y: Tensor, k: Tensor) -> Tensor:
+    """The first rate, and what holds the second component: a b = exp(k)."""
+    a, b = y.unbind(-1)
+    return torch.stack((rates(t, y, k)[..., 0], torch.log(a) + torch.log(b) - k), -1)
+
+
 @dataclass
 class Call:
     """A solve of `rates` in the making."""
@@ -38,6 +53,7 @@ class Call:
     pack: list[Callable[[Tensor], Any]] = field(default_factory=list)  # states as the user has them
     unpack: list[Callable[[Any], Any]] = field(default_factory=list)  # and back
     settings: dict[str, Any] = field(default_factory=dict)
+    rates: Callable[[Tensor, Tensor, Tensor], Tensor] = rates
 
     @property
     def end(self) -> Any:
@@ -70,7 +86,7 @@ class Call:
         y0 = flow(torch.zeros(self.rows) if self.rows else torch.tensor(0.0), self.k)
         wide = {"rtol": 1e-3, "atol": 1e-5, "args": (self.k.to(self.dtype),)}
         return sg.solve(
-            lambda t, y, k: self.theirs(rates(t, self.ours(y), k)),
+            lambda t, y, k: self.theirs(self.rates(t, self.ours(y), k)),
             self.theirs(y0.to(self.dtype)),
             0.0,
             self.end,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from calls import Call, K, flow
+from calls import Call, K, M, constrained, flow, weighed
 from torch import Tensor
 
 import stiffguide as sg
@@ -87,6 +87,14 @@ def narrow(call: Call) -> None:
 def name_entries(call: Call) -> None:
     call.pack.append(lambda y: {"a": y[..., 0], "b": [y[..., 1]]})
     call.unpack.append(lambda state: torch.stack((state["a"], state["b"][0]), -1))
+
+
+def weigh(call: Call) -> None:
+    call.rates, call.settings["mass"] = weighed, M
+
+
+def constrain(call: Call) -> None:
+    call.rates, call.settings["mass"] = constrained, [1.0, 0.0]
 
 
 def monitor(call: Call) -> Callable[[Tensor, Any], Tensor]:
@@ -206,6 +214,13 @@ def at_rest(call: Call) -> sg.SteadyState:
 
 
 NO_KERNEL = "kernel: cannot be used here"
+NOT_SLOPES = {  # what does not go with a mass
+    "explicit RK": "bosh3 solves y' = f",
+    "secant": "secant_heun solves y' = f",
+    "guidance": "guidance takes f for y'",
+    "`SteadyState`": "SteadyState takes f for y'",
+    '`backend="kernel"`': f"{NO_KERNEL}, it solves y' = f",
+}
 OPTIONS = [
     Option("`t1` before `t0`", reverse),
     Option("`batched`", batch),
@@ -250,6 +265,8 @@ OPTIONS = [
         **setting("guidance", lambda call: guidance.ErkGuid(0.1, 0.1)),
         refuses={"BDF": "guidance moves y1"},
     ),
+    Option("`mass`", weigh, argument="mass", refuses=NOT_SLOPES),
+    Option("singular `mass`", constrain, argument="mass", refuses=NOT_SLOPES),
     Option("`jac_sparsity`", **setting("jac_sparsity", lambda call: torch.ones(2, 2))),
     Option("`linear_solver`", **setting("linear_solver", lambda call: "dense")),
     Option("`checks=False`", **setting("checks", lambda call: False)),

@@ -104,6 +104,8 @@ class Witness:
     ) -> None:
         """Components that went below zero by an error, and then on and on."""
         assert self.fell is not None
+        if p.f.linear.mass is not None:  # f is not y'
+            return
         when, where = self.fell
         size = torch.clamp(self._y0, min=torch.zeros_like(self._y0) + self._atol)
         ran = (s.y.detach() < -AWAY * size) & ~torch.isnan(when)

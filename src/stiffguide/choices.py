@@ -58,13 +58,15 @@ def automatic(method: Any) -> bool:
     return isinstance(method, str) and method.lower() in methods.ANY
 
 
-def alone(layout: Layout, guidance: Any, controller: Any) -> str:
+def alone(layout: Layout, guidance: Any, controller: Any, mass: Any) -> str:
     """Why "auto" is one method, or ""."""
     reason = ""
     if guidance is not None:
         reason = "guidance is bound to one method"
     elif controller is not None and type(controller) is not PID:
         reason = "the controller was given"
+    elif mass is not None:
+        reason = "explicit methods take no mass matrix"
     elif layout.device.type != "cpu":
         reason = f"y0 is on {layout.device}"
     return reason and ALONE.format(name=methods.AUTO, reason=reason)

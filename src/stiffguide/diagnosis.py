@@ -70,6 +70,8 @@ def _worst(p: Problem, step: Step) -> Tensor:
 
 def _jumps(p: Problem, s: Live, clip: Clip) -> Tensor:
     """Rows (B,) in which f jumps a little ahead: its difference stays as the places meet."""
+    if p.f.linear.mass is not None:  # f does not say where the solution goes
+        return torch.zeros_like(s.status, dtype=torch.bool)
     eps = torch.finfo(real_dtype(s.y.dtype)).eps
     length = torch.clamp(AHEAD * clip.dt.abs(), min=2.0**HALVINGS * eps * clip.t0.abs())
     # not beyond the end, and nothing in rows that have no failure to explain

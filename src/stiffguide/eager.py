@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from stiffguide import diagnosis, events, kernels, large, linear_systems, scrutiny
+from stiffguide import constrained, diagnosis, events, kernels, large, linear_systems, scrutiny
 from stiffguide.algebra.pattern import Pattern
 from stiffguide.errors import UnsupportedError
 from stiffguide.fields import jacobian
@@ -16,7 +16,6 @@ from stiffguide.fields.array_function import ArrayFunction, wanting_arrays
 from stiffguide.fields.flat import Flat, first_value
 from stiffguide.fields.flat import jacobian as flat_jacobian
 from stiffguide.fields.given_sparse import matrices
-from stiffguide.fields.layout import Layout
 from stiffguide.fields.outside import Outside
 from stiffguide.gradients import direct as gradient
 from stiffguide.gradients.times import Span
@@ -147,7 +146,7 @@ def _attempted(r: kernels.Request, run: Run) -> Result:
     problem, outlook = r.problem._replace(f=wrapped), kernels.Outlook()
     if implicit:
         outlook = run.outlook or large.outlook(r, run.way, recorded=recorded)
-    situation = Situation(flat, r.layout, r.t0, r.y0, problem.method, recorded, sparse)
+    situation = Situation(*(flat, r.layout, r.t0, r.y0, problem.method, recorded, sparse, r.mass))
     systems = Later(r, situation, wrapped, outlook, run.known)
     run = run._replace(outlook=outlook, systems=systems)
     if large.alone(r, outlook, systems):
@@ -164,6 +163,8 @@ def _attempted(r: kernels.Request, run: Run) -> Result:
     events.check(problem.events, problem.jump_at, r.layout, r.t0, r.y0.detach())
     if checks and recorded:
         scrutiny.check_seen(problem, r.t0, r.y0.detach())
+    if r.mass is not None:
+        r, problem, f0 = constrained.started(r, problem, f0, span if recorded else None)
     found = _recorded(r, problem, span, f0, watch) if recorded else None
     result = _result(r, problem, run, found, f0, span if timed else None)
     result.counts[3] += spent
@@ -191,7 +192,7 @@ def _result(
         y=without_gradient(y, ended.status, batched=r.layout.batched),
         counts=torch.stack((ended.status, ended.accepted, ended.attempts, *ended.work)),
         messages=end.messages or diagnosis.messages(p, ended, r.layout),
-        warnings=_caveats(run.watch, p, ended, r.layout, found),
+        warnings=_caveats(r, run.watch, p, ended, found),
         trajectory=pieces,
         backend="kernel" if native else "eager",
         why="; ".join(filter(None, (large.why(run.outlook) if native else run.why, r.alone))),
@@ -211,10 +212,12 @@ def _recorded(
 
 
 def _caveats(
-    watch: Progress, p: Problem, s: Live, layout: Layout, found: gradient.Recorded | None
+    r: kernels.Request, watch: Progress, p: Problem, s: Live, found: gradient.Recorded | None
 ) -> dict[int, tuple[str, ...]]:
     """What is to be said of every row."""
-    caveats = watch.witness.caveats(p, s, layout)
+    caveats = watch.witness.caveats(p, s, r.layout)
+    for row, said in r.caveats.items():
+        caveats[row] = (said, *caveats.get(row, ()))
     if found is None or found.grazed is None or p.events is None:
         return caveats
     for row, k in torch.nonzero(found.grazed).tolist():

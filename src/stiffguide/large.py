@@ -12,7 +12,7 @@ from stiffguide.stepping.contracts import Field
 
 def outlook(r: kernels.Request, way: kernels.Way, *, recorded: bool) -> kernels.Outlook:
     """Whether f is, or may become, loops, and whether there are native steps."""
-    if way == "eager" or recorded or r.y0.shape[1] < linear_systems.SMALLEST:
+    if way == "eager" or recorded or r.mass is not None or r.y0.shape[1] < linear_systems.SMALLEST:
         return kernels.Outlook()
     from stiffguide.kernels.looping import outlook  # late: with all that builds kernels
 

@@ -26,6 +26,7 @@ from stiffguide.fields.coloured import ColouredJacobian
 from stiffguide.fields.flat import Flat
 from stiffguide.fields.given_sparse import GivenSparse
 from stiffguide.fields.layout import Layout
+from stiffguide.fields.mass import GivenMass
 from stiffguide.fields.outside import Outside
 from stiffguide.fields.recording import look
 from stiffguide.stepping.contracts import Field, Method
@@ -91,6 +92,7 @@ class Situation(NamedTuple):
     method: Method
     recorded: bool  # autograd goes through it
     given: given_sparse.Matrices | None  # the user's Jacobian, where that is sparse
+    mass: GivenMass | None = None
 
 
 def choose(asked: Asked, s: Situation, plain: Field, known: Pattern | None) -> Systems:
@@ -102,6 +104,8 @@ def choose(asked: Asked, s: Situation, plain: Field, known: Pattern | None) -> S
     pattern, why = _pattern(asked, s)
     if pattern is not None and known is not None:
         pattern = pattern.united(known)
+    if pattern is not None and s.mass is not None:
+        pattern = s.mass.joined(pattern)
     library: Library | None = None
     if pattern is not None:
         library, reason = _library(asked, s, pattern)
@@ -190,6 +194,8 @@ def _library(asked: Asked, s: Situation, pattern: Pattern) -> tuple[Library | No
         return LIBRARIES[asked.solver](pattern), band if asked.solver == "band" else size
     if s.recorded and s.method.family == "Rosenbrock" and n <= LARGEST_DENSE:
         return None, "gradients of a Rosenbrock method go through a dense Jacobian"
+    if s.recorded and s.mass is not None and n <= LARGEST_DENSE:
+        return None, "gradients with a mass go through a dense Jacobian"
     if s.layout.rows > MANY and n < SMALL:
         return None, f"{s.layout.rows} rows of {n} components are cheaper in a batch"
     if kl + ku <= NARROW:
@@ -257,6 +263,10 @@ def _check_use(s: Situation, linear: Rowwise) -> None:
         )
     if not s.recorded:
         return
+    if s.mass is not None:
+        raise UnsupportedError(
+            "gradients with a mass need a dense Jacobian: use linear_solver='dense'"
+        )
     if s.method.family == "Rosenbrock":
         raise UnsupportedError(
             f"gradients through {s.method.name} need a dense Jacobian: use method='kvaerno5', or "

@@ -9,12 +9,13 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from stiffguide import arguments, choices, eager, kernels, linear_systems
+from stiffguide import arguments, choices, constrained, eager, kernels, linear_systems
 from stiffguide.algebra.krylov import Krylov
 from stiffguide.caveats import Witness
 from stiffguide.errors import InputError
 from stiffguide.events import Setting, jumping, watched, written
 from stiffguide.fields import jacobian
+from stiffguide.fields import mass as masses
 from stiffguide.fields.array_function import ArrayFunction
 from stiffguide.fields.flat import field
 from stiffguide.fields.layout import Layout
@@ -47,7 +48,7 @@ def solve(
     method: str | Tableau | RosenbrockTableau | Method = "auto",
     rtol: PerEntry = 1e-6, atol: PerEntry = 1e-9, args: tuple[Any, ...] = (), batched: bool = False,
     jac: Jacobian | None = None, jac_sparsity: Any = None,
-    linear_solver: str | Krylov | None = None,
+    linear_solver: str | Krylov | None = None, mass: Any = None,
     save_at: Times | Output | None = None, dense: bool = False,
     tstops: Number | Times | None = None, first_step: Number | None = None,
     max_step: Number | None = None, max_attempts: int = 100_000,
@@ -62,7 +63,7 @@ def solve(
     method: str | Tableau | RosenbrockTableau | Method = "auto",
     rtol: PerEntry = 1e-6, atol: PerEntry = 1e-9, args: tuple[Any, ...] = (), batched: bool = False,
     jac: Jacobian | None = None, jac_sparsity: Any = None,
-    linear_solver: str | Krylov | None = None,
+    linear_solver: str | Krylov | None = None, mass: Any = None,
     save_at: Times | Output | None = None, dense: bool = False,
     tstops: Number | Times | None = None, first_step: Number | None = None,
     max_step: Number | None = None, max_attempts: int = 100_000,
@@ -86,6 +87,7 @@ def solve(
     jac: Jacobian | None = None,
     jac_sparsity: Any = None,
     linear_solver: str | Krylov | None = None,
+    mass: Any = None,
     save_at: Times | Output | None = None,
     dense: bool = False,
     tstops: Number | Times | None = None,
@@ -120,6 +122,8 @@ def solve(
         watching f, from 64 components on. One that lacks an entry is refused.
     linear_solver: "dense", "band", "sparse", "pardiso", "krylov" or a `Krylov` for the systems of
         implicit methods; by default what is cheapest (`stats.linear_solver` tells).
+    mass: M of M dy/dt = f, a constant matrix (F, F) in the order of jac, sparse or not, or its
+        diagonal (F,); it may be singular, in systems of index 1 (docs/dae.md). (B, F, F) per row.
     save_at: times, or an object of `stiffguide.output`; the default keeps the end only, T = 1.
     dense: keep the interpolant, for `Solution.at`.
     tstops: times that a step must end on, for example where f jumps; (T,) or (B, T) per row.
@@ -145,7 +149,7 @@ def solve(
     name, special = None, (method, controller, guidance, monitor, jac, linear_solver)
     seen = progress or monitor is not None
     if way != "eager" and not (
-        dense or seen or events is not None or tstops is not None or jump_at is not None
+        dense or seen or any(x is not None for x in (events, tstops, jump_at, mass))
     ):
         numbers = rtol, atol, save_at, max_step, max_attempts, batched, backend
         name = kernels.asked(f, y0, numbers, special)
@@ -157,11 +161,12 @@ def solve(
     layout = choices.flat_layout(layout, stepper, guidance)
     start, end = arguments.times(t0, t1, layout)
     tolerance = arguments.tolerance(rtol, atol, layout)
+    matrix = masses.given(mass, layout)
     pair, alone = None, ""
     if choices.automatic(method):
-        alone = choices.alone(layout, guidance, controller)
+        large = way != "kernel" and linear_systems.large(layout)
+        alone = choices.alone(layout, guidance, controller, matrix)
         if not alone:
-            large = way != "kernel" and linear_systems.large(layout)
             pair = choices.pair(layout, tolerance, controller, large=large)
             stepper = pair.stiff
     flat0 = layout.flatten(y0, "y0")
@@ -180,6 +185,8 @@ def solve(
         first_step=arguments.length(first_step, "first_step"),
         **_happening(events, tstops, jump_at, args, layout, arrays=isinstance(f, ArrayFunction)),
     )
+    if matrix is not None:
+        constrained.check(matrix, problem)
     if not (isinstance(t1, float) and math.isfinite(t1)):  # which is dear to ask of a tensor
         stopping = monitor is not None or (problem.events is not None and problem.events.terminal)
         choices.check_that_it_ends(end, problem.outputs, stopping=stopping)
@@ -188,7 +195,7 @@ def solve(
     r = kernels.Request(
         *(f, args, layout, problem, start, end, flat0, problem.first_step),
         *(watch if seen else None, jac, name, special, written(events), jump_at),
-        *(jac_sparsity, linear_solver, pair, alone),
+        *(jac_sparsity, linear_solver, pair, alone, matrix),
     )
     why = kernels.ASKED["eager"] if way == backend else kernels.SWITCHED
     try:

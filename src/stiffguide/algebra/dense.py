@@ -29,6 +29,7 @@ class Dense:
     name = "dense"
     exact = True
     dear = False
+    mass = None
 
     def zeros(self, like: Tensor) -> Tensor:
         """(B, F, F)."""
@@ -83,6 +84,10 @@ class Dense:
     def product(self, jac: Tensor, v: Tensor) -> Tensor:
         """J v (B, F)."""
         return torch.matmul(jac, v.unsqueeze(-1)).squeeze(-1)
+
+    def weighed(self, v: Tensor) -> Tensor:
+        """V itself."""
+        return v
 
 
 DENSE = Dense()

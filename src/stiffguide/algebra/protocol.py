@@ -7,9 +7,12 @@ it is not, so that rows of them can be selected like those of any state.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from stiffguide.algebra.mass import Mass
 
 Factors = Any  # of W, row by row: `tensors.select` takes them
 
@@ -30,6 +33,11 @@ class LinearSolver(Protocol):
     @property
     def dear(self) -> bool:
         """Whether factors cost much more than to solve with them, and are worth keeping."""
+        ...
+
+    @property
+    def mass(self) -> Mass | None:
+        """The M of W = shift M - J; None: the identity."""
         ...
 
     def zeros(self, like: Tensor) -> Tensor:
@@ -53,8 +61,8 @@ class LinearSolver(Protocol):
         `scale` (B, F) is the tolerance on each unknown: rows are divided by it, so that pivots are
         compared in its units. Else a row takes up the rounding of another one whose unknown may be
         wrong by more: E5 in four components loses all digits that way, and neither equilibration
-        nor refinement gives them back. `mass` has the layout of `jac`; None is the identity. Rows
-        outside `where` (B,) bool may be left undone.
+        nor refinement gives them back. `mass` has the layout of `jac`; None is the solver's own,
+        the identity where it has none. Rows outside `where` (B,) bool may be left undone.
         """
         ...
 
@@ -72,4 +80,8 @@ class LinearSolver(Protocol):
 
     def product(self, jac: Tensor, v: Tensor) -> Tensor:
         """J v (B, F)."""
+        ...
+
+    def weighed(self, v: Tensor) -> Tensor:
+        """M v (B, F), and v itself where there is no M."""
         ...

@@ -63,6 +63,7 @@ class Rowwise:
     """A linear solver (see `LinearSolver`) that goes from row to row, on the CPU."""
 
     dear = True
+    mass = None
 
     def __init__(self, pattern: Pattern, library: Library) -> None:
         self.pattern = pattern
@@ -148,6 +149,10 @@ class Rowwise:
         rows, columns = self._places
         out = torch.zeros_like(v)
         return out.index_add(-1, rows, jac * v.index_select(-1, columns))
+
+    def weighed(self, v: Tensor) -> Tensor:
+        """V itself."""
+        return v
 
     @property
     def _places(self) -> tuple[Tensor, Tensor]:

@@ -61,6 +61,10 @@ def solve(r: Request, way: Way) -> Result | Eager:
     """
     if not r.layout.rows:  # nothing to trace with
         return Eager("there is no row")
+    if r.mass is not None:
+        if way == "kernel":
+            raise _unusable("it solves y' = f, and a mass was given")
+        return Eager("a mass was given")
     if looping.offers(r):
         return Eager("its steps are native where `stats.backend` says so")
     wide = r.layout.rows > FEW

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from stiffguide.fields.layout import Layout
+from stiffguide.fields.mass import GivenMass
 from stiffguide.progress import Progress
 from stiffguide.sharing.pair import Pair
 from stiffguide.stepping.live import Problem
@@ -35,6 +37,8 @@ class Request(NamedTuple):
     linear_solver: Any = None
     pair: Pair | None = None  # that shares the rows, where nobody named a method
     alone: str = ""  # why one method does not
+    mass: GivenMass | None = None
+    caveats: Mapping[int, str] = MappingProxyType({})  # what is to be said of rows from the start
 
 
 class Overtaken(Exception):

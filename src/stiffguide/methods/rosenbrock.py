@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from stiffguide.algebra.protocol import Factors, LinearSolver
+from stiffguide.stepping.constraints import slope as derivative
 from stiffguide.stepping.contracts import Field, Step, Units, Work, stage_times
 from stiffguide.stepping.guards import sound, turned
 from stiffguide.stepping.interpolate import hermite
@@ -28,7 +29,7 @@ class System(NamedTuple):
 
     h: Tensor  # (B, 1)
     linear: LinearSolver
-    factors: Factors  # of W = I/(h gamma) - J
+    factors: Factors  # of W = M/(h gamma) - J
     slope: Tensor | None  # (B, F), df/dt
 
     def solve(self, rhs: Tensor) -> Tensor:
@@ -95,7 +96,7 @@ class Rosenbrock:
         shift = 1 / (h.squeeze(-1) * self._gamma)
         system = System(h, f.linear, f.linear.factor(shift, jac, units.scale), slope)
         with torch.no_grad():
-            grown = turned(system.solve, state.secant, h, units.scale)
+            grown = turned(system.solve, state.secant, h, units.scale, f.linear.mass)
         stages, last, f_last = self._stages(f, stage_times(t0, dt, self._c), y0, f0, system)
         if self._b_error is None:
             shift, error = combine(self._b, stages), None
@@ -114,9 +115,15 @@ class Rosenbrock:
             work=Work(nfe=self._nfe + nfe, njac=1, nlu=1),
             stages=stages,
             f1=f_last if self.tableau.fsal else None,
+            f=f if self._differentiates(f) else None,
+            dense_nfe=2 if self._differentiates(f) else 0,
             grown=grown,
             jac=jac,
         )
+
+    def _differentiates(self, f: Field) -> bool:
+        """Whether the interpolant asks for y' where f is another thing."""
+        return self._dense is None and f.linear.mass is not None
 
     def _stages(
         self, f: Field, times: Tensor, y0: Tensor, f0: Tensor, system: System
@@ -131,7 +138,7 @@ class Rosenbrock:
                 if not self._at_start[i]:
                     y = y0 + shift
                     rhs = value = f(times[i], y)
-                rhs = rhs + coupling / system.h
+                rhs = rhs + system.linear.weighed(coupling / system.h)
             if system.slope is not None and self._g[i] != 0:
                 rhs = torch.addcmul(rhs, system.h, system.slope, value=self._g[i])
             u.append(system.solve(rhs))
@@ -152,5 +159,13 @@ class Rosenbrock:
     def interpolant(self, step: Step, f1: Tensor) -> Tensor:
         """Coefficients (D, B, F): the tableau's own, or cubic Hermite."""
         if self._dense is None:
-            return hermite(step.dt, step.y0, step.f0, step.y1, f1)
+            left, right = (step.f0, f1) if step.f is None else _ends(step.f, step, f1)
+            return hermite(step.dt, step.y0, left, step.y1, right)
         return combine(self._dense, step.stages)
+
+
+def _ends(f: Field, step: Step, f1: Tensor) -> tuple[Tensor, Tensor]:
+    """y' (B, F) at both ends of a step."""
+    left = derivative(f, step.t0, step.y0, step.f0, Units(step.dt, step.y0.abs()))
+    t1 = step.t0 + step.dt
+    return left, derivative(f, t1, step.y1, f1, Units(-step.dt, step.y1.abs()))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from stiffguide.algebra.mass import Mass
 from stiffguide.stepping.contracts import Field, Linearisation, Units
 
 HIDDEN = 0.1  # of the tolerance: what moved by less than that no error estimate has looked at
@@ -46,7 +47,11 @@ def _finite(x: Linearisation) -> Tensor:
 
 
 def turned(
-    solve: Callable[[Tensor], Tensor], secant: Tensor, h: Tensor, scale: Tensor
+    solve: Callable[[Tensor], Tensor],
+    secant: Tensor,
+    h: Tensor,
+    scale: Tensor,
+    mass: Mass | None = None,
 ) -> Tensor | None:
     """Rows (B,) bool in which a mode grows so fast that the step would damp it; None: in none.
 
@@ -59,7 +64,13 @@ def turned(
     the others would outvote. Those are asked again alone where they seem to turn: on a grid some
     points rest while their neighbours, to which diffusion ties them, move the other way. As h
     (B, 1) goes to 0 every row passes.
+
+    With a mass M y moves in the place of y, and W^-1 = (M/(h gamma) - J)^-1: what holds no
+    derivative follows the rest, and may well go another way.
     """
+    if mass is not None:
+        weigh, only = mass.times, solve
+        solve, secant, scale = (lambda d: weigh(only(d))), weigh(secant), mass.sizes(scale)
     scale = torch.clamp(scale, min=torch.finfo(scale.dtype).tiny)
     moved = secant * h / scale
     image = solve(secant) / scale * moved

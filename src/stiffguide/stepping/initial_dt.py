@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stiffguide.stepping.contracts import Field
+from stiffguide.stepping.constraints import slope
+from stiffguide.stepping.contracts import Field, Units
 from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tensors import rows
 
@@ -19,20 +20,25 @@ LEAST = 1e-6  # of the interval: the first step where f is 0 at the start
 def initial_dt(
     f: Field, t0: Tensor, t1: Tensor, y0: Tensor, f0: Tensor, tolerance: Tolerance, order: int
 ) -> Tensor:
-    """A first dt (B,), signed, for a method whose error is O(dt^(order+1)); one evaluation of f."""
+    """A first dt (B,), signed, for a method whose error is O(dt^(order+1)); one evaluation of f.
+
+    Where M y' = f, y' takes the place of f.
+    """
     with torch.no_grad():
         span = t1 - t0
         scale = tolerance.scale(y0)
         d0 = _size(tolerance, y0, scale)
+        rest = LEAST * torch.where(torch.isinf(span), torch.clamp(t0.abs(), min=1.0), span.abs())
+        units = Units(torch.copysign(rest, span), scale)
+        f0 = slope(f, t0, y0, f0, units)
         d1 = _size(tolerance, f0, scale)
         # an Euler step that moves y by a hundredth of itself, or of what it may be wrong by
         h0 = 0.01 * torch.clamp(d0, min=1.0) / d1
-        rest = LEAST * torch.where(torch.isinf(span), torch.clamp(t0.abs(), min=1.0), span.abs())
         h0 = torch.minimum(torch.where(d1 > 0, h0, rest), span.abs())
         # h0 may underflow against t0: then f(t0 + h0) is f(t0), which is harmless
         h = torch.sign(span) * h0
         y1 = torch.addcmul(y0, rows(h, y0).to(y0.dtype), f0)
-        f1 = f(t0 + h, y1)
+        f1 = slope(f, t0 + h, y1, f(t0 + h, y1), units)
         d2 = _size(tolerance, f1 - f0, scale) / h0
         # f changes by itself in the time tau, and an error of (h/tau)^(order+1) tau d1 is wanted
         # of 0.01; all of this keeps its sense in other units of t

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from stiffguide.errors import Status
-from stiffguide.stepping.contracts import State
+from stiffguide.stepping.constraints import consistent
+from stiffguide.stepping.constraints import slope as derivative
+from stiffguide.stepping.contracts import State, Units
 from stiffguide.stepping.events import SAME, Happened
 from stiffguide.stepping.live import Live, Problem, first_dt, limited, sliver
 from stiffguide.tensors import finite, real_dtype, select
@@ -36,6 +38,7 @@ def settle(p: Problem, s: Live, which: Tensor | None, stopped: Tensor) -> Live:
         p.events.happened.append(Happened(which, s.t, s.y, jumped))
     if s.t.device.type == "cpu" and not bool(jumped.any()):
         return s
+    s, y = _consistent(p, s, y, jumped, stopped)
     for output in p.outputs:
         if hasattr(output, "jump"):
             output.jump(s.t, y, jumped)
@@ -76,14 +79,35 @@ def _jump(p: Problem, s: Live, which: Tensor | None, stopped: Tensor) -> tuple[T
     return y, jumped
 
 
+def _consistent(
+    p: Problem, s: Live, y: Tensor, where: Tensor, stopped: Tensor
+) -> tuple[Live, Tensor]:
+    """The states (B, F) after jumps such that equations without a derivative hold; see `Mass`.
+
+    Rows end where there are none.
+    """
+    mass = p.f.linear.mass
+    if mass is None or mass.nulls is None:
+        return s, y
+    t = torch.where(stopped, _beyond(p, s), s.t)
+    found = consistent(p.f, t, y, s.dt, p.tolerance)
+    lost = where & ~found.ok & (s.status == int(Status.RUNNING))
+    status = torch.where(lost, int(Status.NOT_CONVERGED), s.status)
+    return s._replace(status=status), select(where, found.y, y)
+
+
+def _beyond(p: Problem, s: Live) -> Tensor:
+    """A time (B,) just after the one that rows are at."""
+    return s.t + torch.sign(p.stops[:, -1] - s.t) * sliver(s.t, s.y)
+
+
 def restart(p: Problem, s: Live, y: Tensor, where: Tensor, stopped: Tensor, before: State) -> Live:
     """The rows `where` (B,) go on from (s.t, y) as a solve that begins there.
 
     `before` are their events as they were on the way here, `stopped` (B,) the rows on a stop.
     """
     t1 = p.stops[:, -1]
-    beyond = s.t + torch.sign(t1 - s.t) * sliver(s.t, s.y)
-    t = torch.where(stopped, beyond, s.t)  # f may jump there
+    t = torch.where(stopped, _beyond(p, s), s.t)  # f may jump there
     f0 = p.f(t, y)
     controller, dt, nfe = s.controller, s.dt, 1
     if p.controller.adaptive:
@@ -117,7 +141,8 @@ def _sides(p: Problem, s: Live, where: Tensor, before: State) -> Live:
     now, at_event = p.events.values(s.t, s.y), s.events.value
     length = PROBE * s.dt
     step = length.to(real_dtype(s.y.dtype)).unsqueeze(1)
-    probe = p.events.values(s.t + length, s.y + step * s.f0)
+    slope = derivative(p.f, s.t, s.y, s.f0, Units(length, p.tolerance.scale(s.y)))
+    probe = p.events.values(s.t + length, s.y + step * slope)
     rounding = SAME * torch.finfo(s.y.dtype).eps * s.t.abs() / length.abs()
     near = torch.maximum(at_event.abs(), (probe - now).abs() * rounding.unsqueeze(1))
     happened = s.events.counts > before.counts

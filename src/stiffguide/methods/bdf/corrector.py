@@ -1,7 +1,7 @@
 """The simplified Newton iteration of a multistep formula, in every row at once, as arrays of numpy.
 
-The formula is c f(t1, predicted + d) = psi + d. What is left of it, divided by c, goes through
-W^-1 = (I/c' - J)^-1, where factors made with c' serve for a nearby c, too: then an iteration leaves
+The formula is c f(t1, predicted + d) = M (psi + d). What is left of it, divided by c, goes through
+W^-1 = (M/c' - J)^-1, where factors made with c' serve for a nearby c, too: then an iteration leaves
 1 - omega (1/c - lambda)/(1/c' - lambda) of an error in a mode lambda. The quotient lies between 1
 (stiff modes) and c'/c (slow ones) whatever the mode, so omega = 2/(1 + c'/c) leaves no more than
 |c - c'|/(c + c') of any of them (CVODE's relaxation: Hindmarsh et al., ACM TOMS 31 (2005)).
@@ -28,6 +28,11 @@ LOOSEST = 0.03  # of the tolerance, which the iteration may leave; less where rt
 STRICTEST = 1e-8  # but not for ever: from there on it is this one's root
 
 
+def itself(v: Array) -> Array:
+    """V where M is the identity."""
+    return v
+
+
 class Formula(NamedTuple):
     """The systems of an attempt."""
 
@@ -37,6 +42,7 @@ class Formula(NamedTuple):
     c: Array  # (B, 1)
     weight: Array  # (B, F), 1 over the tolerance on y
     limit: Array  # (B,) of it, that the iteration may leave
+    weighed: Callable[[Array], Array] = itself  # M v
 
 
 class Linear(NamedTuple):
@@ -52,7 +58,7 @@ class Corrected(NamedTuple):
 
     y: Array  # (B, F)
     rise: Array  # (B, F), y - predicted
-    slope: Array  # (B, F), (psi + rise)/c, which is f(t1, y) at a root
+    slope: Array  # (B, F), (psi + rise)/c, which is y' at a root
     ok: Array  # (B,) bool
     rate: Array  # (B,) the slowest contraction seen; nan where none was
     iterations: Array  # (B,) int64
@@ -72,7 +78,7 @@ def correct(formula: Formula, linear: Linear, most: Array) -> Corrected:
     omega = None if (linear.c == formula.c).all() else 2 / (1 + linear.c * inverse)
     course = Course(formula, linear, most)
     for m in range(int(most.max()) + 1):
-        step = linear.solve(formula.f(y) - slope)
+        step = linear.solve(formula.f(y) - formula.weighed(slope))
         if omega is not None:
             step = step * omega
         live = course.after(m, size_of(step * formula.weight))

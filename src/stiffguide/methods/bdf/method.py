@@ -22,7 +22,8 @@ from stiffguide.methods.bdf.place import LONGEST, Place, after, place_of
 from stiffguide.methods.bdf.start import cubic, started
 from stiffguide.methods.bdf.system import AGE, BdfState, attempted, system
 from stiffguide.methods.bdf.table import ERROR_OF, Array, by_row, of_order
-from stiffguide.stepping.contracts import Field, Step, Work
+from stiffguide.stepping.constraints import slope as derivative
+from stiffguide.stepping.contracts import Field, Step, Units, Work
 from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tensors import rms, select
 
@@ -113,8 +114,9 @@ class BDF:
     ) -> Step:
         """Attempt one step in every row; where old factors failed, once more with new ones."""
         with torch.no_grad(), np.errstate(all="ignore"):
-            place = place_of(state, dt.numpy(), y0.numpy(), f0.numpy(), 1 if self._direct else 0)
             given = Given(f, t0, dt, y0, f0, state, tolerance)
+            least = 1 if self._direct else 0
+            place = place_of(state, dt.numpy(), y0.numpy(), lambda: _slope(given).numpy(), least)
             early = place.order < self.order
             if self._direct or not early.any():
                 return self._formula(given, place)
@@ -152,7 +154,7 @@ class BDF:
             state=later._replace(age=later.age + 1),
             work=_spent(tried.work),
             stages=torch.from_numpy(table).transpose(0, 1),
-            f1=torch.from_numpy(tried.slope),
+            f1=x.f.linear.weighed(torch.from_numpy(tried.slope)),
             grown=tried.grown,
             growth=torch.from_numpy(growth),
             size=torch.from_numpy(own),
@@ -169,7 +171,7 @@ class BDF:
         passed = found.ok & (own <= 1)
         place, known = place._replace(kept=np.zeros_like(passed)), np.where(passed, 1.0, np.nan)
         later = after(x.state, x.dt.numpy(), place, table, place.order + 1, known)
-        dense = cubic(x.dt.numpy(), x.y0.numpy(), x.f0.numpy(), found)
+        dense = cubic(x.dt.numpy(), x.y0.numpy(), _slope(x).numpy(), found)
         return x.step(
             y1=torch.from_numpy(table[:, 0].copy()),  # who keeps it keeps no table
             error=torch.from_numpy(found.error),
@@ -178,7 +180,7 @@ class BDF:
             state=later._replace(age=later.age + 1),
             work=_spent(found.work),
             stages=torch.from_numpy(dense).transpose(0, 1),
-            f1=torch.from_numpy(found.slope),
+            f1=torch.from_numpy(found.value),
             growth=torch.from_numpy(growth),
             size=torch.from_numpy(own),
             jac=later.jac,
@@ -231,6 +233,11 @@ class BDF:
         assert isinstance(step.error_order, Tensor)
         table = step.stages.transpose(0, 1).numpy()
         return torch.from_numpy(differences.along(table, step.error_order.numpy()))
+
+
+def _slope(x: Given) -> Tensor:
+    """y' (B, F) at the start of an attempt."""
+    return derivative(x.f, x.t0, x.y0, x.f0, Units(x.dt, x.tolerance.scale(x.y0)))
 
 
 def _next(order: Array, sizes: Array | None, iterations: Array) -> tuple[Array, Array]:

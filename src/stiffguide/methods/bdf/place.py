@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -25,8 +26,13 @@ class Place(NamedTuple):
     kept: Array  # (B,) bool: the step is cut short, and the spacing is to stay that of the state
 
 
-def place_of(state: BdfState, dt: Array, y0: Array, f0: Array, least: int) -> Place:
-    """The table at the spacing of the attempt; a new one, of the least order, where it begins."""
+def place_of(
+    state: BdfState, dt: Array, y0: Array, slope: Callable[[], Array], least: int
+) -> Place:
+    """The table at the spacing of the attempt; a new one, of the least order, where it begins.
+
+    `slope` says y' (B, F) there, and is asked for where that is wanted.
+    """
     table, order, equal = state.table, state.order, state.equal
     stretch = dt / state.dt
     first = (order == 0) | ~((stretch > 0) & (stretch < LONGEST * (1 + ROUNDING)))
@@ -35,7 +41,7 @@ def place_of(state: BdfState, dt: Array, y0: Array, f0: Array, least: int) -> Pl
         return Place(table, order, equal, first)
     table = differences.rescaled(table, order, stretch, change)
     if first.any():
-        table = chosen(first, differences.begun(y0, least * by_row(dt, y0) * f0), table)
+        table = chosen(first, differences.begun(y0, least * by_row(dt, y0) * slope()), table)
     return Place(
         table,
         np.where(first, least, order),

@@ -17,6 +17,7 @@ from torch import Tensor
 from stiffguide.methods.bdf import table as differences
 from stiffguide.methods.bdf.corrector import Formula, Linear, correct, limit, weight
 from stiffguide.methods.bdf.table import Array
+from stiffguide.stepping.constraints import slope as derivative
 from stiffguide.stepping.contracts import Field, Units
 from stiffguide.stepping.guards import sound
 from stiffguide.stepping.tolerance import Tolerance
@@ -30,7 +31,8 @@ class Start(NamedTuple):
 
     y1: Array  # (B, F)
     error: Array  # (B, F) of order k
-    slope: Array  # (B, F), f(t1, y1)
+    value: Array  # (B, F), f(t1, y1)
+    slope: Array  # (B, F), y' there
     ok: Array  # (B,) bool
     work: Array  # (3, B) int64
 
@@ -55,12 +57,15 @@ def started(
             row.append(row[-1] + (row[-1] - before[j - 1]) * ((parts - j) / j))
         before = row
     y1, error = before[-1], before[-1] - before[-2]
-    slope = f(t0 + dt, torch.from_numpy(y1)).numpy()
+    value = f(t0 + dt, torch.from_numpy(y1))
+    end = Units(-dt, units.scale)
+    slope = derivative(f, t0 + dt, torch.from_numpy(y1), value, end).numpy()
     work[0] += 1
     # rounding of one component is that of all, in units of the tolerance
     worst = (np.abs(y1) * weight(units.scale.numpy())).max(-1, keepdims=True)
     rounding = _amplified(order + 1) * np.finfo(y1.dtype).eps * worst * units.scale.numpy()
-    return Start(y1, np.where(np.abs(error) > rounding, error, 0), slope, ok, work)
+    error = np.where(np.abs(error) > rounding, error, 0)
+    return Start(y1, error, value.numpy(), slope, ok, work)
 
 
 def _amplified(columns: int) -> float:
@@ -86,12 +91,18 @@ def _euler(
     """So many steps of equal length (B, F), whether all converged, and their evaluations (B,)."""
     tau = units.dt / parts
     factors = f.linear.factor((1 / tau).to(y0.dtype), jac, units.scale)
+
+    def weighed(x: Array) -> Array:
+        found: Array = f.linear.weighed(torch.from_numpy(x)).numpy()
+        return found
+
     c = tau.numpy()[:, None].astype(y0.numpy().dtype)
     y, ok, nfe = y0.numpy(), np.ones(len(y0), np.bool_), np.zeros(len(y0), np.int64)
     for i in range(1, parts + 1):
         t = t0 + units.dt * (i / parts)
         formula = Formula(
             f=lambda x, t=t: f(t, torch.from_numpy(x)).numpy(),  # type: ignore[misc]
+            weighed=weighed,
             predicted=y,
             psi=np.zeros_like(y),
             c=c,
@@ -105,7 +116,7 @@ def _euler(
         )
         found = correct(formula, linear, np.full(len(y), ITERATIONS))
         # once more: extrapolation amplifies what is left
-        last = linear.solve(formula.f(found.y) - found.slope)
+        last = linear.solve(formula.f(found.y) - weighed(found.slope))
         y, ok, nfe = found.y + last, ok & found.ok, nfe + found.iterations + 1
     return y, ok, nfe
 

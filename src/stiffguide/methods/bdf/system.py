@@ -1,6 +1,6 @@
 """The system that an attempt of a backward difference formula solves, and what it is solved with.
 
-Factors of W = I/c - J serve while c = dt/leading stays near that which they were made with, and J
+Factors of W = M/c - J serve while c = dt/leading stays near that which they were made with, and J
 until Newton fails with it, or it is old.
 """
 
@@ -45,7 +45,7 @@ class BdfState(NamedTuple):
     due: Array  # (B,) the dt that the last step proposed; nan after none, or a failure
     jac: Tensor  # values of J
     age: Array  # (B,) int64, accepted steps since they were found
-    factors: Any  # of W = I/c - J
+    factors: Any  # of W = M/c - J
     c: Array  # (B,) with this c; nan before there are any
     rate: Array  # (B,) the contraction seen with them; nan before
     seen: Array  # (B,) int64, the age of J when it was
@@ -65,7 +65,7 @@ class Attempt(NamedTuple):
     """What an attempt has come to."""
 
     rise: Array  # (B, F), y at its end above the prediction
-    slope: Array  # (B, F), f there
+    slope: Array  # (B, F), y' there
     ok: Array  # (B,) bool
     iterations: Array  # (B,) of Newton
     state: BdfState  # with the J and the factors that it ended with
@@ -96,7 +96,8 @@ class System(NamedTuple):
         """Rows (B,) bool in which a growing mode would be damped."""
         solve, last = self.f.linear.solve, torch.from_numpy(self.last)
         h = rows(self.units.dt, last).to(last.dtype)
-        return turned(lambda d: solve(state.factors, d), last / h, h, self.units.scale)
+        mass = self.f.linear.mass
+        return turned(lambda d: solve(state.factors, d), last / h, h, self.units.scale, mass)
 
 
 def system(
@@ -113,6 +114,7 @@ def system(
     c = dt.numpy() / LEADING_OF[order]
     formula = Formula(
         f=lambda x: f(t1, torch.from_numpy(x)).numpy(),
+        weighed=lambda x: f.linear.weighed(torch.from_numpy(x)).numpy(),
         predicted=ahead,
         psi=psi,
         c=c[:, None].astype(ahead.dtype),

@@ -16,7 +16,8 @@ from torch import Tensor
 from stiffguide.algebra import newton
 from stiffguide.algebra.protocol import Factors
 from stiffguide.errors import TableauError
-from stiffguide.methods.esdirk.systems import System, economy, relaxation
+from stiffguide.methods.esdirk.systems import Slope, System, departing, economy, relaxation
+from stiffguide.stepping.constraints import slope as derivative
 from stiffguide.stepping.contracts import Field, Step, Units, Work, stage_times
 from stiffguide.stepping.guards import sound, turned
 from stiffguide.stepping.interpolate import extrapolation
@@ -36,6 +37,7 @@ class EsdirkState(NamedTuple):
     dt: Tensor  # (B,), not that of the step where factors serve longer
     keep: Tensor  # (B,) bool: jac may be used again
     secant: Tensor  # (B, F), (y1 - y0)/dt; 0 before the first step
+    slope: Slope = ()  # y' at its end
 
 
 class Dense(NamedTuple):
@@ -99,6 +101,7 @@ class Esdirk:
             dt=torch.zeros_like(t0),
             keep=torch.zeros_like(t0, dtype=torch.bool),
             secant=torch.zeros_like(y0),
+            slope=() if f.linear.mass is None else torch.full_like(y0, torch.nan),
         )
 
     def _linearise(
@@ -123,7 +126,7 @@ class Esdirk:
             factors = select(refactor, made, factors)
         work = Work(nfe=stale * nfe, njac=stale.long(), nlu=refactor.long())
         made = torch.where(refactor, dt, state.dt)
-        return EsdirkState(jac, factors, made, ~stale, state.secant), work
+        return EsdirkState(jac, factors, made, ~stale, state.secant, state.slope), work
 
     def step(
         self,
@@ -139,6 +142,7 @@ class Esdirk:
         with torch.no_grad():
             units = Units(dt, tolerance.scale(y0))
             state, work = self._linearise(f, t0, units, y0, state)
+        state = state._replace(slope=departing(f, t0, y0, f0, units, state.slope))
         kept = state.keep
         step = self._stages(f, t0, dt, y0, f0, state, units.scale)
         spent = _add(work, step.work)
@@ -168,9 +172,10 @@ class Esdirk:
         relax = relaxation(f, dt, state.dt, y0)
         system = System(f, h, h * self._gamma, state.jac, state.factors, relax, scale)
         with torch.no_grad():
-            grown = turned(system.solve, state.secant, h, scale)
+            grown = turned(system.solve, state.secant, h, scale, f.linear.mass)
         seen = newton.Convergence.none(state.keep, system.scale)
-        k, y, seen = self._sweep(system, stage_times(t0, dt, self._c), y0, f0, state.keep, seen)
+        start = state.slope if isinstance(state.slope, Tensor) else f0
+        k, y, seen = self._sweep(system, stage_times(t0, dt, self._c), y0, start, state.keep, seen)
         stages = torch.stack(k)
         accurate, companion = self.tableau.stiffly_accurate, self.tableau.companion_stage
         y1 = y if accurate else torch.addcmul(y0, h, combine(self._b, stages))
@@ -184,38 +189,44 @@ class Esdirk:
             error=self._error(system, stages),
             error_order=self.error_order,
             ok=seen.ok,
-            state=state._replace(keep=keep, secant=secant.detach()),
+            state=state._replace(keep=keep, secant=secant.detach(), slope=self._arrived(state, k)),
             work=Work(nfe=seen.nfe),
             stages=stages,
-            f1=k[-1] if self.tableau.fsal else None,
+            f1=f.linear.weighed(k[-1]) if self.tableau.fsal else None,
             f_low=None if companion is None or self._filter else k[companion],
             f=f,  # whose linear systems the interpolant solves
             grown=grown,
             jac=state.jac,
         )
 
+    def _arrived(self, state: EsdirkState, k: list[Tensor]) -> Slope:
+        """y' at the end of the step, where that is a stage's."""
+        if not isinstance(state.slope, Tensor):
+            return ()
+        return k[-1] if self.tableau.stiffly_accurate else torch.full_like(k[-1], torch.nan)
+
     def _sweep(
         self,
         s: System,
         times: Tensor,
         y0: Tensor,
-        f0: Tensor,
+        start: Tensor,
         kept: Tensor,
         seen: newton.Convergence,
     ) -> tuple[list[Tensor], Tensor, newton.Convergence]:
-        """All k, the last y; in rows `kept` (B,) J is from another step."""
+        """All k, the last y; `start` is y' at y0, in rows `kept` (B,) J is from another step."""
         doubt = kept if y0.device.type == "cpu" else None
         k: list[Tensor] = []
         y = y0
         for i in range(self.tableau.stages):
             if not self._implicit[i]:  # an explicit first stage
-                k.append(f0)
+                k.append(start)
                 continue
             base = y0
             if i > 0:
                 base = torch.addcmul(y0, s.h, combine(self._a[i], torch.stack(k)))
             with torch.no_grad():
-                guess = s.h_gamma * combine(self._guess[i], torch.stack((f0, *k)))
+                guess = s.h_gamma * combine(self._guess[i], torch.stack((start, *k)))
                 root = s.root(times[i], base, guess, doubt)
             # f may come to depend on a parameter in the middle of a step
             z = s.attach(times[i], base, root.z) if torch.is_grad_enabled() else root.z
@@ -230,11 +241,12 @@ class Esdirk:
         if self._b_error is None:
             return None
         error = system.h * combine(self._b_error, stages)
-        return system.exactly(error / system.h_gamma) if self._filter else error
+        return system.filtered(error) if self._filter else error
 
     def retry(self, before: EsdirkState, tried: EsdirkState) -> EsdirkState:
         """A rejected step leaves its Jacobian: it belongs to the same y0."""
-        return tried._replace(keep=torch.ones_like(tried.keep), secant=before.secant)
+        keep = torch.ones_like(tried.keep)
+        return tried._replace(keep=keep, secant=before.secant, slope=before.slope)
 
     def displace(self, state: EsdirkState, delta: Tensor) -> EsdirkState:
         """The Jacobian is an approximation anyway."""
@@ -242,8 +254,10 @@ class Esdirk:
 
     def restart(self, state: EsdirkState, where: Tensor) -> EsdirkState:
         """Nothing is known, and nothing has moved."""
-        secant = state.secant.masked_fill(rows(where, state.secant), 0.0)
-        return state._replace(keep=state.keep & ~where, secant=secant)
+        secant, slope = state.secant.masked_fill(rows(where, state.secant), 0.0), state.slope
+        if isinstance(slope, Tensor):
+            slope = slope.masked_fill(rows(where, slope), torch.nan)
+        return state._replace(keep=state.keep & ~where, secant=secant, slope=slope)
 
     def interpolant(self, step: Step, f1: Tensor) -> Tensor:
         """Coefficients (D, B, F) of the continuous extension."""
@@ -255,9 +269,12 @@ class Esdirk:
             h_gamma, state = h * self._gamma, step.state
             relax = relaxation(step.f, step.dt, state.dt, step.y0)
             system = System(step.f, h, h_gamma, state.jac, state.factors, relax, h)
-            damped = map(system.exactly, (combine(filters, stages) / h_gamma).unbind(0))
+            damped = map(system.damped, combine(filters, stages).unbind(0))
             stages = torch.cat((stages, torch.stack(list(damped))))
         elif len(weights[0]) > stages.shape[0]:
+            assert step.f is not None
+            end = Units(-step.dt, step.y1.abs())
+            f1 = derivative(step.f, step.t0 + step.dt, step.y1, f1, end)
             stages = torch.cat((stages, f1.unsqueeze(0)))
         return h * combine(weights, stages)
 

@@ -10,10 +10,14 @@ from torch import Tensor
 
 from stiffguide.algebra import newton
 from stiffguide.algebra.protocol import Factors
+from stiffguide.stepping.constraints import slope as derivative
 from stiffguide.stepping.contracts import Field, Units
-from stiffguide.tensors import rows
+from stiffguide.tensors import rows, select
 
 REFINED = 8  # times, where a system must be solved and the factors are those of another dt
+
+
+Slope = Tensor | tuple[()]  # (B, F), y' where M y' = f, nan where unknown; () without M
 
 
 class Economy(NamedTuple):
@@ -42,16 +46,16 @@ class System(NamedTuple):
     h: Tensor  # (B, 1)
     h_gamma: Tensor  # (B, 1)
     jac: Tensor  # (B, ...)
-    factors: Factors  # of W = I/(h gamma) - J, or with another h within the lag
+    factors: Factors  # of W = M/(h gamma) - J, or with another h within the lag
     relax: Tensor | None  # (B, 1), what corrections are multiplied by for that; None: by 1
     scale: Tensor  # (B, F), the tolerance on a stage
 
     def residual(self, t: Tensor, base: Tensor, z: Tensor) -> Tensor:
-        """What is left (B, F) of z = h gamma f(t, base + z)."""
-        return z / self.h_gamma - self.f(t, base + z)
+        """What is left (B, F) of M z = h gamma f(t, base + z)."""
+        return self.f.linear.weighed(z / self.h_gamma) - self.f(t, base + z)
 
     def root(self, t: Tensor, base: Tensor, guess: Tensor, doubt: Tensor | None) -> newton.Root:
-        """Z (B, F) with z = h gamma f(t, base + z)."""
+        """Z (B, F) with M z = h gamma f(t, base + z)."""
         return newton.solve(partial(self.residual, t, base), self.solve, guess, self.scale, doubt)
 
     def solve(self, rhs: Tensor) -> Tensor:
@@ -65,8 +69,21 @@ class System(NamedTuple):
         if self.relax is None:
             return x
         for _ in range(REFINED):
-            x = x + self.solve(rhs - x / self.h_gamma + self.f.linear.product(self.jac, x))
+            known = self.f.linear.weighed(x / self.h_gamma)
+            x = x + self.solve(rhs - known + self.f.linear.product(self.jac, x))
         return x
+
+    def damped(self, v: Tensor) -> Tensor:
+        """(M - h gamma J)^-1 M v (B, F)."""
+        return self.exactly(self.f.linear.weighed(v / self.h_gamma))
+
+    def filtered(self, error: Tensor) -> Tensor:
+        """The error (B, F) without what fast modes make of it.
+
+        What M does not see, it leaves: that is no mode.
+        """
+        x, mass = self.damped(error), self.f.linear.mass
+        return x if mass is None or mass.nulls is None else x + mass.nulls.right(error)
 
     def attach(self, t: Tensor, base: Tensor, z: Tensor) -> Tensor:
         """The root z again, as a function of all that f and base depend on, if they depend."""
@@ -82,6 +99,16 @@ class System(NamedTuple):
             factors = self.f.linear.factor(shift, jac, torch.ones_like(self.scale))
         transposed = partial(self.f.linear.solve_transposed, factors)
         return newton.attach(z, left, residual, transposed)
+
+
+def departing(f: Field, t0: Tensor, y0: Tensor, f0: Tensor, units: Units, known: Slope) -> Slope:
+    """y' at the start of a step, found where it is not known."""
+    if not isinstance(known, Tensor):
+        return known
+    there = torch.isfinite(known).all(-1)
+    if known.device.type == "cpu" and bool(there.all()):
+        return known
+    return select(there, known, derivative(f, t0, y0, f0, units))
 
 
 def relaxation(f: Field, dt: Tensor, made: Tensor, like: Tensor) -> Tensor | None:
