@@ -20,6 +20,7 @@ SMALL = {
     "brusselator_2d": lambda: problems.brusselator_2d(4),
 }
 ALL = problems.names()
+EVERY = ALL + problems.constrained_names()
 WITH_INVARIANT = [name for name in ALL if problems.get(name).invariant]
 
 
@@ -42,7 +43,7 @@ def rounding(problem: Problem, t: Tensor, y: Tensor) -> Tensor:
     return (problem.jac(t, y).abs() @ y.abs().unsqueeze(-1)).squeeze(-1).amax(-1) + 10
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", EVERY)
 def test_jacobian_is_the_derivative_of_the_field(name: str) -> None:
     problem = small(name)
     t, y = points(problem)
@@ -51,7 +52,7 @@ def test_jacobian_is_the_derivative_of_the_field(name: str) -> None:
         torch.testing.assert_close(problem.jac(t[row], y[row]), exact, rtol=1e-12, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_batch_equals_its_rows(name: str) -> None:
     problem = small(name)
     t, y = points(problem)
@@ -83,7 +84,7 @@ def test_reference_keeps_the_invariant(name: str) -> None:
     torch.testing.assert_close(after, before, rtol=1e-12, atol=1e-30)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", EVERY)
 def test_record_is_whole(name: str) -> None:
     problem = problems.get(name)
     assert problem.name == name
@@ -119,7 +120,7 @@ def test_reference_is_reached_by_scipy(name: str) -> None:
     assert problem.error(torch.from_numpy(solution.y[:, -1])) < reach
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", EVERY)
 def test_problem_moves_to_another_dtype(name: str) -> None:
     problem = small(name).to(dtype=torch.float32)
     t, y = problem.y0.new_zeros(()), problem.y0

@@ -82,7 +82,7 @@ def problems() -> None:
     """List the problems of the test set."""
     columns = ("name", "equations", "interval", "stiff", "digits", "source")
     table = Table("Problems", columns, left=("name", "interval", "stiff", "source"))
-    for name in test_set.names():
+    for name in (*test_set.names(), *test_set.constrained_names()):
         p = test_set.get(name)
         digits = p.digits if p.reference is not None else "-"
         stiff = "yes" if p.stiff else "no"

@@ -96,6 +96,7 @@ def run(
         rtol=rtol,
         atol=tolerance.reshape(1, -1) if batched and tolerance.ndim else tolerance,
         jac=problem.jac,
+        mass=problem.mass,
         batched=batched,
         save_at=save_at,
         max_attempts=max_attempts,

@@ -21,12 +21,13 @@ ATOL_RTOL = 1e-8
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """An initial value problem y' = f(t, y) with y(t0) = y0 on [t0, t1].
+    """An initial value problem y' = f(t, y) with y(t0) = y0 on [t0, t1], or M y' = f(t, y).
 
     `f(t, y)` and `jac(t, y)` take y of shape (F,) or (B, F), t of shape () or (B,), and return
     (..., F) and (..., F, F). `reference` holds y(t1), or only its components `probes` when these
     are given; `digits` of it are within reach of a float64 solver. `invariant(y)` (...,) is
     constant along solutions. `sparsity` is the pattern of the Jacobian (a scipy sparse array).
+    `mass` is M (F, F), or its diagonal (F,).
     """
 
     name: str
@@ -45,6 +46,7 @@ class Problem:
     exact: Callable[[Tensor], Tensor] | None = None
     invariant: Callable[[Tensor], Tensor] | None = None
     sparsity: Any = None
+    mass: Tensor | None = None
     params: Mapping[str, float] = field(default_factory=dict)
     notes: str = ""
 
@@ -89,7 +91,8 @@ class Problem:
                 function.func, *args, **{k: move(v) for k, v in function.keywords.items()}
             )
 
-        return replace(self, y0=move(self.y0), f=rebind(self.f), jac=rebind(self.jac))
+        moved = {"y0": move(self.y0), "mass": move(self.mass)}
+        return replace(self, **moved, f=rebind(self.f), jac=rebind(self.jac))
 
 
 def as_matrix(entries: Sequence[Tensor]) -> Tensor:
