@@ -173,6 +173,19 @@ def _value(s: Live, layout: Layout, row: int, component: int) -> str:
 
 def _reason(p: Problem, s: Live, found: Finding, status: Status, row: int, layout: Layout) -> str:
     """What is known to be in the way, or ""."""
+    mass = p.f.linear.mass
+    if mass is not None and mass.nulls is not None:
+        if status is Status.NOT_CONVERGED and p.controller.adaptive:
+            return (
+                "The state after a jump is not consistent, and Newton's iteration on the "
+                "components without a derivative does not make it so: let the jump set one nearer"
+            )
+        if status is Status.DT_TOO_SMALL:
+            return (
+                "The equations without a derivative have no solution beyond, or jump there: give "
+                "the times of jumps as tstops, with a method that evaluates nothing beyond the end "
+                "of its steps, such as 'rodas5p'"
+            )
     bad = None if found.infinite is None else torch.nonzero(found.infinite[row])
     if bad is not None and len(bad):
         i, j = p.f.linear.place(tuple(bad[0].tolist()))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from stiffguide.algebra.protocol import Factors, LinearSolver
 from stiffguide.stepping.constraints import slope as derivative
+from stiffguide.stepping.constraints import watched
 from stiffguide.stepping.contracts import Field, Step, Units, Work, stage_times
 from stiffguide.stepping.guards import sound, turned
 from stiffguide.stepping.interpolate import hermite
@@ -102,7 +103,7 @@ class Rosenbrock:
             shift, error = combine(self._b, stages), None
         else:
             shift, error = combine((self._b, self._b_error), stages)
-        return Step(
+        step = Step(
             t0=t0,
             dt=dt,
             y0=y0,
@@ -120,6 +121,7 @@ class Rosenbrock:
             grown=grown,
             jac=jac,
         )
+        return step if self._dense is None else watched(f, step, self, system.solve)
 
     def _differentiates(self, f: Field) -> bool:
         """Whether the interpolant asks for y' where f is another thing."""

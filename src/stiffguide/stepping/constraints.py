@@ -6,13 +6,15 @@ for, from M y' = f and the derivative by t of the equations that hold none.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from stiffguide.algebra.mass import Nulls, Split
-from stiffguide.stepping.contracts import Field, Units
+from stiffguide.stepping.contracts import Field, Method, Step, Units
+from stiffguide.stepping.interpolate import evaluate
 from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tensors import finite, rms, select
 
@@ -101,6 +103,24 @@ class _Place:
             share = torch.where(doubtful.unsqueeze(-1), share / 2, share)
             trial = self._y + share * self.step
         return trial, fine
+
+
+def watched(f: Field, step: Step, method: Method, solve: Callable[[Tensor], Tensor]) -> Step:
+    """The step with an error that knows of its interpolant what equations without derivatives say.
+
+    Both solutions of a pair may fulfil them at the end of a step whatever they did on the way:
+    then their difference sees nothing of a component that depends on t alone. `solve` is W^-1.
+    """
+    mass = f.linear.mass
+    if mass is None or mass.nulls is None or step.error is None:
+        return step
+    with torch.no_grad():
+        middle = torch.full_like(step.t0, 0.5)
+        coefficients = method.interpolant(step, step.f0 if step.f1 is None else step.f1)
+        y = evaluate(coefficients, middle, step.y0, step.y1)
+        off = solve(mass.nulls.left.of(f(step.t0 + middle * step.dt, y)))
+        error = step.error + torch.copysign(off, step.error)
+    return step._replace(error=error, work=step.work._replace(nfe=step.work.nfe + 1))
 
 
 def attached(f: Field, t: Tensor, y0: Tensor, found: Tensor, units: Units) -> Tensor:

@@ -18,6 +18,7 @@ from stiffguide.algebra.protocol import Factors
 from stiffguide.errors import TableauError
 from stiffguide.methods.esdirk.systems import Slope, System, departing, economy, relaxation
 from stiffguide.stepping.constraints import slope as derivative
+from stiffguide.stepping.constraints import watched
 from stiffguide.stepping.contracts import Field, Step, Units, Work, stage_times
 from stiffguide.stepping.guards import sound, turned
 from stiffguide.stepping.interpolate import extrapolation
@@ -180,7 +181,7 @@ class Esdirk:
         accurate, companion = self.tableau.stiffly_accurate, self.tableau.companion_stage
         y1 = y if accurate else torch.addcmul(y0, h, combine(self._b, stages))
         keep, secant = seen.ok & (seen.rate < economy(f).rate), (y1 - y0) / h
-        return Step(
+        step = Step(
             t0=t0,
             dt=dt,
             y0=y0,
@@ -198,6 +199,7 @@ class Esdirk:
             grown=grown,
             jac=state.jac,
         )
+        return watched(f, step, self, system.solve)
 
     def _arrived(self, state: EsdirkState, k: list[Tensor]) -> Slope:
         """y' at the end of the step, where that is a stage's."""
