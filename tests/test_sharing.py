@@ -13,6 +13,7 @@ import stiffguide as sg
 from stiffguide import kernels, linear_systems, methods, problems
 from stiffguide.guidance import ErkGuid
 from stiffguide.kernels.running.threads import STIFF
+from stiffguide.progress import Progress
 from stiffguide.sharing import pair as pairs
 from stiffguide.sharing.pair import stability_limit
 from stiffguide.stepping import regimes
@@ -266,6 +267,20 @@ def test_an_interrupt_ends_the_rows_that_wait_too(monkeypatch: pytest.MonkeyPatc
             **{"args": (mu,), "batched": True, "backend": "eager", "monitor": interrupt},
         )
     assert (error.value.solution.status == sg.Status.INTERRUPTED).all()
+
+
+def test_an_interrupt_of_rows_that_all_wait_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(self: Any, s: Any) -> None:
+        if (s.status == regimes.LEAVING).any():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Progress, "look", interrupt)
+    with pytest.raises(sg.Interrupted) as error:
+        oscillate(500.0, 100.0, backend="eager")
+    found = error.value.solution
+    assert found.status.item() == sg.Status.INTERRUPTED
+    assert 0 < found.t.item() < 1
+    assert found.stats.methods == [[(0.0, "tsit5")]]
 
 
 def test_a_stiff_method_that_fails_gives_the_row_back(monkeypatch: pytest.MonkeyPatch) -> None:

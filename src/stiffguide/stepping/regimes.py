@@ -82,19 +82,26 @@ def solve(
 
 def _loop(p: Problem, s: Live, after: Callable[[Live], Tensor | None] | None) -> Live:
     """The loop until every row has ended or leaves; who is to be stopped while it waits ends."""
-    asked = torch.zeros_like(s.status, dtype=torch.bool)
+    asked, latest = torch.zeros_like(s.status, dtype=torch.bool), s
 
     def look(s: Live) -> Tensor | None:
-        nonlocal asked
+        nonlocal asked, latest
+        latest = s
         stop = None if after is None else after(s)
         if stop is not None:
             asked = asked | (stop & (s.status == LEAVING))
         return stop
 
-    s = loop.solve(p, s, look, _attempt)
+    try:
+        s = loop.solve(p, s, look, _attempt)
+        interrupted = bool((s.status == int(Status.INTERRUPTED)).any())
+    except KeyboardInterrupt:  # it came when all were done, or waited
+        s, interrupted = latest, True
+        if not bool((s.status == LEAVING).any()):
+            raise
     waiting = s.status == LEAVING
     status = torch.where(waiting & asked, int(Status.EVENT), s.status)
-    if bool((status == int(Status.INTERRUPTED)).any()):
+    if interrupted:
         status = torch.where(waiting, int(Status.INTERRUPTED), status)
     return s._replace(status=status)
 
