@@ -231,6 +231,42 @@ def test_stops_and_jumps_belong_to_both_methods(backend: str) -> None:
     torch.testing.assert_close(found.y[0, last[0]], exact.y[0, last[1]], rtol=1e-4, atol=1e-6)
 
 
+def lower(t: Tensor, y: Tensor, mu: Tensor) -> Tensor:
+    return 0.95 * y
+
+
+RISES = sg.Event(lambda t, y, mu: y[:, 0] - 0.5, direction=1, jump=lower)
+
+
+@pytest.mark.parametrize(("backend", "rows", "t1"), [("kernel", 60, 20.0), ("eager", 3, 4.0)])
+@pytest.mark.parametrize(
+    "settings",
+    [{"events": RISES}, {"tstops": torch.arange(1.0, 20.0).tolist(), "jump_at": lower}],
+    ids=["events", "stops"],
+)
+def test_rows_that_leave_jump_all_the_same(
+    settings: dict[str, Any],
+    backend: str,
+    rows: int,
+    t1: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pairs, "PROBE", 0.3)  # rows leave all the time
+    mu = torch.logspace(-1, 1.5, rows, dtype=F64)
+    if "tstops" in settings:
+        settings = {**settings, "tstops": [t for t in settings["tstops"] if t < t1]}
+    same = {"args": (mu,), "batched": True, **settings}
+    found = sg.solve(relaxing, start(rows), 0.0, t1, backend=backend, **same)
+    exact = sg.solve(
+        *(relaxing, start(rows), 0.0, t1), backend="kernel", method="rodas5p", rtol=1e-9,
+        atol=1e-11, **same,
+    )  # fmt: skip
+    assert sum(map(len, found.stats.methods)) > 2 * rows
+    torch.testing.assert_close(found.y, exact.y, rtol=1e-2, atol=1e-2)
+    for mine, theirs in zip(found.events, exact.events, strict=True):
+        assert len(mine.t) == len(theirs.t)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_monitor_sees_every_attempt_of_both(backend: str) -> None:
     seen: list[float] = []

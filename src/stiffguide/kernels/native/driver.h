@@ -259,14 +259,14 @@ INLINE void attempt(Lanes& s, const Call& c) {
     s.lost = s.live & le(v_abs(next), v_max(4 * EPS * v_abs(s.t), 1e-300));
     s.dt = sel(s.reached, dt, next);
     s.done = s.live & (s.reached | s.lost | le(s.until, s.attempts));
-#if SHARED
-    if (c.rules) s.done = s.done | (s.live & leaves(s));
-#endif
 #if EVENTS
     s.done = s.done | s.stuck;
     if (some(happens | turning)) settle(s, c, which, turning);
 #elif JUMPS
     if (some(turning)) settle(s, c, 0, turning);
+#endif
+#if SHARED
+    if (c.rules) s.done = s.done | (s.live & leaves(s)); // after what happens here
 #endif
 }
 

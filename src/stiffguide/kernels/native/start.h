@@ -36,4 +36,9 @@ INLINE void forget(Lanes& s, M fresh) {
     s.last = sel(fresh, 0.0, s.last);
     s.before = sel(fresh, 0.0, s.before);
     s.rejected = s.rejected & ~fresh;
+#if SHARED
+    s.run = sel(fresh, 0.0, s.run);
+    s.calm = sel(fresh, 0.0, s.calm);
+    s.refused = sel(fresh, 0.0, s.refused);
+#endif
 }
