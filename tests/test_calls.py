@@ -15,7 +15,7 @@ import stiffguide
 from stiffguide import InputError, UnsupportedError
 from stiffguide.kernels import memory
 from stiffguide.kernels.calls import Call
-from stiffguide.kernels.running import run
+from stiffguide.kernels.running import threads
 
 F64 = torch.float64
 COMPILER = shutil.which("g++") or shutil.which("clang++")
@@ -162,7 +162,7 @@ def test_a_solve_that_is_too_long_for_the_calling_thread_goes_on_in_another(monk
         memory.forget()
         expected = solve(case)
         assert expected.counts[2] > 6
-        monkeypatch.setattr(run, "SHORT", 6 * 3**2)
+        monkeypatch.setattr(threads, "SHORT", 6 * 3**2)
         memory.forget()
         for _ in range(2):  # by the whole way, and repeated
             assert_the_same(solve(case), expected)

@@ -24,7 +24,7 @@ from torch import Tensor
 import stiffguide as sg
 from stiffguide import Status, problems
 from stiffguide.kernels import backend
-from stiffguide.kernels.running import run, store
+from stiffguide.kernels.running import store, threads
 from stiffguide.problems import robertson_field
 
 pytestmark = pytest.mark.usefixtures("eager")  # f is interrupted by itself, and not while traced
@@ -154,13 +154,13 @@ def test_an_interrupt_ends_a_kernel_with_what_was_reached(
     keep: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sg.solve(**rows_of_robertson(100))
-    call, work, timer = rows_of_robertson(300_000), run._work, threading.Timer(0.1, press)
+    call, work, timer = rows_of_robertson(300_000), threads.work, threading.Timer(0.1, press)
 
     def pressed(*args: Any) -> None:
         timer.start()
         work(*args)
 
-    monkeypatch.setattr(run, "_work", pressed)
+    monkeypatch.setattr(threads, "work", pressed)
     with pytest.raises(sg.Interrupted, match="interrupted") as caught:
         sg.solve(**call, **keep)
     timer.join()
@@ -174,32 +174,59 @@ def test_an_interrupt_ends_a_kernel_with_what_was_reached(
     assert found.trajectory is None
 
 
+@pytest.mark.parametrize("turn", [0, 1])
+def test_an_interrupt_ends_kernels_that_take_turns(
+    turn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sg.solve(**rows_of_robertson(100) | {"method": "auto"})
+    call, work, turns = rows_of_robertson(100_000) | {"method": "auto"}, threads.work, []
+
+    def pressed(*args: Any) -> None:
+        turns.append(1)
+        if len(turns) == turn + 1:
+            threading.Timer(0.02, press).start()
+        work(*args)
+
+    monkeypatch.setattr(threads, "work", pressed)
+    with pytest.raises(sg.Interrupted, match="interrupted") as caught:
+        sg.solve(**call)
+    found = caught.value.solution
+    left = found.status == int(Status.INTERRUPTED)
+    assert bool(left.any())
+    assert set(found.status.unique().tolist()) <= {int(Status.SUCCESS), int(Status.INTERRUPTED)}
+    untouched = found.stats.accepted == 0
+    assert torch.equal(found.y[untouched, -1], call["y0"][untouched])
+    assert bool((found.t[left & ~untouched, -1] > 0).all())
+    assert bool((found.t[left, -1] < 1e4).all())
+    assert len(turns) == turn + 1
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_two_interrupts_wait_for_the_threads_all_the_same(workers: int) -> None:
-    flags, never = run.Flags(), threading.Event()
+    flags, never = threads.Flags(), threading.Event()
     begun, ended = [], []
 
     def work() -> int:
         begun.append(True)
         for _ in range(2):
             press()
-            never.wait(2 * run.PATIENCE)
+            never.wait(2 * threads.PATIENCE)
         ended.append(True)
         return 0
 
-    run._work(work, workers, flags)
+    threads.work(work, workers, flags)
     assert flags[1] == 1
     assert 1 <= len(begun) == len(ended)
 
 
 def test_an_interrupt_when_all_rows_are_done_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    work = run._work
+    work = threads.work
 
     def late(function: Any, workers: int, flags: Any) -> None:
         work(function, workers, flags)
         flags[1] = 1
 
-    monkeypatch.setattr(run, "_work", late)
+    monkeypatch.setattr(threads, "work", late)
     with pytest.raises(KeyboardInterrupt):
         sg.solve(**rows_of_robertson(20))
 
