@@ -101,6 +101,22 @@ def test_components_without_a_derivative_jump_at_stops(name: str) -> None:
     torch.testing.assert_close(found.y[-1], second.y[-1], rtol=0, atol=3e-5)
 
 
+@pytest.mark.parametrize("name", ["rodas5p", "rodas3", "kvaerno3", "kencarp4", "trbdf2", "bdf"])
+def test_a_regular_mass_at_a_stop(name: str) -> None:
+    """The slope before a jump of f is not that behind it."""
+    mass = torch.tensor([[1.0, 0.5], [0.0, 2.0]], dtype=torch.float64)
+
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        rate = -y + torch.where(t < 1, 0.0, 10.0)
+        return rate @ mass.T
+
+    settings = {"method": name, "rtol": 1e-6, "atol": 1e-8, "tstops": [1.0], "max_step": 0.25}
+    found = sg.solve(f, real(1, 2), 0.0, 1.5, mass=mass, **settings).raise_if_failed()
+    exact = 10 + (real(1, 2) * math.exp(-1) - 10) * math.exp(-0.5)
+    assert (found.y[-1] - exact).abs().max() < 2e-5
+    assert found.stats.rejected < 10
+
+
 def test_a_stop_that_a_method_looks_beyond_fails_with_the_reason() -> None:
     y0 = real(0.5, root(0.5, 1))
     found = sg.solve(switched, y0, 0.0, 2.0, tstops=[1.0], method=BEYOND, mass=[1, 0])

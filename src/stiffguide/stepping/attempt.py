@@ -227,6 +227,9 @@ def _depart(
     short = sliver(torch.maximum(s.t.abs(), end.t1.abs()), s.y)
     beyond = end.t1 + torch.sign(end.t1 - s.t) * short
     f1 = p.f(beyond, end.y1)
+    if p.f.linear.mass is not None:  # f says nothing of y', nor of a jump in units of y
+        state = p.method.restart(step.state, turning)
+        return select(turning, f1, end.f1), turning.long(), state
     if not p.method.multistep:
         return select(turning, f1, end.f1), turning.long(), step.state
     # not with the f1 of a step, which is as good as its iteration

@@ -87,7 +87,8 @@ def first_dt(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor) -> tuple[Tensor, in
     if first is not None or not p.controller.adaptive:
         return torch.sign(t1 - t0) * torch.clamp((t1 - t0).abs(), max=first or float("inf")), 0
     order = p.method.error_order or p.method.order
-    return initial_dt(p.f, t0, t1, y0, f0, p.tolerance, order), 1
+    nfe = 1 if p.f.linear.mass is None else 3
+    return initial_dt(p.f, t0, t1, y0, f0, p.tolerance, order), nfe
 
 
 def next_stop(p: Problem, s: Live) -> Tensor:
