@@ -46,6 +46,18 @@ def test_what_m_sees_of_a_start_is_kept() -> None:
     assert "begins with" in found.warnings[0][0]
 
 
+def test_a_start_is_as_consistent_as_float32_can_be() -> None:
+    system = chained().mixed()
+
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        return system.f(t.double(), y.double()).float()
+
+    y0 = system.exact(torch.tensor(0.0).double()).float()
+    settings = {"mass": system.mass, "rtol": 1e-7, "atol": 1e-7, "max_attempts": 3}
+    found = sg.solve(f, y0, 0.0, 1.0, save_at=[0.0], **settings)
+    torch.testing.assert_close(found.y[0], y0, rtol=1e-5, atol=1e-5)
+
+
 def square_root(t: Tensor, y: Tensor) -> Tensor:
     """y2 = sqrt(y1), which has no value where y1 < 0."""
     return torch.stack((-y[..., 0], y[..., 1] ** 2 - y[..., 0]), -1)

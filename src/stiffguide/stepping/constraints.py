@@ -21,6 +21,7 @@ from stiffguide.tensors import finite, rms, select
 ITERATIONS = 50
 HALVINGS = 20  # of a Newton step, before it is taken for a failure
 ENOUGH = 1e-3  # of the tolerance: a state as near as that to a consistent one is consistent
+ROUNDINGS = 64  # of y, that the equations may leave in it
 STILL = 0.5  # of a correction left by the next: near the rounding of f they stop to shrink
 UNRESOLVED = 0.5  # of a solution, lost by what J may be wrong by: then K is singular
 DERIVATIVES = 3  # of a consistent state that are exact
@@ -63,9 +64,9 @@ def consistent(f: Field, t: Tensor, y0: Tensor, dt: Tensor, tolerance: Tolerance
     for m in range(ITERATIONS):
         at = _Place(f, t, y, dt, tolerance)
         size = at.size(at.step)
-        near = (size <= ENOUGH) | ((size <= 1) & (size > STILL * last))
+        near = (size <= ENOUGH) | ((size <= at.rounding) & (size > STILL * last))
         moves = live & ((size > ENOUGH) | (m > 0))
-        trial, fine = at.damped(moves & ~near)
+        trial, fine = at.damped(moves & (size > at.rounding))
         y = select(moves & fine, trial, y)
         ok, live, last = ok | (live & near), live & ~near & fine, size
         if not bool(live.any()):
@@ -88,6 +89,12 @@ class _Place:
     def size(self, step: Tensor) -> Tensor:
         """A correction in tolerances (B,)."""
         return rms(step.abs() / self._scale)
+
+    @property
+    def rounding(self) -> Tensor:
+        """As small as corrections can become (B,), or a tolerance."""
+        eps = torch.finfo(self._y.dtype).eps
+        return torch.clamp(ROUNDINGS * eps * self.size(self._y), min=1.0)
 
     def damped(self, doubtful: Tensor) -> tuple[Tensor, Tensor]:
         """The next state, and where it is one (B,); only rows that are `doubtful` are damped."""
