@@ -27,6 +27,8 @@ SMOOTH = [
     "sdirk2",
     "radau5",
 ]  # one of each family that records gradients
+BUILT = [n for n in SMOOTH if n != "radau5"]  # of which there are kernels
+WAYS = [*((n, "eager") for n in SMOOTH), *((n, "kernel") for n in BUILT)]
 SOLVERS = [*SMOOTH, "bdf"]  # one of each family
 
 TABLEAU = {n: m.tableau for n, m in METHODS.items() if hasattr(m, "tableau")}
@@ -35,6 +37,7 @@ every_method = pytest.mark.parametrize("name", GIVEN)
 every_paired = pytest.mark.parametrize("name", PAIRED)
 every_family = pytest.mark.parametrize("name", SOLVERS)
 every_smooth = pytest.mark.parametrize("name", SMOOTH)
+every_way = pytest.mark.parametrize(("name", "backend"), WAYS)
 
 
 def rtol_for(name: str, rtol: float) -> float:

@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 import torch
-from families import every_smooth, real
+from families import every_way, real
 from torch import Tensor
 
 import stiffguide as sg
@@ -31,8 +31,7 @@ def robertson(t: Tensor, y: Tensor) -> Tensor:
     return torch.stack((back - slow, slow - fast - back, fast), -1)
 
 
-@BACKENDS
-@every_smooth
+@every_way
 def test_atol_above_the_whole_state_is_said(name: str, backend: str) -> None:
     small = sg.solve(decay, real(1e-12, 2e-11), 0.0, 1.0, method=name, backend=backend)
     assert int(small.status) == sg.Status.SUCCESS

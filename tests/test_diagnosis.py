@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from families import every_smooth, real
+from families import every_way, real
 from torch import Tensor
 
 import stiffguide as sg
@@ -19,8 +19,7 @@ def relay(t: Tensor, x: Tensor) -> Tensor:
     return torch.where(x > 0.5, -1.0, 1.0).to(x.dtype)
 
 
-@BACKENDS
-@every_smooth
+@every_way
 def test_a_jump_that_the_solution_slides_along_is_named(name: str, backend: str) -> None:
     settings = {"method": name, "backend": backend, "max_attempts": 300}
     found = sg.solve(relay, real(0.0), 0.0, 1.0, **settings)
