@@ -26,7 +26,7 @@ def short(name: str) -> Problem:
     return SHORT.get(name, lambda: problems.get(name))()
 
 
-@pytest.mark.parametrize("method", ["rodas5p", "kvaerno5", "bdf"])
+@pytest.mark.parametrize("method", ["rodas5p", "kvaerno5", "bdf", "radau5"])
 @pytest.mark.parametrize("name", problems.constrained_names())
 def test_references_are_reached(name: str, method: str) -> None:
     problem = short(name)

@@ -288,6 +288,29 @@ def test_a_complex_state_is_solved_in_parts() -> None:
         assert float((found - exact.y[-1]).abs().max()) < 100 * rtol
 
 
+def test_a_first_stage_that_is_explicit_begins_with_the_derivative() -> None:
+    """Not with f, where M y' = f; and gradients go through a mass, too."""
+    mass = real(2.0, 0.5, -1.0, 0.75).reshape(2, 2)
+    inverse, ends = torch.linalg.inv(mass), []
+    for method in (LOBATTO_IIIA, "radau5", "tsit5"):
+        k = real(0.7).requires_grad_()
+        given = {"controller": Fixed(0.01)} if method is LOBATTO_IIIA else {}
+
+        def f(t: Tensor, y: Tensor, k: Tensor, plain: bool = method == "tsit5") -> Tensor:
+            value = torch.stack((torch.sin(t) - k[0] * y[1], y[0] * y[1]))
+            return inverse @ value if plain else value
+
+        settings = {"rtol": 1e-9, "atol": 1e-10, **given}
+        weighed = {} if method == "tsit5" else {"mass": mass}
+        found = sg.solve(
+            f, real(0.5, 1.0), 0.0, 1.0, args=(k,), method=method, **weighed, **settings
+        )
+        (slope,) = torch.autograd.grad(found.y[-1].sum(), k)
+        ends.append(torch.cat((found.y[-1].detach(), slope)))
+    close(ends[0], ends[2], rtol=1e-6)
+    close(ends[1], ends[2], rtol=1e-6)
+
+
 def test_radau_by_its_other_names() -> None:
     assert methods.get("Radau") is methods.get("radau") is methods.get("radau5")
 

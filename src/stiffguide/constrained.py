@@ -21,7 +21,8 @@ from stiffguide.stepping.live import Problem
 from stiffguide.stepping.output import AtTimes, SteadyState
 from stiffguide.tensors import finite, tangles
 
-FAMILIES = ("Rosenbrock", "ESDIRK", "SDIRK", "BDF", "Radau")  # that solve M y' = f
+# that solve M y' = f
+FAMILIES = ("Rosenbrock", "ESDIRK", "SDIRK", "BDF", "Radau", "fully implicit RK")
 MOVED = 1.0  # tolerances: who changes a start by more says so
 LITTLE = 1e-6  # of the interval: a time in which little happens
 NOISE = 64  # roundings that an exact derivative may be wrong by

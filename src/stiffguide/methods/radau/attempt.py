@@ -24,7 +24,7 @@ class RadauState(NamedTuple):
     """What survives a step."""
 
     jac: Tensor  # (B, ...), values of the Jacobian
-    factors: tuple[Factors, ...]  # of shift/dt - J, for each shift
+    factors: tuple[Factors, ...]  # of shift/dt M - J, for each shift
     dt: Tensor  # (B,) that they were made with
     keep: Tensor  # (B,) bool: jac may be used again
     slopes: Tensor  # (B, S, F), those of the last step
@@ -39,7 +39,7 @@ class Start(NamedTuple):
     scheme: Scheme
     t0: Tensor
     y0: Tensor
-    f0: Tensor
+    slope: Tensor  # (B, F), y' at y0, where a stage begins with it
     units: Units
 
     def system(self, state: RadauState) -> System:
@@ -49,7 +49,7 @@ class Start(NamedTuple):
         base = y0.unsqueeze(1).expand(-1, len(scheme.nodes), -1)
         if scheme.from_f0 is not None:
             shares = constant(scheme.from_f0, y0.dtype, y0.device).unsqueeze(-1)
-            base = base + shares * (h * self.f0).unsqueeze(1)
+            base = base + shares * (h * self.slope).unsqueeze(1)
         times = stage_times(self.t0, self.units.dt, scheme.nodes)
         return System(self.f, scheme.spectrum, times, base, h, state.factors, self.units.scale)
 
@@ -82,7 +82,8 @@ def _solved(start: Start, state: RadauState, guess: Tensor) -> Found:
     system = start.system(state)
     doubt = state.keep if guess.device.type == "cpu" else None
     root = system.root(guess, doubt)
-    grown = turned(system.filtered, state.secant, system.h, system.scale)
+    mass = start.f.linear.mass
+    grown = turned(system.filtered, state.secant, system.h, system.scale, mass)
     grown = torch.zeros_like(root.ok) if grown is None else grown
     first = state.last == 0
     if guess.device.type != "cpu" or bool(first.any()):
@@ -99,10 +100,12 @@ def _against(s: System, own: Tensor) -> Tensor:
     decaying modes, too, which outvote growing ones: so the components that turn are asked again by
     themselves. What this finds too much costs the start of a solve a rejection.
     """
-    scale = torch.clamp(s.scale, min=torch.finfo(s.scale.dtype).tiny)
+    weigh, mass = s.f.linear.weighed, s.f.linear.mass
+    own, scale = weigh(own), s.scale if mass is None else mass.sizes(s.scale)
+    scale = torch.clamp(scale, min=torch.finfo(scale.dtype).tiny)
     moved = own * s.h / scale
-    some = s.filtered(own) * moved < 0
-    alone = s.filtered(own * some) / scale * moved * some
+    some = weigh(s.filtered(own)) * moved < 0
+    alone = weigh(s.filtered(own * some)) / scale * moved * some
     return alone.sum(-1) < 0
 
 
@@ -130,7 +133,7 @@ def linearised(x: Start, state: RadauState) -> tuple[RadauState, Work]:
 
 
 def _factors(x: Start, jac: Tensor, where: Tensor) -> tuple[Factors, ...]:
-    """Of shift/dt - J, for each shift."""
+    """Of shift/dt M - J, for each shift."""
     made, dtype = [], x.y0.dtype
     for shift in x.scheme.spectrum.shifts:
         scaled = (shift.real / x.units.dt).to(dtype)
@@ -155,6 +158,6 @@ def predicted(x: Start, state: RadauState) -> Tensor:
     z = weights.to(dtype) @ state.slopes
     if scheme.from_f0 is not None:
         shares = constant(scheme.from_f0, dtype, z.device)
-        offset = rows(x.units.dt, x.f0).to(dtype) * x.f0
+        offset = rows(x.units.dt, x.slope).to(dtype) * x.slope
         z = z - known[:, None, None] * shares[:, None] * offset.unsqueeze(1)
     return z.flatten(1)

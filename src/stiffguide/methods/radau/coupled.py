@@ -21,19 +21,21 @@ from stiffguide.tensors import constant
 def coupled(
     linear: LinearSolver, inverse: Floats, h: Tensor, jacs: list[Tensor]
 ) -> Callable[[Tensor], Tensor]:
-    """X (B, S F) of rhs (B, S F) with the transpose of A^-1/h (x) I - diag(J_1, ..., J_S).
+    """X (B, S F) of rhs (B, S F) with the transpose of A^-1/h (x) M - diag(J_1, ..., J_S).
 
-    `jacs` are values of J at the stages, h is (B, 1).
+    `jacs` are values of J at the stages, h is (B, 1). Sparse systems have no M.
     """
     shares = constant(inverse, h.dtype, h.device) / h.unsqueeze(-1)  # (B, S, S)
     if isinstance(linear, Rowwise):
         return _sparse(linear.pattern, shares, jacs)
     rows, n, _ = jacs[0].shape
+    units = torch.eye(n, dtype=h.dtype, device=h.device)
+    mass = torch.stack([linear.weighed(e.expand(rows, n)) for e in units], -1)
     blocks = h.new_zeros(rows, len(jacs), n, len(jacs), n)
     for i, jac in enumerate(jacs):
         blocks[:, i, :, i] -= jac
         for j in range(len(jacs)):
-            blocks[:, i, :, j].diagonal(dim1=-2, dim2=-1).add_(shares[:, i, j, None])
+            blocks[:, i, :, j] += shares[:, i, j, None, None] * mass
     whole = blocks.reshape(rows, len(jacs) * n, len(jacs) * n)
     factors = DENSE.factor(torch.zeros_like(h[:, 0]), -whole, torch.ones_like(whole[:, 0]))
     return partial(DENSE.solve_transposed, factors)

@@ -20,6 +20,7 @@ from stiffguide.methods.radau import estimate, scheme
 from stiffguide.methods.radau.attempt import RadauState, Start, attempted
 from stiffguide.methods.radau.estimate import Estimate
 from stiffguide.methods.radau.system import System
+from stiffguide.stepping.constraints import slope as derivative
 from stiffguide.stepping.contracts import Field, Step, Units
 from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tableaux.tableau import Tableau
@@ -84,15 +85,17 @@ class FullyImplicit:
         tolerance: Tolerance,
     ) -> Step:
         """Attempt one step in every row; where an old J failed, once more with a new one."""
+        units = Units(dt, tolerance.scale(y0))
+        slope = f0 if self._scheme.from_f0 is None else derivative(f, t0, y0, f0, units)
+        start = Start(f, self._scheme, t0, y0, slope, units)
         with torch.no_grad():
-            start = Start(f, self._scheme, t0, y0, f0, Units(dt, tolerance.scale(y0)))
             found, work = attempted(start, state)
         system = start.system(found.state)
         # f may come to depend on a parameter in the middle of a step
         z = system.attach(found.root.z) if torch.is_grad_enabled() else found.root.z
         k, accurate = system.slopes(z), self.tableau.stiffly_accurate
         if self._scheme.from_f0 is not None:
-            k = torch.cat((f0.unsqueeze(1), k), 1)
+            k = torch.cat((slope.unsqueeze(1), k), 1)
         stages = k.transpose(0, 1)
         rise = system.h * combine(self._scheme.b, stages)
         y1 = system.states(z)[:, -1] if accurate else y0 + rise
@@ -103,17 +106,18 @@ class FullyImplicit:
             y0=y0,
             f0=f0,
             y1=y1,
-            error=self._error(system, f0, stages),
+            error=self._error(system, f0, k),
             error_order=self.error_order,
             ok=found.root.ok,
             state=found.state._replace(slopes=k.detach(), last=dt.detach(), secant=secant),
             work=work,
             stages=stages,
-            f1=stages[-1] if accurate else None,
+            f1=f.linear.weighed(stages[-1]) if accurate else None,
+            f=f,  # whose M the interpolant may need
             grown=found.grown,
         )
 
-    def _error(self, system: System, f0: Tensor, stages: Tensor) -> Tensor | None:
+    def _error(self, system: System, f0: Tensor, slopes: Tensor) -> Tensor | None:
         """Main minus embedded solution (B, F), filtered.
 
         Of a mode that the step damps at once this keeps its size. A second estimate, with f at the
@@ -122,7 +126,7 @@ class FullyImplicit:
         """
         if self._estimate is None:
             return None
-        inner = combine(self._estimate.weights, stages)
+        inner = combine(self._estimate.weights, system.weighed(slopes).transpose(0, 1))
         return system.filtered(inner + self._estimate.start * f0)
 
     def retry(self, before: RadauState, tried: RadauState) -> RadauState:
@@ -150,6 +154,9 @@ class FullyImplicit:
         """Coefficients (D, B, F) of the continuous extension."""
         weights, stages = self._dense.weights, step.stages
         if len(weights[0]) > len(stages):
+            assert step.f is not None
+            end = Units(-step.dt, step.y1.abs())
+            f1 = derivative(step.f, step.t0 + step.dt, step.y1, f1, end)
             stages = torch.cat((stages, f1.unsqueeze(0)))
         return rows(step.dt, step.y0).to(step.y0.dtype) * combine(weights, stages)
 
