@@ -157,6 +157,10 @@ def same_gradient(call: Call, solution: sg.Solution[Any]) -> None:
     close(*slopes, 5e-2)
 
 
+def nowhere_below(call: Call, solution: sg.Solution[Any]) -> None:
+    assert not (call.real(solution.y) < 0).any()
+
+
 def short(call: Call, solution: sg.Solution[Any]) -> None:
     reached = torch.atleast_2d(solution.t).abs().nan_to_num(0.0).amax(-1)
     assert (solution.stats.accepted * 0.06 >= reached.reshape(solution.status.shape) - 1e-6).all()
@@ -267,6 +271,16 @@ OPTIONS = [
     ),
     Option("`mass`", weigh, argument="mass", refuses=NOT_SLOPES),
     Option("singular `mass`", constrain, argument="mass", refuses=NOT_SLOPES),
+    Option(
+        "`nonnegative`",
+        **setting("nonnegative", lambda call: True),
+        check=nowhere_below,
+        refuses={
+            "complex states": "complex numbers are not ordered",
+            "guidance": "nonnegative: guidance moves y1|guidance moves y1",
+            '`backend="kernel"`': f"{NO_KERNEL}, it does not hold states at zero",
+        },
+    ),
     Option("`jac_sparsity`", **setting("jac_sparsity", lambda call: torch.ones(2, 2))),
     Option("`linear_solver`", **setting("linear_solver", lambda call: "dense")),
     Option("`checks=False`", **setting("checks", lambda call: False)),

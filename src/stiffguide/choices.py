@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import reprlib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from stiffguide.methods.explicit_rk import ExplicitRK
 from stiffguide.sharing.pair import Pair, Price
 from stiffguide.stepping.contracts import Controller, Guidance, Method, Output
 from stiffguide.stepping.controllers import PID
+from stiffguide.stepping.nonnegative import Nonnegative
 from stiffguide.stepping.output import AtTimes, Dense, End, SteadyState, kept
 from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
@@ -33,6 +36,7 @@ TUNING: dict[str, PID] = {
     "Radau": PID(icoeff=1.0, max_factor=8.0, hold=(1.0, 1.2)),
     "BDF": PID(icoeff=1.0, max_factor=10.0),
 }
+WHICH = "give True, indices of components, or truth values in the shape of one row's state"
 
 ALONE = "auto is {name} alone, for {reason}"
 TIGHT = 1e-8  # rtol, below which a higher order costs less
@@ -175,3 +179,73 @@ def check_that_it_ends(t1: Tensor, keep: tuple[Output, ...], *, stopping: bool) 
             "t1 is infinite and nothing would stop the solve: give save_at=SteadyState(), a "
             "terminal event, a monitor, or a finite t1"
         )
+
+
+def nonnegative(
+    given: Any, layout: Layout, flat0: Tensor, guidance: Any = None
+) -> Nonnegative | None:
+    """The components that must not be negative, or None; raises InputError, also if one is in y0.
+
+    `flat0` (B, F) is y0.
+    """
+    if given is None or given is False:
+        return None
+    if guidance is not None:
+        raise UnsupportedError(
+            "nonnegative: guidance moves y1 after the verdict, and could move it below zero; use "
+            "one of the two"
+        )
+    if layout.dtype.is_complex:
+        raise UnsupportedError(
+            f"nonnegative: y0 is {layout.dtype}, and complex numbers are not ordered; use real "
+            "numbers for the state"
+        )
+    which = _chosen(given, layout)
+    if not bool(which.any()):
+        return None
+    below = torch.nonzero(which & (flat0 < 0))
+    if len(below):
+        row, i = below[0].tolist()
+        who = f" in row {row}" if layout.batched else ""
+        raise InputError(
+            f"nonnegative: {layout.component(i, 'y0')} = {float(flat0[row, i]):g}{who}; a "
+            "component that must not be negative cannot begin there"
+        )
+    return Nonnegative(which)
+
+
+def _chosen(given: Any, layout: Layout) -> Tensor:
+    """Components (F,) bool, from True, indices, or truth values in the shape of a row."""
+    if given is True:
+        return torch.ones(layout.features, dtype=torch.bool, device=layout.device)
+    nested = isinstance(given, (list, tuple, Mapping)) and not (
+        isinstance(given, (list, tuple)) and all(type(i) is int for i in given)
+    )
+    if nested and not layout.single:
+        return layout.mask(given, "nonnegative")
+    table = _whole_or_truth(given, "nonnegative").to(layout.device)
+    if table.dtype == torch.bool:
+        return layout.mask(table, "nonnegative")
+    places = table.reshape(-1)
+    outside = places[(places < 0) | (places >= layout.features)]
+    if len(outside):
+        raise InputError(
+            f"nonnegative: there is no component {int(outside[0])}, only 0 to {layout.features - 1}"
+        )
+    which = torch.zeros(layout.features, dtype=torch.bool, device=layout.device)
+    which[places] = True
+    return which
+
+
+def _whole_or_truth(given: Any, name: str) -> Tensor:
+    """Whole numbers as int64, or truth values; raises InputError for anything else."""
+    reason = f"{name}: {WHICH}, not {reprlib.repr(given)}"
+    try:
+        table = torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise InputError(reason) from error
+    if table.dtype == torch.bool:
+        return table
+    if table.numel() and (table.is_floating_point() or table.is_complex()):
+        raise InputError(reason)
+    return table.long()

@@ -30,6 +30,7 @@ class Finding(NamedTuple):
     jumps: Tensor  # (B,) bool: f does, a little ahead
     grown: Tensor  # (B,) bool: the step would have to damp a growing mode
     infinite: Tensor | None  # (B, ...) bool: entries of the Jacobian that are not finite
+    fallen: Tensor | None = None  # (B, F): how far below zero what must not be there would end
 
 
 def examine(p: Problem, s: Live) -> Finding | None:
@@ -49,6 +50,11 @@ def examine(p: Problem, s: Live) -> Finding | None:
 
 
 def _examine(p: Problem, s: Live) -> Finding:
+    if p.nonnegative is not None:
+        p, s = p.nonnegative.bounding(p, s)
+        # the dt that was found too short may move nothing
+        least = 8 * torch.finfo(s.t.dtype).eps * s.t.abs()
+        s = s._replace(dt=torch.sign(s.dt) * torch.maximum(s.dt.abs(), least))
     clip = aim(p, s, s.status != int(Status.SUCCESS))
     step = p.method.step(p.f, clip.t0, clip.dt, s.y, s.f0, s.method, p.tolerance)
     dy = step.y1 - step.y0 if step.error is None else step.error
@@ -57,7 +63,9 @@ def _examine(p: Problem, s: Live) -> Finding:
     size = torch.linalg.vector_norm(dy, dim=-1)
     stiffness = torch.linalg.vector_norm(df, dim=-1) / size * step.dt.abs()
     grown = torch.zeros_like(s.status, dtype=torch.bool) if step.grown is None else step.grown
-    return Finding(_worst(p, step), stiffness, _jumps(p, s, clip), grown, _infinite(p, s, clip))
+    fallen = None if p.nonnegative is None else p.nonnegative.fallen(p, step)
+    infinite = _infinite(p, s, clip)
+    return Finding(_worst(p, step), stiffness, _jumps(p, s, clip), grown, infinite, fallen)
 
 
 def _worst(p: Problem, step: Step) -> Tensor:
@@ -193,6 +201,13 @@ def _reason(p: Problem, s: Live, found: Finding, status: Status, row: int, layou
             f"The Jacobian is infinite at {_value(s, layout, row, j)} "
             f"(d {layout.component(i, 'f')}/d {layout.component(j)}), and so are differences "
             "of f: start beside that point, or use an explicit method such as 'tsit5'"
+        )
+    if status is Status.DT_TOO_SMALL and found.fallen is not None and bool(found.fallen[row].any()):
+        i = int(found.fallen[row].argmax())
+        return (
+            f"{layout.component(i)} must not be negative, and every attempt leads below zero, the "
+            f"last by {float(found.fallen[row, i]):.3g}, which is beyond its tolerance: check "
+            "whether f can lead there, and whether atol is 0"
         )
     if bool(found.jumps[row]) and status in (Status.MAX_ATTEMPTS, Status.DT_TOO_SMALL):
         return (

@@ -29,11 +29,12 @@ from stiffguide.stepping.contracts import Table
 from stiffguide.stepping.course import Stretches
 from stiffguide.stepping.live import Live, Problem, begin, first_dt
 from stiffguide.stepping.output import Dense
+from stiffguide.stepping.trajectory import Trajectory
 from stiffguide.tensors import real_dtype, tangles
 
 NO_STEPS = (
     "kernel: cannot be used here, native steps of {name} need a sparse Jacobian and a compiler, "
-    "and take no events, jumps, tstops or monitor; use backend='eager'"
+    "and take no events, jumps, tstops, nonnegative or monitor; use backend='eager'"
 )
 GRAZED = (
     "{name} came to zero at no speed: its time has no derivative there, and gradients through it "
@@ -183,10 +184,12 @@ def _result(
     end = End(found.ended) if found else _run(r, p, f0, run)
     ended, native = end.live, end.native
     t, y = p.outputs[0].result(ended.t, ended.y)
+    if p.nonnegative is not None:
+        y = p.nonnegative.inside(y)
     if found is not None and not gradient.interrupted(ended) and (span or tangles(found.ends)):
         span = span or Span(r.t0, r.t1)
         t, y = span.kept(p.f, p.outputs[0], found.ends, t, y)
-    pieces = next((o.trajectory() for o in p.outputs if isinstance(o, Dense)), None)
+    pieces = next((_trajectory(p, o) for o in p.outputs if isinstance(o, Dense)), None)
     return Result(
         t=t,
         y=without_gradient(y, ended.status, batched=r.layout.batched),
@@ -200,6 +203,11 @@ def _result(
         stretches=end.stretches,
         method=r.problem.method.name if r.pair is None else r.pair.name,
     )
+
+
+def _trajectory(p: Problem, dense: Dense) -> Trajectory:
+    found = dense.trajectory()
+    return found if p.nonnegative is None else found._replace(nonnegative=p.nonnegative.which)
 
 
 def _recorded(

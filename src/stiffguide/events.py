@@ -17,6 +17,7 @@ from stiffguide.fields.array_function import array, number
 from stiffguide.fields.independence import draws, sizes
 from stiffguide.fields.layout import Layout
 from stiffguide.stepping.events import Trigger, Watched
+from stiffguide.stepping.nonnegative import Nonnegative
 from stiffguide.tensors import real_dtype
 
 Function = Callable[..., Any]
@@ -45,10 +46,18 @@ class Event:
 class Setting:
     """How the user's functions are called: with what arguments, in whose arrays."""
 
-    def __init__(self, args: tuple[Any, ...], layout: Layout, *, arrays: bool) -> None:
+    def __init__(
+        self,
+        args: tuple[Any, ...],
+        layout: Layout,
+        *,
+        arrays: bool,
+        bounds: Nonnegative | None = None,
+    ) -> None:
         self.args = args
         self.layout = layout
         self.arrays = arrays
+        self.bounds = bounds
 
     def call(self, fn: Function, t: Tensor, y: Tensor, reader: str | None = None) -> Any:
         """fn(t, y, *args) as f would be called at t (B,), y (B, F), which it gets copies of.
@@ -57,6 +66,8 @@ class Setting:
         """
         layout = self.layout
         t, y = t.to(real_dtype(layout.dtype)).clone(), y.clone()
+        if self.bounds is not None:  # interpolants may go below them
+            y = self.bounds.inside(y)
         time, state = t if layout.batched else t[0], layout.unflatten(y)
         if self.arrays:
             time, state = number(time), tree_map(array, state)

@@ -45,8 +45,8 @@ def alone(r: kernels.Request, outlook: kernels.Outlook, systems: Callable[[], Sy
     An explicit step in torch costs as much as many of them.
     """
     p = r.problem
-    seen = r.watch is not None or p.events is not None or p.stops.shape[1] > 1
-    if r.pair is None or not outlook.native or seen:
+    more = r.watch is not None or p.events is not None or p.nonnegative is not None
+    if r.pair is None or not outlook.native or more or p.stops.shape[1] > 1:
         return False
     return systems().field.linear.name != "dense"
 

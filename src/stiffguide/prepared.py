@@ -30,7 +30,8 @@ class Prepared:
         self._f = f
         self._settings = settings
         self._first_step = settings["first_step"]
-        self._name = {k: v for k, v in settings.items() if k != "first_step"}
+        self._name = {k: v for k, v in settings.items() if k not in ("first_step", "nonnegative")}
+        self._plain = settings["nonnegative"] is None
         self._call: kernels.Call | None = None
 
     def __call__(self, y0: State, t0: Numbers, t1: Numbers, *args: Any) -> Solution[Any]:
@@ -40,7 +41,8 @@ class Prepared:
             if found is not None:
                 return found
         solution: Solution[Any] = solve(self._f, y0, t0, t1, args=args, **self._settings)
-        self._call = kernels.known(named(self._f, y0, **self._name))
+        if self._plain:
+            self._call = kernels.known(named(self._f, y0, **self._name))
         return solution
 
     def __getstate__(self) -> dict[str, Any]:
@@ -62,6 +64,7 @@ def prepare(
     max_step: Number | None = None,
     max_attempts: int = 100_000,
     controller: Controller | None = None,
+    nonnegative: Any = None,
     backend: Backend = "auto",
     t0: Number = 0.0,
 ) -> Prepared:
@@ -86,8 +89,13 @@ def prepare(
     for name, value in (("first_step", first_step), ("max_step", max_step)):
         arguments.length(value, name)
     arguments.attempts(max_attempts)
+    bounds = choices.nonnegative(nonnegative, layout, 0 * layout.flatten(like, "like"))
     why, way = "", kernels.way(backend)
-    if way != "eager":
+    if bounds is not None and way != "eager":
+        why = kernels.UNBOUNDED
+        if way == "kernel":
+            raise UnsupportedError(why)
+    elif way != "eager":
         try:
             kernels.compile(
                 f, like=like, method=method, batched=batched, args=args, t0=t0, rtol=rtol
@@ -111,6 +119,7 @@ def prepare(
         "max_step": max_step,
         "max_attempts": max_attempts,
         "controller": controller,
+        "nonnegative": None if bounds is None else _owned(nonnegative),
         "batched": batched,
         "backend": backend,
     }

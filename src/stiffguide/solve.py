@@ -36,6 +36,7 @@ from stiffguide.progress import Progress
 from stiffguide.solution import Result, Solution, presented
 from stiffguide.stepping.contracts import Controller, Guidance, Method, Output
 from stiffguide.stepping.live import Problem
+from stiffguide.stepping.nonnegative import Nonnegative
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 from stiffguide.tableaux.tableau import Tableau
 
@@ -54,6 +55,7 @@ def solve(
     max_step: Number | None = None, max_attempts: int = 100_000,
     controller: Controller | None = None, guidance: Guidance | None = None,
     events: Events | None = None, jump_at: Callable[..., Any] | None = None,
+    nonnegative: Any = None,
     backend: Backend = "auto", progress: bool = False, monitor: Monitor | None = None,
     checks: bool = True,
 ) -> Solution[Tensor]: ...
@@ -69,6 +71,7 @@ def solve(
     max_step: Number | None = None, max_attempts: int = 100_000,
     controller: Controller | None = None, guidance: Guidance | None = None,
     events: Events | None = None, jump_at: Callable[..., Any] | None = None,
+    nonnegative: Any = None,
     backend: Backend = "auto", progress: bool = False, monitor: Monitor | None = None,
     checks: bool = True,
 ) -> Solution[Any]: ...
@@ -98,6 +101,7 @@ def solve(
     guidance: Guidance | None = None,
     events: Events | None = None,
     jump_at: Callable[..., Any] | None = None,
+    nonnegative: Any = None,
     backend: Backend = "auto",
     progress: bool = False,
     monitor: Monitor | None = None,
@@ -132,6 +136,8 @@ def solve(
     events: event(t, y, *args), or several: a number, (B,) when batched, whose changes of sign are
         found; attributes `terminal` and `direction` as in scipy, or `stiffguide.Event`, which may
         set the state anew. What happened stands in `Solution.events`.
+    nonnegative: True, indices of components, or truth values in the shape of a row's state: these
+        are kept at zero or above (docs: "Solving", which says what that is not).
     first_step, max_step: lengths of dt, in units of t. max_attempts: per row.
     controller: `PID`, `Fixed` or `Grid` of `stiffguide.controllers`.
     backend: "kernel" solves by generated native code (`stiffguide.kernels`), with a Jacobian of its
@@ -148,9 +154,8 @@ def solve(
     Asked(jac, jac_sparsity, linear_solver).check()
     name, special = None, (method, controller, guidance, monitor, jac, linear_solver)
     seen = progress or monitor is not None
-    if way != "eager" and not (
-        dense or seen or any(x is not None for x in (events, tstops, jump_at, mass))
-    ):
+    happens = (events, tstops, jump_at, mass, nonnegative)
+    if way != "eager" and not (dense or seen or any(x is not None for x in happens)):
         numbers = rtol, atol, save_at, max_step, max_attempts, batched, backend
         name = kernels.asked(f, y0, numbers, special)
         known = kernels.known(name)
@@ -172,6 +177,8 @@ def solve(
     flat0 = layout.flatten(y0, "y0")
     if flat0.is_inference() and not torch.is_inference_mode_enabled():
         flat0 = flat0.clone()  # autograd takes nothing that inference mode has left
+    bounds = choices.nonnegative(nonnegative, layout, flat0.detach(), guidance)
+    arrays = isinstance(f, ArrayFunction)
     problem = Problem(
         f=jacobian.AutogradJacobian(field(f, args, layout)),
         method=stepper,
@@ -183,7 +190,8 @@ def solve(
         max_step=arguments.length(max_step, "max_step") or float("inf"),
         max_attempts=arguments.attempts(max_attempts),
         first_step=arguments.length(first_step, "first_step"),
-        **_happening(events, tstops, jump_at, args, layout, arrays=isinstance(f, ArrayFunction)),
+        nonnegative=bounds,
+        **_happening(events, tstops, jump_at, args, layout, bounds, arrays=arrays),
     )
     if matrix is not None:
         constrained.check(matrix, problem)
@@ -202,7 +210,7 @@ def solve(
         result = _result(r, way, why, watch, checks=checks)
     except eager.WantsArrays as found:
         flat = field(found.field, args, layout)
-        more = _happening(events, tstops, jump_at, args, layout, arrays=True)
+        more = _happening(events, tstops, jump_at, args, layout, bounds, arrays=True)
         problem = problem._replace(f=jacobian.AutogradJacobian(flat), **more)
         result = _result(r._replace(f=found.field, problem=problem), way, why, watch, checks=checks)
     return presented(result, layout, result.method or stepper.name)
@@ -214,11 +222,12 @@ def _happening(
     jump_at: Any,
     args: tuple[Any, ...],
     layout: Layout,
+    bounds: Nonnegative | None,
     *,
     arrays: bool,
 ) -> dict[str, Any]:
     """The parts of a problem that may happen, from functions of tensors or of numpy arrays."""
-    setting = Setting(args, layout, arrays=arrays)
+    setting = Setting(args, layout, arrays=arrays, bounds=bounds)
     if jump_at is not None and tstops is None:
         raise InputError("jump_at: give the times as tstops")
     jump = None if jump_at is None else jumping(jump_at, "jump_at", setting)

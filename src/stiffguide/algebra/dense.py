@@ -81,6 +81,10 @@ class Dense:
         i, j = index
         return i, j
 
+    def without(self, jac: Tensor, where: Tensor) -> Tensor:
+        """Row by row."""
+        return torch.where(where.unsqueeze(-1), 0.0, jac)
+
     def product(self, jac: Tensor, v: Tensor) -> Tensor:
         """J v (B, F)."""
         return torch.matmul(jac, v.unsqueeze(-1)).squeeze(-1)

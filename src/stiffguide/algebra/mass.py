@@ -137,6 +137,10 @@ class Weighted:
         """The (i, j) of an entry of the values of one row."""
         return self._linear.place(index)
 
+    def without(self, jac: Tensor, where: Tensor) -> Tensor:
+        """The values of J with 0 in the rows `where` (B, F) bool."""
+        return self._linear.without(jac, where)
+
     def product(self, jac: Tensor, v: Tensor) -> Tensor:
         """J v (B, F)."""
         return self._linear.product(jac, v)

@@ -78,6 +78,10 @@ class LinearSolver(Protocol):
         """The (i, j) of an entry of the values of one row."""
         ...
 
+    def without(self, jac: Tensor, where: Tensor) -> Tensor:
+        """The values of J with 0 in the rows `where` (B, F) bool."""
+        ...
+
     def product(self, jac: Tensor, v: Tensor) -> Tensor:
         """J v (B, F)."""
         ...

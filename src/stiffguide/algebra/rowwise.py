@@ -144,6 +144,10 @@ class Rowwise:
         (k,) = index
         return int(self.pattern.rows[k]), int(self.pattern.columns[k])
 
+    def without(self, jac: Tensor, where: Tensor) -> Tensor:
+        """Entry by entry."""
+        return torch.where(where.index_select(-1, self._places[0]), 0.0, jac)
+
     def product(self, jac: Tensor, v: Tensor) -> Tensor:
         """J v (B, F)."""
         rows, columns = self._places

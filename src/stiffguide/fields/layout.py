@@ -124,6 +124,28 @@ class Layout:
         leaves = [p.reshape(front + tuple(s)) for p, s in zip(pieces, self._shapes, strict=True)]
         return _build(self._tree, iter(leaves))
 
+    def mask(self, given: Any, what: str) -> Tensor:
+        """The components (F,) bool meant by truth values in the nesting of one row's state.
+
+        One value may stand for all entries of a tensor. Raises InputError, naming `what`.
+        """
+        if _shape_of(given) != self._tree:
+            raise InputError(
+                f"{what} is {_outline(_shape_of(given))}, y0 is {_outline(self._tree)}"
+            )
+        chosen = []
+        for (path, leaf), shape in zip(_leaves(given, what), self._shapes, strict=True):
+            value = torch.as_tensor(leaf, device=self.device)
+            if value.dtype != torch.bool:
+                raise InputError(f"{path} has dtype {value.dtype}; give truth values, or indices")
+            if value.ndim and value.shape != shape:
+                raise InputError(
+                    f"{path} has shape {tuple(value.shape)}; give True, or the shape of a row's "
+                    f"state, {tuple(shape)}"
+                )
+            chosen.append(value.expand(shape).reshape(-1))
+        return torch.cat(chosen)
+
     def component(self, index: int, of: str = "y") -> str:
         """The name of feature `index` in the user's terms, such as y[2] or y['a'][0, 1]."""
         if self.split:

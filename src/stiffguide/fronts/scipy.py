@@ -159,7 +159,7 @@ def _settings(
     options: dict[str, Any], stepper: Method, y0: Tensor, length: float
 ) -> dict[str, Any]:
     """The arguments of `solve` that scipy calls options, checked as scipy checks them."""
-    known = {"first_step", "max_step", "rtol", "atol", "backend"} | (
+    known = {"first_step", "max_step", "rtol", "atol", "backend", "nonnegative"} | (
         {"jac", "jac_sparsity", "linear_solver"} if stepper.implicit else set()
     )
     foreign = [f"`{name}`" for name in options if name not in known]
@@ -180,6 +180,7 @@ def _settings(
         "atol": atol,
         "max_step": float(max_step),
         "first_step": first_step,
+        "nonnegative": options.get("nonnegative"),
         "backend": options.get("backend", "auto"),
     }
 

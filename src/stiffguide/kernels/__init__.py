@@ -11,7 +11,7 @@ asked for.
 from typing import TYPE_CHECKING
 
 from stiffguide.exports import lazily
-from stiffguide.kernels.names import ASKED, SWITCHED, Backend, Way, way
+from stiffguide.kernels.names import ASKED, SWITCHED, UNBOUNDED, Backend, Way, way
 
 if TYPE_CHECKING:
     from stiffguide.kernels.backend import run, solve
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ASKED",
     "SWITCHED",
+    "UNBOUNDED",
     "Backend",
     "Built",
     "Call",

@@ -21,7 +21,7 @@ from stiffguide.kernels.emitting import coefficients
 from stiffguide.kernels.emitting.coefficients import Coefficients
 from stiffguide.kernels.jacobians import compare
 from stiffguide.kernels.kept import kept_states
-from stiffguide.kernels.names import ASKED, SWITCHED, Way
+from stiffguide.kernels.names import ASKED, SWITCHED, UNBOUNDED, Way
 from stiffguide.kernels.patience import Patience
 from stiffguide.kernels.request import Request
 from stiffguide.kernels.running import compiler, device, pair
@@ -189,6 +189,8 @@ def forget() -> None:
 
 def _refuse(r: Request) -> None:
     p, reason = r.problem, ""
+    if p.nonnegative is not None:
+        raise UnsupportedError(UNBOUNDED)
     if p.guidance is not None:
         reason = "guidance moves states between steps"
     elif r.layout.dtype.is_complex:

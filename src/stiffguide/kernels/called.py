@@ -58,7 +58,7 @@ class CalledField:
                 units = Units(dt, self._tolerance.scale(state))
                 found = self._field.linearise(time, state, units, time=False)
                 values[:] = found.jac[0].numpy()
-                self.nfe += found.nfe
+                self.nfe += int(found.nfe)
                 return
             except BaseException as error:
                 self._fail(error)

@@ -13,6 +13,10 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 # what $STIFFGUIDE_BACKEND makes of "auto"
 INSTEAD: dict[str, Way] = {"auto": "auto", "eager": "eager", "kernel": "kernel if possible"}
 ASKED = {name: f"backend={name!r} was asked for" for name in BACKENDS}
+UNBOUNDED = (
+    "kernel: cannot be used here, it does not hold states at zero or above (nonnegative); use "
+    "backend='eager'"
+)
 SWITCHED = "STIFFGUIDE_BACKEND says so"
 
 

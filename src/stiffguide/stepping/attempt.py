@@ -54,11 +54,13 @@ class Arrival(NamedTuple):
 
 def attempt(p: Problem, s: Live) -> Live:
     """Try one step in every row and commit it where it is accepted."""
+    if p.nonnegative is not None:
+        p, s = p.nonnegative.bounding(p, s)
     clip = aim(p, s, s.status == int(Status.RUNNING))
     step = p.method.step(p.f, clip.t0, clip.dt, s.y, s.f0, s.method, p.tolerance)
     if step.grown is not None and p.controller.adaptive:
         step = step._replace(ok=~step.grown if step.ok is None else step.ok & ~step.grown)
-    verdict = p.controller.judge(step, p.tolerance, s.controller)
+    step, verdict = judged(p, s, step)
     end = _arrive(p, s, step, clip)
     values = None if p.events is None else p.events.values(end.t1, end.y1)
     out = _outcome(p, s, step, clip, verdict, end, values)
@@ -120,6 +122,13 @@ def aim(p: Problem, s: Live, live: Tensor) -> Clip:
     dt = torch.where(live, (s.t + dt) - s.t, IDLE * dt)
     t0 = torch.where(at_end, s.t - dt, s.t)
     return Clip(live, last, target, t0, dt)
+
+
+def judged(p: Problem, s: Live, step: Step) -> tuple[Step, Verdict]:
+    """The verdict, and the step that it is about, whose end may have to be another."""
+    if p.nonnegative is not None:
+        return p.nonnegative.judged(p, s, step)
+    return step, p.controller.judge(step, p.tolerance, s.controller)
 
 
 def _arrive(p: Problem, s: Live, step: Step, clip: Clip) -> Arrival:

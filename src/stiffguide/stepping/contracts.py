@@ -31,7 +31,7 @@ class Linearisation(NamedTuple):
 
     jac: Tensor  # d f_i / d y_j, the values that `Field.linear` works with: (B, F, F), (B, nnz)
     time: Tensor | None  # (B, F), d f / d t, when asked for
-    nfe: int  # evaluations of f that it took beyond the Jacobian itself
+    nfe: Tensor | int  # evaluations of f that it took beyond the Jacobian itself; (B,) by row
 
 
 class Units(NamedTuple):

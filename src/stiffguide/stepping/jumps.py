@@ -33,6 +33,8 @@ def settle(p: Problem, s: Live, which: Tensor | None, stopped: Tensor) -> Live:
         if hasattr(output, "happen"):
             output.happen(s, which, stopped)
     y, jumped = _jump(p, s, which, stopped)
+    if p.nonnegative is not None:
+        p.nonnegative.refuse(y, jumped, s.t)
     if which is not None:
         assert p.events is not None
         p.events.happened.append(Happened(which, s.t, s.y, jumped))

@@ -16,6 +16,7 @@ from stiffguide.tensors import finite, real_dtype
 
 if TYPE_CHECKING:
     from stiffguide.stepping.events import Watched
+    from stiffguide.stepping.nonnegative import Nonnegative
 
 
 class Problem(NamedTuple):
@@ -33,6 +34,7 @@ class Problem(NamedTuple):
     first_step: float | None = None
     events: Watched | None = None
     jump_at: Callable[[Tensor, Tensor], Tensor] | None = None  # at inner stops: t, y -> y (B, F)
+    nonnegative: Nonnegative | None = None
 
 
 class Live(NamedTuple):

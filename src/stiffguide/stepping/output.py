@@ -189,10 +189,9 @@ class EveryStep(Keeper):
         row, attempt = torch.nonzero(accept, as_tuple=True)
         column = place[row, attempt]
         shape = (accept.shape[0], int(column.max()) + 1 if column.numel() else 0)
-        nan = float("nan")
-        times = torch.full(shape, nan, dtype=t.dtype, device=t.device)
+        times = torch.full(shape, torch.nan, dtype=t.dtype, device=t.device)
         times = times.index_put((row, column), ends[row, attempt])
-        states = torch.full((*shape, y.shape[-1]), nan, dtype=y.dtype, device=y.device)
+        states = torch.full((*shape, y.shape[-1]), torch.nan, dtype=y.dtype, device=y.device)
         states = states.index_put((row, column), reached[row, attempt])
         return times, states
 
@@ -217,10 +216,8 @@ class Dense(End):
 
     def trajectory(self) -> Trajectory:
         """The solution as a function of time."""
-        pieces: list[tuple[Tensor, ...]] = self._pieces
-        if not pieces:
-            y0 = self._y0
-            pieces = [(self._t0, self._t0, y0, y0, torch.zeros_like(y0).unsqueeze(0))]
+        still = (self._t0, self._t0, self._y0, self._y0, torch.zeros_like(self._y0).unsqueeze(0))
+        pieces: list[tuple[Tensor, ...]] = self._pieces or [still]
         most = max(len(piece[-1]) for piece in pieces)  # methods may have shared the rows
         pieces = [(*piece[:-1], _padded(piece[-1], most)) for piece in pieces]
         before, after, y0, y1, coefficients = (torch.stack(p) for p in zip(*pieces, strict=True))

@@ -22,6 +22,7 @@ class Trajectory(NamedTuple):
     y1: Tensor  # (N, B, F)
     coefficients: Tensor  # (N, D, B, F)
     sign: Tensor  # (B,)
+    nonnegative: Tensor | None = None  # (F,) bool, entries that are 0 where a piece is below
 
     def at(self, t: Tensor) -> Tensor:
         """States (B, M, F) at the times t (B, M); nan outside of what a row covered."""
@@ -53,6 +54,8 @@ class Trajectory(NamedTuple):
         if theta.requires_grad:
             start = start + theta.reshape(-1, 1).to(real_dtype(start.dtype)) * pieces[0]
         value = torch.where((theta.reshape(-1) == 0).unsqueeze(-1), start, value)
+        if self.nonnegative is not None:
+            value = torch.where(self.nonnegative & (value < 0), 0.0, value)
         return value.reshape(*t.shape, -1)
 
     def _last_of_length(self) -> Tensor:
@@ -66,8 +69,7 @@ class Trajectory(NamedTuple):
 
     def piece(self, i: int) -> Trajectory:
         """The trajectory of attempt i alone."""
-        parts = [x[i : i + 1] for x in self[:-1]]
-        return Trajectory(parts[0], parts[1], parts[2], parts[3], parts[4], self.sign)
+        return self._replace(**{name: getattr(self, name)[i : i + 1] for name in self._fields[:5]})
 
     def _ends(self) -> tuple[Tensor, Tensor]:
         """Where each row started and how far it came (B, 1), counted in its own direction."""

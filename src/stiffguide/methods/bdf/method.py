@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from stiffguide.catalogue.backward_differences import ORDERS
-from stiffguide.errors import InputError, UnsupportedError
+from stiffguide.errors import InputError
 from stiffguide.methods.bdf import table as differences
 from stiffguide.methods.bdf.corrector import ITERATIONS, scale_of, size_of, weight
 from stiffguide.methods.bdf.place import LONGEST, Place, after, place_of
@@ -216,8 +216,13 @@ class BDF:
         )
 
     def displace(self, state: BdfState, delta: Tensor) -> BdfState:
-        """Refused where guidance would ask for it: the differences would be those of another y."""
-        raise UnsupportedError(f"{self.name}: y1 cannot be moved under a multistep method")
+        """Of a component that was moved no more is known than where it is now."""
+        table, by = state.table, delta.numpy()
+        moved = np.where((by != 0)[:, None], 0, table)
+        moved[:, 0] = table[:, 0] + by
+        # dt may have to follow it, as after a failure
+        due = np.where((by != 0).any(-1), np.nan, state.due)
+        return state._replace(table=moved, due=due)
 
     def restart(self, state: BdfState, where: Tensor) -> BdfState:
         """What was before says nothing of what comes."""

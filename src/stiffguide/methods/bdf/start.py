@@ -44,7 +44,7 @@ def started(
     units = Units(dt, tolerance.scale(y0))
     found, _ = sound(f.linearise(t0, y0, units, time=False), f, t0, y0, units)
     work = np.zeros((3, len(y0)), np.int64)
-    work[0] += found.nfe
+    work[0] += np.asarray(found.nfe)
     work[1] += 1
     ok = np.ones(len(y0), np.bool_)
     before: list[Array] = []

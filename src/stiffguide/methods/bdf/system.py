@@ -184,7 +184,8 @@ def linearised(
             jac=_renewed(where, fresh.jac, state.jac),
             age=np.where(renew, 0, state.age),
         )
-        work[:2] += renew * np.array([[fresh.nfe], [1]])
+        work[0] += renew * np.asarray(fresh.nfe)
+        work[1] += renew
     where = torch.from_numpy(refactor)
     shift = torch.from_numpy(1 / x.c).to(y.dtype)
     factors = x.f.linear.factor(shift, state.jac, x.units.scale, where=where)

@@ -111,7 +111,8 @@ class Esdirk:
         """Renew J where it must not be kept and the factors where J or dt is new."""
         may_keep = y0.device.type == "cpu"  # elsewhere asking costs more than a new Jacobian
         stale = ~state.keep if may_keep else torch.ones_like(state.keep)
-        jac, nfe = state.jac, 0
+        jac: Tensor = state.jac
+        nfe: Tensor | int = 0
         if bool(stale.any()) if may_keep else True:
             # where J is not finite even so, Newton will not converge
             fresh, _ = sound(f.linearise(t0, y0, units, time=False), f, t0, y0, units)

@@ -116,7 +116,8 @@ def linearised(x: Start, state: RadauState) -> tuple[RadauState, Work]:
     """
     may_keep = x.y0.device.type == "cpu"  # elsewhere asking costs more than a new Jacobian
     stale = ~state.keep if may_keep else torch.ones_like(state.keep)
-    jac, nfe, dt = state.jac, 0, x.units.dt
+    nfe: Tensor | int = 0
+    jac, dt = state.jac, x.units.dt
     if not may_keep or bool(stale.any()):
         # where J is not finite even so, Newton will not converge
         found = x.f.linearise(x.t0, x.y0, x.units, time=False)
