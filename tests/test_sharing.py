@@ -410,6 +410,24 @@ def test_gradients_of_a_large_system_go_through_a_sparse_jacobian() -> None:
     assert found.stats.linear_solver.startswith("band")
 
 
+@pytest.mark.usefixtures("auto")
+def test_native_steps_of_a_large_system_need_no_other_method() -> None:
+    def chain(t: Tensor, y: Tensor) -> Tensor:
+        z = torch.nn.functional.pad(y, (1, 1))
+        return 1e4 * (z[2:] - 2 * y + z[:-2])
+
+    y0 = torch.ones(100, dtype=F64)
+    shared = sg.solve(chain, y0, 0.0, 0.1, backend="eager")
+    assert [name for _, name in shared.stats.methods] == ["tsit5", "bdf"]
+    built = sg.solve(chain, y0, 0.0, 0.1, method="bdf", backend="kernel")
+    found = sg.solve(chain, y0, 0.0, 0.1)
+    assert found.method == "bdf"
+    assert found.stats.backend == "kernel"
+    assert found.stats.why.endswith("auto is bdf alone, for its native steps are there")
+    torch.testing.assert_close(found.y, built.y, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(found.y, shared.y, rtol=1e-3, atol=1e-6)
+
+
 def test_a_tight_tolerance_takes_a_higher_order() -> None:
     found = oscillate(0.5, 5.0, rtol=1e-10, atol=1e-12)
     assert names(found) == ["verner76"]

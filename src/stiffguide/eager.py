@@ -8,7 +8,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from stiffguide import constrained, diagnosis, events, kernels, large, linear_systems, scrutiny
+from stiffguide import (
+    choices,
+    constrained,
+    diagnosis,
+    events,
+    kernels,
+    large,
+    linear_systems,
+    scrutiny,
+)
 from stiffguide.algebra.pattern import Pattern
 from stiffguide.errors import UnsupportedError
 from stiffguide.fields import jacobian
@@ -151,7 +160,8 @@ def _attempted(r: kernels.Request, run: Run) -> Result:
     systems = Later(r, situation, wrapped, outlook, run.known)
     run = run._replace(outlook=outlook, systems=systems)
     if large.alone(r, outlook, systems):
-        r = r._replace(pair=None)
+        why = choices.ALONE.format(name=problem.method.name, reason="its native steps are there")
+        r = r._replace(pair=None, alone=why)
     if r.pair is not None:
         if not (jac is None or isinstance(jac, str)):
             sharing.try_jacobian(systems().field, r)
