@@ -19,6 +19,7 @@ from stiffguide.verification import orbit, orbit_field
 
 FAMILIES = ["rodas5p", "rodas3", "kvaerno5", "trbdf2", "bdf", "radau5"]
 STARTS = real(0.0, 0.4, 0.9, 1.5, 2.0)
+CHOOSING = [n for n in TAKING if METHODS[n].error_order and (n == "bdf" or n[:3] != "bdf")]
 every_taking = pytest.mark.parametrize("name", TAKING)
 every_accurate = pytest.mark.parametrize("name", ACCURATE)
 every_family = pytest.mark.parametrize("name", FAMILIES)
@@ -77,13 +78,36 @@ def test_a_batch_is_its_rows(name: str) -> None:
         assert (alone.y[-1] - together[row]).abs().max() < 1e-7
 
 
+@pytest.mark.parametrize("name", CHOOSING)
+def test_steps_are_those_of_the_explicit_form(name: str) -> None:
+    """Also the first ones: their length, and the slope that they start with."""
+    system, y0 = weighed(), orbit(torch.tensor(0.3).double())
+    scale = real(1e-4, 1e3)  # the components in other units
+    settings = {"method": name, "rtol": 1e-4, "atol": 1e-7 / scale}
+    explicit = sg.solve(
+        lambda t, y: orbit_field(t, y * scale) / scale, y0 / scale, 0.3, 1.0, **settings
+    )
+    found = sg.solve(
+        lambda t, y: 1e6 * system.f(t, y * scale),
+        y0 / scale,
+        0.3,
+        1.0,
+        mass=1e6 * system.mass * scale,
+        **settings,
+    )
+    for count in ("accepted", "rejected"):
+        assert abs(getattr(found.stats, count) - getattr(explicit.stats, count)) <= 1
+
+
 @every_family
 def test_a_row_may_have_its_own_mass(name: str) -> None:
+    """Factors, and for some rows another order of the equations."""
     factor = torch.linspace(0.5, 2.0, len(STARTS)).double()
+    order = torch.tensor([[0, 1, 2], [2, 0, 1], [0, 1, 2], [1, 2, 0], [2, 1, 0]])
     system = chained()
     many = System(
-        lambda t, y: system.f(t, y) * factor[:, None],
-        system.mass * factor[:, None, None],
+        lambda t, y: (system.f(t, y) * factor[:, None]).gather(-1, order),
+        system.mass[order] * factor[:, None, None],
         system.exact,
     )
     found = solved(many, name, 1.0, rtol=1e-6, atol=1e-6)
@@ -161,6 +185,45 @@ def test_all_linear_solvers_agree(name: str, combined: bool) -> None:
         assert (s.stats.linear_solver or "").startswith(solver or "band")
         torch.testing.assert_close(found[solver], found["dense"], rtol=0, atol=1e-5)
     assert found["dense"][0] == pytest.approx(1, abs=1e-9)
+
+
+def ladder(n: int) -> tuple[Any, Any]:
+    """Pairs of nodes that a capacitor ties together, in a row of resistors: a field and its M.
+
+    The equations of a pair add up to one without a derivative, of which M has no zero row.
+    """
+    mass = sp.block_diag([np.array([[1.0, -1.0], [-1.0, 1.0]])] * (n // 2), format="csr")
+
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        pad = torch.cat((torch.sin(t).reshape(1), y, 0 * y[:1]))
+        return pad[:-2] - 3 * y - y**3 + pad[2:]
+
+    return f, mass
+
+
+@pytest.mark.parametrize("name", ["rodas5p", "kvaerno5", "bdf"])
+def test_combinations_reach_beyond_their_rows(name: str) -> None:
+    f, mass = ladder(80)
+    y0 = torch.zeros(80, dtype=torch.float64)
+    ends = [
+        sg.solve(f, y0, 0.0, 1.0, method=name, mass=mass, linear_solver=solver, rtol=1e-6)
+        for solver in ("dense", "band", "sparse")
+    ]
+    for found in ends:
+        torch.testing.assert_close(found.y[-1], ends[0].y[-1], rtol=0, atol=1e-6)
+        value = f(torch.tensor(1.0).double(), found.y[-1])
+        assert (value[0::2] + value[1::2]).abs().max() < 1e-8
+
+
+@pytest.mark.parametrize("solver", ["band", "sparse", None])
+def test_m_may_have_entries_that_the_jacobian_has_not(solver: str | None) -> None:
+    y0 = torch.linspace(0.5, 1, 80, dtype=torch.float64)
+    mass = sp.diags_array([0.2, 1.0, 0.3], offsets=[-1, 0, 1], shape=(80, 80))
+    dense, found = (
+        sg.solve(lambda t, y: -(y**2), y0, 0.0, 1.0, mass=mass, linear_solver=s)
+        for s in ("dense", solver)
+    )
+    torch.testing.assert_close(found.y, dense.y, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("given", ["array", "tensor", "csc", "coo tensor"])

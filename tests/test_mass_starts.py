@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import scipy.sparse as sp
 import torch
-from daes import ACCURATE, TAKING, chained, robertson
+from daes import ACCURATE, TAKING, System, chained, robertson
 from families import real
 from torch import Tensor
 
@@ -99,6 +99,15 @@ def test_a_higher_index_is_refused(index: int, jac: str | None) -> None:
         sg.solve(pendulum(index), y0, 0.0, 1.0, mass=[1, 1, 1, 1, 0], jac=jac)
     assert "Differentiate" in str(error.value)
     assert sg.solve(pendulum(1), y0, 0.0, 1.0, mass=[1, 1, 1, 1, 0], jac=jac).success
+
+
+def test_a_higher_index_is_seen_behind_rounding() -> None:
+    """Other unknowns, and combinations of the equations: K is singular but for rounding."""
+    start = real(1, 0, 0, 0, 0)
+    mass = torch.diag(real(1, 1, 1, 1, 0))
+    system = System(pendulum(2), mass, lambda t: start.expand(*t.shape, 5)).mixed()
+    with pytest.raises(sg.InputError, match="the index of the system is above 1"):
+        sg.solve(system.f, system.exact(torch.tensor(0.0)), 0.0, 1.0, mass=system.mass)
 
 
 @pytest.mark.parametrize("factor", [1e-12, 1.0, 1e12])
