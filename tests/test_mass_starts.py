@@ -108,6 +108,10 @@ def test_a_higher_index_is_seen_behind_rounding() -> None:
     system = System(pendulum(2), mass, lambda t: start.expand(*t.shape, 5)).mixed()
     with pytest.raises(sg.InputError, match="the index of the system is above 1"):
         sg.solve(system.f, system.exact(torch.tensor(0.0)), 0.0, 1.0, mass=system.mass)
+    # also where nothing is left of the equations
+    system = System(lambda t, y: y.flip(-1), torch.diag(real(1, 0)), lambda t: 0 * start).mixed()
+    with pytest.raises(sg.InputError, match="the index of the system is above 1"):
+        sg.solve(system.f, real(0, 0), 0.0, 1.0, mass=system.mass)
 
 
 @pytest.mark.parametrize("factor", [1e-12, 1.0, 1e12])
