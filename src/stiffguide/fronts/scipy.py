@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult
 from torch import Tensor
 
-from stiffguide import methods
+from stiffguide import choices, methods
 from stiffguide.errors import InputError, Status
 from stiffguide.fields.array_function import ArrayFunction
 from stiffguide.fronts import events as front_events
@@ -94,7 +94,8 @@ def solve_ivp(
     if watched is not None:
         raw = field is asked.field and isinstance(field, ArrayFunction)
         kept["events"] = watched if raw else front_events.bound(watched, arrays, more)
-    chosen |= {"method": stepper, "controller": controller, "max_attempts": sys.maxsize}
+    chosen |= {"controller": controller, "max_attempts": sys.maxsize}
+    chosen["method"] = "auto" if choices.automatic(method) else stepper
     chosen["checks"] = False  # fun is called as often as scipy calls it
     solution = solve(field, start, t0, t1, args=given, **kept, **chosen)
     result = _result(solution, arrays, times, watched)
