@@ -222,7 +222,7 @@ def test_events_see_allowed_states_and_jumps_must_give_them() -> None:
     low = sg.Event(lambda t, y: torch.sqrt(y[0]) - 0.1, terminal=True)
     found = sg.solve(root, real(1.0), 0.0, 5.0, events=low, nonnegative=True)
     close(found.events[0].t, real(1.8), rtol=1e-4)
-    fall = {"tstops": [0.5], "jump_at": lambda t, y: y - 2.0}
+    fall = {"tstops": [0.5], "jump_at": lambda t, y: y - 2.0, "max_attempts": 200}
     with pytest.raises(sg.InputError, match="nonnegative: a jump sets component 0 to"):
         sg.solve(root, real(1.0), 0.0, 1.0, nonnegative=True, **fall)
 
@@ -283,9 +283,10 @@ def test_what_cannot_be_is_refused() -> None:
     ]
     for start, settings, words in refusals:
         with pytest.raises(sg.InputError, match=words):
-            sg.solve(lambda t, y: y, start, 0.0, 1.0, **settings)
+            sg.solve(lambda t, y: y, start, 0.0, 1.0, max_attempts=50, **settings)
+    start, settings = real(1.0, -1.0).unsqueeze(1), {"nonnegative": True, "max_attempts": 50}
     with pytest.raises(sg.InputError, match=r"y0\[0\] = -1 in row 1"):
-        sg.solve(root, real(1.0, -1.0).unsqueeze(1), 0.0, 1.0, batched=True, nonnegative=True)
+        sg.solve(root, start, 0.0, 1.0, batched=True, **settings)
 
 
 def test_a_failure_names_the_component_that_falls() -> None:
@@ -327,3 +328,59 @@ def test_an_ignition_is_not_set_to_zero(method: str) -> None:
         found = sg.solve(f, start, 0.0, 0.01, nonnegative=True, **settings)
         size = (found.y[-1] - exact).abs() / (rtol * exact.abs() + 1e-3 * rtol)
         assert not found.success or float(size.max()) < 300
+
+
+def filling(t: Any, y: Tensor) -> Tensor:
+    """The second is drawn off all the time, and less so as the first fills."""
+    return torch.stack((1 - y[..., 0], y[..., 0] - 2), -1)
+
+
+@pytest.mark.parametrize("solver", ["dense", "sparse"])
+@pytest.mark.parametrize("method", ["rodas5p", "kvaerno5", "bdf"])
+def test_what_is_held_at_zero_is_held_in_the_linear_systems(method: str, solver: str) -> None:
+    settings = {"linear_solver": solver, "jac_sparsity": torch.ones(2, 2), "dense": False}
+    settings["max_attempts"] = 200
+    found = kept(filling, real(0.0, 0.0), 3.0, method, nonnegative=[1], **settings)
+    assert (found.raise_if_failed().y[:, 1] == 0).all()
+    close(found.y[-1, 0], real(1 - math.exp(-3.0))[0], rtol=1e-2)
+
+
+class Landings(sg.output.End):
+    """Keeps f at the ends of steps to zero."""
+
+    def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
+        self.found: list[Tensor] = []
+
+    def record(self, moment: Any) -> None:
+        landed = moment.accept & (moment.y0[:, 0] > 0) & (moment.y1[:, 0] == 0)
+        self.found += [*moment.f1[landed]]
+
+
+@pytest.mark.parametrize("method", ["bosh3", "kvaerno5", "bdf"])
+def test_the_slope_at_an_end_is_that_of_the_end(method: str) -> None:
+    landings = Landings()
+    kept(lambda t, y: -(y + 1), real(1.0), 2.0, method, save_at=landings, dense=False)
+    assert [f.tolist() for f in landings.found] == [[-1.0]]
+
+
+@every_family
+def test_nobody_sees_an_interpolant_below_zero(method: str) -> None:
+    seen = []
+
+    def level(t: Tensor, y: Tensor) -> Tensor:
+        seen.append(float(y.min()))
+        return y[0] - 0.5
+
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        return torch.stack((-torch.sqrt(y[0]), 1e2 * (torch.cos(t) ** 8 - y[1])))
+
+    t1 = 6.0 if method != "secant_heun" else 2.0
+    kept(f, real(1.0, 1.0), t1, method, events=level, dense=False)
+    assert min(seen) >= 0
+
+
+def test_a_ready_solve_is_not_taken_for_another(auto: None) -> None:
+    plain, ready = (sg.prepare(drain, like=real(0.3), nonnegative=n) for n in (None, True))
+    for _ in range(2):
+        close(plain(real(0.3), 0.0, 1.0).y[-1], real(-0.7))
+        close(ready(real(0.3), 0.0, 1.0).y[-1], real(0.0))
