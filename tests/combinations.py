@@ -277,6 +277,8 @@ OPTIONS = [
         check=nowhere_below,
         refuses={
             "complex states": "complex numbers are not ordered",
+            "`mass`": "nonnegative takes f for y'",
+            "singular `mass`": "nonnegative takes f for y'",
             "guidance": "nonnegative: guidance moves y1|guidance moves y1",
             '`backend="kernel"`': f"{NO_KERNEL}, it does not hold states at zero",
         },

@@ -47,6 +47,11 @@ def check(mass: GivenMass, p: Problem) -> None:
             "SteadyState takes f for y', which it is not where a mass is given; use a terminal "
             "event"
         )
+    if p.nonnegative is not None:
+        raise UnsupportedError(
+            "nonnegative takes f for y', which it is not where a mass is given; use a terminal "
+            "event to see a component fall, or an f that is solved for y'"
+        )
     if mass.singular and not _accurate(method):
         raise UnsupportedError(
             f"{method.name} does not end its steps in a stage, so that equations without a "
