@@ -270,7 +270,7 @@ def test_messages_name_the_part_of_the_field() -> None:
         there = torch.where(y.real == 2, torch.sqrt(y.real - 2), math.nan)  # and nowhere else
         return torch.complex(torch.ones_like(there), there)
 
-    found = sg.solve(f, torch.tensor([2], dtype=C128), 0.0, 1.0, first_step=0.1)
+    found = sg.solve(f, torch.tensor([2], dtype=C128), 0.0, 1.0, first_step=0.1, method="rodas5p")
     assert "at the real part of y[0] = 2" in found.message
     assert "(d the imaginary part of f[0]/d the real part of y[0])" in found.message
 

@@ -358,6 +358,27 @@ def test_where_both_fail_the_solve_ends(backend: str) -> None:
     assert len(found.stats.methods) < 20
 
 
+def test_rows_that_fall_again_and_again_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def falling(name: str) -> None:
+        """Three attempts succeed wherever the method begins anew, and no more."""
+        kind, last = methods.get(name).__class__, [0.0, 0]
+        honest = kind.step
+
+        def step(self: Any, f: Any, t0: Tensor, dt: Tensor, *given: Any) -> Any:
+            last[1] = 1 if float(dt) > 1e3 * last[0] else last[1] + 1
+            last[0] = float(dt)
+            return honest(self, f, t0, dt, *given)._replace(ok=torch.tensor([last[1] <= 3]))
+
+        monkeypatch.setattr(kind, "step", step)
+
+    falling("tsit5")
+    falling("rodas5p")
+    found = oscillate(0.5, 1e6, backend="eager", max_attempts=3000)
+    assert found.status.item() == sg.Status.DT_TOO_SMALL
+    assert names(found) == ["tsit5", "rodas5p"] * regimes.FALLS + ["tsit5"]
+    assert "with tsit5" in found.message
+
+
 def test_a_jacobian_too_large_is_not_needed_where_nothing_is_stiff() -> None:
     found = sg.solve(lambda t, y: y.mean() - y, torch.ones(5000, dtype=F64), 0.0, 1.0)
     assert found.success

@@ -11,12 +11,22 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from stiffguide import caveats, diagnosis
+from stiffguide import caveats
 from stiffguide.errors import UnsupportedError
 from stiffguide.fields.flat import refuse_mixed_dtypes
 from stiffguide.fields.layout import Layout
 from stiffguide.graphs.refusal import UntraceableError
-from stiffguide.kernels import calls, happening, looping, memory, refusals, tasks, turns, watching
+from stiffguide.kernels import (
+    calls,
+    happening,
+    looping,
+    memory,
+    reasons,
+    refusals,
+    tasks,
+    turns,
+    watching,
+)
 from stiffguide.kernels.emitting import coefficients
 from stiffguide.kernels.emitting.coefficients import Coefficients
 from stiffguide.kernels.jacobians import compare
@@ -31,7 +41,6 @@ from stiffguide.sharing.pair import Pair
 from stiffguide.solution import Result
 from stiffguide.stepping.contracts import Method
 from stiffguide.stepping.controllers import PID
-from stiffguide.stepping.live import Live, Problem
 from stiffguide.stepping.output import AtTimes, kept
 from stiffguide.stepping.trajectory import Trajectory
 from stiffguide.tensors import tangles
@@ -246,7 +255,7 @@ def result(kernel: Kernel, r: Request, task: Task, ended: Ended, why: str) -> Re
     """What a kernel left, as what was asked for."""
     p = r.problem
     bad = turns.failed(ended.counts, task.rows)
-    messages = diagnosis.messages(p, _live(p, r, ended), r.layout) if bad else {}
+    messages = reasons.messages(r, ended) if bad else {}
     trajectory = None
     dense = any(kept(output) == "pieces" for output in p.outputs)
     if dense and ended.pieces is not None and ended.pieces.coefficients is not None:
@@ -254,7 +263,7 @@ def result(kernel: Kernel, r: Request, task: Task, ended: Ended, why: str) -> Re
         y0, y1, c = x.y0.to(r.y0.dtype), x.y1.to(r.y0.dtype), ended.pieces.coefficients
         trajectory = Trajectory(x.before, x.after, y0, y1, c.to(r.y0.dtype), sign)
     if r.watch is not None and r.watch.monitored:  # all attempts were seen
-        warnings = r.watch.witness.caveats(p, _live(p, r, ended), r.layout)
+        warnings = r.watch.witness.caveats(p, reasons.live(p, r, ended), r.layout)
     else:
         sides = None if ended.happened is None else ended.happened.sides
         warnings = caveats.at_ends(p, task.y0, ended.y, ended.counts, sides)
@@ -265,27 +274,4 @@ def result(kernel: Kernel, r: Request, task: Task, ended: Ended, why: str) -> Re
         *(t, y, ended.counts, messages, warnings, trajectory, "kernel", why, tables),
         stretches=turns.stretches(r.pair, r.t0, ended),
         method=name,
-    )
-
-
-def _live(p: Problem, r: Request, ended: Ended) -> Live:
-    """The end of the solve as the loop would leave it, for the messages."""
-    status, accepted, attempts = ended.counts[:3].unbind()
-    t, y = ended.t.squeeze(1), ended.y.squeeze(1).to(r.y0.dtype)
-    with torch.no_grad():
-        f0 = p.f(t, y)
-    return Live(
-        t=t,
-        y=y,
-        f0=f0,
-        dt=ended.dt,
-        method=p.method.init(p.f, t, y),
-        controller=(),
-        guidance=(),
-        status=status,
-        stop=torch.zeros_like(status),
-        attempts=attempts,
-        accepted=accepted,
-        work=ended.counts[3:],
-        events=happening.state(r, ended.happened),
     )

@@ -6,10 +6,11 @@ import ctypes
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from stiffguide.kernels.running.run import FEW
-from stiffguide.kernels.running.task import Ended
+from stiffguide.kernels.running.task import Ended, Shifts
 from stiffguide.kernels.running.threads import NO_MEMORY, QUEUES
 from stiffguide.sharing.pair import Pair
 from stiffguide.stepping.course import Stretches
@@ -54,3 +55,11 @@ def failed(counts: Tensor, rows: int) -> bool:
         return bool(counts[0].any())
     status = counts.tolist()[0]
     return any(status) if isinstance(status, list) else status != 0
+
+
+def last(shifts: Shifts, rows: int) -> Tensor:
+    """The part (B,) that went on last in every row."""
+    found = torch.zeros(rows, dtype=torch.int64)
+    for part, where, _ in shifts.found:
+        found = torch.where(torch.tensor(True) if where is None else where, part, found)
+    return found

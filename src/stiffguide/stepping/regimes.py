@@ -21,6 +21,7 @@ from stiffguide.stepping.live import Live, Problem, first_dt, limited
 from stiffguide.tensors import finite, select
 
 LEAVING = -2  # the status of rows that wait for the other method
+FALLS = 3  # failures of the first method in a row of a batch, before the next one ends it
 FAILURES = (int(Status.DT_TOO_SMALL), int(Status.NON_FINITE))  # that the other one may not share
 
 
@@ -46,6 +47,7 @@ class Shift(NamedTuple):
     where: Tensor  # (B,) bool
     failed: Tensor  # (B,) bool: after a failure
     accepted: Tensor  # (B,) steps before it
+    falls: Tensor  # (B,) failures of the first method so far
 
 
 def solve(
@@ -61,10 +63,10 @@ def solve(
     regimes = [Regime(first, s.method, torch.ones_like(s.status, dtype=torch.bool))]
     shifts: Shifts = []
     none = torch.zeros_like(regimes[0].rows)
-    here, shift = 0, Shift(none, none, s.accepted)
+    here, shift = 0, Shift(none, none, s.accepted, torch.zeros_like(s.status))
     while True:
         s = _loop(regimes[here].problem, s, after)
-        s, shift = _leaving(s, shift)
+        shift = _leaving(s, shift, first=here == 0)
         regimes[here] = regimes[here]._replace(state=s.method)
         if not bool(shift.where.any()):
             return s, regimes, shifts
@@ -118,15 +120,20 @@ def _attempt(p: Problem, s: Live) -> Live:
     return s._replace(status=torch.where(which, LEAVING, s.status))
 
 
-def _leaving(s: Live, last: Shift) -> tuple[Live, Shift]:
-    """The rows that go on by the other method: that want to, or failed, but not twice in place."""
+def _leaving(s: Live, last: Shift, *, first: bool) -> Shift:
+    """The rows that go on by the other method: that want to, or failed.
+
+    But not twice in place, and not for ever: where both fail soon, that is how the row ends.
+    """
     moved = s.accepted > last.accepted
     failed = (s.status == FAILURES[0]) | (s.status == FAILURES[1])
     failed = failed & (moved | ~last.failed) & (s.attempts > 0) & finite(s.y, s.f0)
+    if first:
+        failed = failed & (last.falls < FALLS)
     where = failed | (s.status == LEAVING)
     if bool((s.status == int(Status.INTERRUPTED)).any()):
         where, failed = torch.zeros_like(where), torch.zeros_like(where)
-    return s, Shift(where, failed, s.accepted)
+    return Shift(where, failed, s.accepted, last.falls + (failed if first else 0))
 
 
 def _enter(last: Regime, to: Regime, s: Live, shift: Shift) -> Live:

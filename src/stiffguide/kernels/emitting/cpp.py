@@ -21,7 +21,7 @@ from stiffguide.kernels.emitting.factorisation import native
 from stiffguide.kernels.emitting.functions import function
 from stiffguide.kernels.emitting.parameters import parameters
 from stiffguide.sharing import explicit, pair, stiff
-from stiffguide.stepping import attempt, crossings, guards, initial_dt
+from stiffguide.stepping import attempt, crossings, guards, initial_dt, regimes
 from stiffguide.tracing.traced_field import Traced
 
 SOURCES = ("graphs", "kernels", "kernels/emitting", "kernels/native", "kernels/running")
@@ -118,6 +118,7 @@ def _shared() -> dict[str, float]:
     return {
         "ROUNDING": attempt.ROUNDING,
         **happening.shared(),
+        "FALLS": regimes.FALLS,
         "AT_LIMIT": explicit.AT_LIMIT,
         "SAFE": stiff.SAFE,
         "MOST_PATIENCE": pair.MOST,
@@ -164,7 +165,7 @@ def carried(traced: Traced) -> int:
     """
     n, events = traced.features, len(traced.events)
     happening = 5 * events + 2 if events else 0
-    course = n + 15
+    course = n + 16
     return 3 * n + 15 + happening + course
 
 

@@ -15,6 +15,7 @@ CALLED void begin_course(Lanes& s, const Call& c, M fresh) {
     s.leaving = s.leaving & ~fresh;
     s.fell = s.fell & ~fresh;
     s.stood = sel(fresh, 0.0, s.stood);
+    s.falls = sel(fresh, 0.0, s.falls);
 }
 
 INLINE V squares(const V* x) {
@@ -131,13 +132,18 @@ INLINE M leaves(const Lanes& s) {
 }
 
 // whether a lane that is done goes on by the other method: SHIFTED or FAILED
-CALLED long shifted(const Lanes& s, int l, long status, long own) {
+CALLED long shifted(Lanes& s, int l, long status, long own) {
     if (status == own) return lane(leaves(s), l) ? SHIFTED : 0;
     if (status != DT_TOO_SMALL && status != NON_FINITE) return 0;
     bool finite = true, moved = lane(s.accepted, l) > lane(s.stood, l);
     for (int i = 0; i < N; i++)
         finite = finite && lane(s.y[i], l) * 0 == 0 && lane(s.f0[i], l) * 0 == 0;
-    return finite && (moved || !lane(s.fell, l)) ? FAILED : 0;
+    if (!finite || !(moved || !lane(s.fell, l))) return 0;
+#if !IMPLICIT
+    if (lane(s.falls, l) >= FALLS) return 0;
+    lane(s.falls, l) += 1;
+#endif
+    return FAILED;
 }
 
 // a lane has come from the other method, by a failure of it or not

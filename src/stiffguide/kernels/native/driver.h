@@ -64,7 +64,7 @@ CALLED void carry(Lanes& s, const Call& c, int l, bool out, int came) {
 #if SHARED
     if (!c.rules) return;
     V* course[] = {&s.run,  &s.calm,  &s.refused, &s.count, &s.patience, &s.probe,
-                   &s.pace, &s.begun, &s.spent,   &s.trial, &s.stood,    &s.step};
+                   &s.pace, &s.begun, &s.spent,   &s.trial, &s.stood,    &s.step, &s.falls};
     for (V* x : course) both(*x);
     for (int i = 0; i < N; i++) both(s.direction[i]);
     mask(s.leaving), mask(s.fell);

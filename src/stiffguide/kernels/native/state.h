@@ -86,7 +86,7 @@ struct Lanes {
     bool watched; // whether the rows are shared
 #if SHARED
     V run, calm, refused, count, patience, probe, pace, begun, spent, trial, step; // see course.h
-    V direction[N], stood; // accepted steps when it came here
+    V direction[N], stood, falls; // accepted steps when it came here; failures of the explicit method
     M leaving, fell, newly; // it came by a failure; and just now
 #if !IMPLICIT
     V apart[N], change[N];
