@@ -25,6 +25,7 @@ FAMILIES = {
     "ESDIRK": "kvaerno3",
     "SDIRK": "sdirk2",
     "Radau": "radau5",
+    "stabilised explicit": "rkc2",
     "secant": "secant_heun",
     "BDF": "bdf",
     "auto": "auto",
@@ -220,6 +221,7 @@ def at_rest(call: Call) -> sg.SteadyState:
 NO_KERNEL = "kernel: cannot be used here"
 NOT_SLOPES = {  # what does not go with a mass
     "explicit RK": "bosh3 solves y' = f",
+    "stabilised explicit": "rkc2 solves y' = f",
     "secant": "secant_heun solves y' = f",
     "guidance": "guidance takes f for y'",
     "`SteadyState`": "SteadyState takes f for y'",
@@ -297,6 +299,7 @@ OPTIONS = [
             "`Fixed`": f"{NO_KERNEL}, it chooses dt by a PID controller only",
             "guidance": f"{NO_KERNEL}, guidance moves states",
             "`linear_solver`": f"{NO_KERNEL}, it eliminates in its own way",
+            "stabilised explicit": "rkc2 has no kernel",
             "secant": "secant_heun has no kernel",
             "BDF": "bdf has no kernel",
             "Radau": "radau5 has no kernel",

@@ -30,7 +30,7 @@ def attempted(name: str, place: str) -> Live:
     return attempt(p, begin(p, t0, y0, p.f(t0, y0), real(0.1, 0.2).to(place), 1))
 
 
-@pytest.mark.parametrize("name", RECORDED)
+@pytest.mark.parametrize("name", [n for n in RECORDED if n != "rkc2"])  # which counts its stages
 def test_an_attempt_waits_for_no_device(name: str) -> None:
     """A tensor without data cannot be asked for a number; on the CPU asking is cheap, and pays."""
     assert attempted(name, "cpu").attempts.tolist() == [1, 1]

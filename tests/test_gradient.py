@@ -168,7 +168,7 @@ def test_gradients_of_a_batch_are_those_of_its_rows(name: str) -> None:
             assert not solo[other].any()
 
 
-@every
+@pytest.mark.parametrize("name", [n for n in FAMILIES if n != "rkc2"])  # which does not overshoot
 def test_a_rejected_attempt_that_was_not_finite_leaves_no_nan(name: str) -> None:
     met: list[bool] = []
     k = real(1.0)[0].requires_grad_()

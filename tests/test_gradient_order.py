@@ -100,6 +100,6 @@ def test_a_first_gradient_passes_every_evaluation_once(name: str) -> None:
     found = sg.solve(f, y0, 0.0, 0.1, args=(k,), **settings)
     passed.clear()
     found.y[-1].sum().backward()
-    stages = METHODS[name].tableau.stages
+    stages = 2 if name == "rkc2" else METHODS[name].tableau.stages
     # a Rosenbrock step has one evaluation more, whose sweeps are differentiated
     assert 0 < len(passed) <= 2 * (stages + 1) + 1

@@ -15,7 +15,7 @@ from stiffguide.problems import robertson
 
 FAMILIES = [*SMOOTH, "dopri5", "rosenbrock23", "kencarp4", "secant_heun"]
 every = pytest.mark.parametrize("name", FAMILIES)
-LOW = ("sdirk2", "rosenbrock23", "secant_heun")
+LOW = ("sdirk2", "rkc2", "rosenbrock23", "secant_heun")
 Y0, K = real(0.3, 0.8), real(3.0)[0]
 
 

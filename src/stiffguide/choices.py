@@ -29,6 +29,7 @@ from stiffguide.tensors import listed
 # where dt hardly changes.
 TUNING: dict[str, PID] = {
     "explicit RK": PID(pcoeff=0.4, icoeff=0.3, max_factor=10.0),
+    "stabilised explicit": PID(pcoeff=0.4, icoeff=0.3, max_factor=10.0),
     "secant": PID(icoeff=1.0),
     "Rosenbrock": PID(icoeff=1.0, max_factor=6.0),
     "ESDIRK": PID(pcoeff=0.3, icoeff=0.4, hold=(1.0, 1.2)),

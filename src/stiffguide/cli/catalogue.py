@@ -15,6 +15,10 @@ from stiffguide.tableaux.order import AnyTableau
 
 BESIDE = {  # of families without tableaux: guidance, source
     "secant": ("its own", "no tableau: a rule of this package"),
+    "stabilised explicit": (
+        "no",
+        "Sommeijer, Shampine and Verwer, J. Comput. Appl. Math. 88 (1998) 315-326",
+    ),
     "BDF": ("no", "Shampine and Reichelt, SIAM J. Sci. Comput. 18 (1997) 1-22"),
 }
 

@@ -1,8 +1,8 @@
 """Methods by name: every tableau of the catalogue that has a stepper.
 
-Read `explicit_rk`, then `rosenbrock`, `esdirk`, `radau`, `secant_heun` and `bdf` (no tableaux): one
-family a file, or few, and none knows another. Of `stepping` only `contracts`, `guards` and
-`interpolate` may be imported; never `guidance`, a controller, `problems` or `fields`.
+Read `explicit_rk`, then `rosenbrock`, `esdirk`, `radau`, `rkc`, `secant_heun` and `bdf` (no
+tableaux): one family a file, or few, and none knows another. Of `stepping` only `contracts`,
+`guards` and `interpolate` may be imported; never `guidance`, a controller, `problems` or `fields`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from stiffguide.methods.bdf.method import BDF
 from stiffguide.methods.esdirk import Esdirk
 from stiffguide.methods.explicit_rk import ExplicitRK
 from stiffguide.methods.radau.method import FullyImplicit, radau5
+from stiffguide.methods.rkc import RKC
 from stiffguide.methods.rosenbrock import Rosenbrock
 from stiffguide.methods.secant_heun import SecantHeun
 from stiffguide.stepping.contracts import Method
@@ -25,7 +26,7 @@ from stiffguide.tableaux.tableau import Tableau
 
 AUTO = "rodas5p"  # the one to take where only one can be
 ANY = ("auto", "lsoda")  # names under which none is meant
-_OTHERS: tuple[Method, ...] = (SecantHeun(), BDF(), *map(BDF, ORDERS), radau5())
+_OTHERS: tuple[Method, ...] = (SecantHeun(), BDF(), *map(BDF, ORDERS), radau5(), RKC())
 OTHERS = {method.name: method for method in _OTHERS}  # methods that are no tableau, or more
 
 

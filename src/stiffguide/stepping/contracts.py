@@ -99,6 +99,7 @@ class Step(NamedTuple):
     dense_nfe: int = 0  # and how often
     grown: Tensor | None = None  # (B,) bool, where a growing mode may have been damped
     growth: Tensor | None = None  # (B,) of dt after acceptance, where that is the method's choice
+    longest: Tensor | None = None  # (B,) |dt| that the method can take; the next one is no longer
     size: Tensor | None = None  # (B,) of the error in tolerances, where the method knows it
     jac: Tensor | None = None  # (B, ...), values of the Jacobian that an implicit step used
 

@@ -73,6 +73,8 @@ class PID:
         low, high = self.hold
         if high > low and step.growth is None:
             factor = torch.where((factor >= low) & (factor <= high), 1.0, factor)
+        if step.longest is not None:
+            factor = torch.minimum(factor, step.longest / step.dt.abs())
         last = torch.where(accept, now, state.last)
         before = torch.where(accept, state.last, state.before) if self.dcoeff else state.before
         return Verdict(accept, step.dt * factor, PIDState(last, before, ~accept))
