@@ -161,9 +161,31 @@ def test_more_stages_than_rounding_allows_are_refused_and_dt_is_shortened() -> N
     found = sg.solve(f, y0, 0.0, 1e-2, method="rkc2", rtol=1e-4, atol=1e-6).raise_if_failed()
     assert int(found.stats.nfe) / int(found.stats.accepted) < 60
     close(found.y[-1], torch.cos(torch.full((1,), 1e-2)), rtol=1e-4)
+    narrow = stepped(lambda t, y: -1e6 * y, 1e-6, y0)
+    assert 1.54 * 1.2e6 * float(narrow.longest) < 30**2
     step = stepped(lambda t, y: -1e9 * y, 1.0, real(1.0))
     assert step.ok.tolist() == [False]
     assert 1.53e9 * 1.2 * float(step.longest) < rkc.MOST**2
+
+
+def test_who_is_beyond_its_reach_is_told_so() -> None:
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        return -1e12 * (y - torch.cos(t))
+
+    way = "asks for more stages than a step may have: use method='rodas5p' or 'bdf'"
+    for limit in ({"controller": sg.Fixed(1.0)}, {"max_attempts": 40}):
+        found = sg.solve(f, real(1.0), 0.0, 10.0, method="rkc2", **limit)
+        assert not found.success
+        assert way in found.message
+
+
+def test_at_its_reach_no_attempt_is_lost() -> None:
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        return -1e9 * (y - 1)
+
+    found = sg.solve(f, real(1.0), 0.0, 1e-2, method="rkc2").raise_if_failed()
+    assert int(found.stats.accepted) > 50
+    assert int(found.stats.rejected) <= 3
 
 
 # the radius --------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from stiffguide.tensors import real_dtype, rows, select
 MOST_SENTENCES = 1000  # rows of a batch whose ending is put into words
 AHEAD = 10  # steps, in which a jump of f is looked for
 HALVINGS = 20  # of those steps, after which what is left of a difference is a jump
+FAR = 1e4  # stiffness that many stages were made for
 
 
 class Finding(NamedTuple):
@@ -226,6 +227,13 @@ def _advice(p: Problem, status: Status, stiffness: float) -> str:
                 f"The step is limited by stability, not by accuracy ({p.method.name} is stable up "
                 f"to {limit:.3g}): the problem is stiff, use method='rodas5p' or 'kvaerno5'"
             )
+    if p.method.family == "stabilised explicit" and (
+        status is Status.NOT_CONVERGED or (status is Status.MAX_ATTEMPTS and stiffness > FAR)
+    ):
+        return (
+            "The spectral radius of the Jacobian asks for more stages than a step may have: use "
+            "method='rodas5p' or 'bdf', or shorter steps where they are given"
+        )
     if status is Status.NON_FINITE:
         return "f leaves its domain or overflows there: bound the interval or rewrite f"
     if status is Status.NOT_CONVERGED:

@@ -26,6 +26,7 @@ from stiffguide.tensors import rms, rows, select
 DAMPING = 2 / 13
 REACH = 1.54  # s^2 - 1 over dt rho: a little more than 1/0.653
 FEW, MOST = 24, 500  # stages
+ROOM = 0.95  # of the longest dt: the next estimate may be larger, and t is rounded
 ROUNDED = 0.1  # of the tolerance: what the rounding of s stages, s^2 eps |y|, may come to
 SAFETY = 1.2  # a power iteration ends below rho
 AGE = 25  # steps after which rho is estimated anew
@@ -82,7 +83,7 @@ class RKC:
         with torch.no_grad():
             state, asked = _estimated(f, t0, dt, y0, f0, state, tolerance, stale)
             most = _most(y0, tolerance)
-            longest = (most * most - 1) / (REACH * state.radius) * (1 - CLOSE)
+            longest = (most * most - 1) / (REACH * state.radius)
             ok = dt.abs() <= longest
             count = _stages(torch.where(ok, dt, 0.0), state.radius)
         taken = torch.where(ok, dt, 0.0)
@@ -102,7 +103,7 @@ class RKC:
             work=Work(nfe=count + asked),
             stages=torch.stack((f0, f1)),
             f1=f1,
-            longest=longest,
+            longest=ROOM * longest,
         )
 
     def retry(self, before: Spectrum, tried: Spectrum) -> Spectrum:
