@@ -227,10 +227,7 @@ def counts(monkeypatch, cache):
 
 
 def ends(way: Callable[[float], Field], rates: list[float]) -> list[Tensor]:
-    return [
-        stiffguide.solve(way(k), Y0, 0.0, 1.0, backend="kernel", method="tsit5").y[-1]
-        for k in rates
-    ]
+    return [stiffguide.solve(way(k), Y0, 0.0, 1.0, **BY).y[-1] for k in rates]
 
 
 def assert_decays(found: list[Tensor], rates: list[float]) -> None:
@@ -238,6 +235,7 @@ def assert_decays(found: list[Tensor], rates: list[float]) -> None:
         torch.testing.assert_close(y, Y0 * math.exp(-k), rtol=1e-5, atol=0)
 
 
+BY: dict[str, Any] = {"backend": "kernel", "method": "tsit5"}
 RATES = [1.0, 1.5, 0.8, 3.0, 1.0, 0.9]
 
 
@@ -260,7 +258,7 @@ def test_a_branch_on_a_number_is_followed_both_ways(counts):
         return lambda t, y: -y if k > 1.0 else y * k
 
     for k in (2.0, 3.0, 0.5, 1.0, 1.5):
-        y = stiffguide.solve(f(k), Y0, 0.0, 1.0, backend="kernel", method="tsit5").y[-1]
+        y = stiffguide.solve(f(k), Y0, 0.0, 1.0, **BY).y[-1]
         torch.testing.assert_close(y, Y0 * math.exp(-1.0 if k > 1 else k), rtol=1e-5, atol=0)
     assert counts["make"] <= 2
 
@@ -299,7 +297,7 @@ def test_a_tensor_of_another_kind_is_traced_again(counts, other):
         return lambda t, y: (-k * y).to(F64)
 
     for k in (torch.tensor([1.5, 2.5], dtype=F64), other):
-        y = stiffguide.solve(f(k), Y0, 0.0, 1.0, backend="kernel", method="tsit5").y[-1]
+        y = stiffguide.solve(f(k), Y0, 0.0, 1.0, **BY).y[-1]
         torch.testing.assert_close(y, Y0 * torch.exp(-k.to(F64)), rtol=1e-5, atol=0)
     assert counts["trace"] == 2
 
@@ -310,7 +308,7 @@ def test_one_tensor_twice_is_not_two():
 
     one, two = (torch.tensor([k, k], dtype=F64) for k in (1.5, 2.5))
     for a, b in ((one, one), (one, two), (two, two), (two, one)):
-        y = stiffguide.solve(f(a, b), Y0, 0.0, 1.0, backend="kernel", method="tsit5").y[-1]
+        y = stiffguide.solve(f(a, b), Y0, 0.0, 1.0, **BY).y[-1]
         torch.testing.assert_close(y, Y0 * torch.exp(-a * b), rtol=1e-5, atol=0)
 
 
@@ -319,7 +317,7 @@ def test_objects_are_left_as_they_were(counts):
     for k in (1.0, 2.0, 3.0):
         model.rate = layer.rate = k
         for f in (model, layer, model.field):
-            stiffguide.solve(f, Y0, 0.0, 1.0, backend="kernel", method="tsit5")
+            stiffguide.solve(f, Y0, 0.0, 1.0, **BY)
         assert vars(model) == {"rate": k}
         assert layer.rate == k
         assert type(RATE) is float
