@@ -21,6 +21,7 @@ from stiffguide.methods.radau.attempt import RadauState, Start, attempted
 from stiffguide.methods.radau.estimate import Estimate
 from stiffguide.methods.radau.system import System
 from stiffguide.stepping.constraints import slope as derivative
+from stiffguide.stepping.constraints import watched
 from stiffguide.stepping.contracts import Field, Step, Units
 from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tableaux.tableau import Tableau
@@ -86,6 +87,15 @@ class FullyImplicit:
     ) -> Step:
         """Attempt one step in every row; where an old J failed, once more with a new one."""
         units = Units(dt, tolerance.scale(y0))
+        step, system = self._tried(f, t0, y0, f0, state, units)
+        shift = self._scheme.spectrum.shifts[0].real
+        return watched(f, step, self, lambda rhs: system.filtered(rhs) / shift)
+
+    def _tried(
+        self, f: Field, t0: Tensor, y0: Tensor, f0: Tensor, state: RadauState, units: Units
+    ) -> tuple[Step, System]:
+        """The step by itself, and the linear systems that it solved."""
+        dt = units.dt
         slope = f0 if self._scheme.from_f0 is None else derivative(f, t0, y0, f0, units)
         start = Start(f, self._scheme, t0, y0, slope, units)
         with torch.no_grad():
@@ -100,7 +110,7 @@ class FullyImplicit:
         rise = system.h * combine(self._scheme.b, stages)
         y1 = system.states(z)[:, -1] if accurate else y0 + rise
         secant = ((y1 - y0) / system.h).detach()
-        return Step(
+        step = Step(
             t0=t0,
             dt=dt,
             y0=y0,
@@ -116,6 +126,7 @@ class FullyImplicit:
             f=f,  # whose M the interpolant may need
             grown=found.grown,
         )
+        return step, system
 
     def _error(self, system: System, f0: Tensor, slopes: Tensor) -> Tensor | None:
         """Main minus embedded solution (B, F), filtered.
