@@ -95,7 +95,7 @@ def solve_ivp(
         raw = field is asked.field and isinstance(field, ArrayFunction)
         kept["events"] = watched if raw else front_events.bound(watched, arrays, more)
     chosen |= {"controller": controller, "max_attempts": sys.maxsize}
-    chosen["method"] = "auto" if choices.automatic(method) else stepper
+    chosen["method"] = "auto" if choices.automatic(_name(method)) else stepper
     chosen["checks"] = False  # fun is called as often as scipy calls it
     solution = solve(field, start, t0, t1, args=given, **kept, **chosen)
     result = _result(solution, arrays, times, watched)
@@ -105,9 +105,14 @@ def solve_ivp(
     return result
 
 
+def _name(method: Any) -> Any:
+    """The name of scipy's class, or what was given."""
+    return method.__name__ if inspect.isclass(method) else method
+
+
 def _method(method: Any) -> tuple[Method, Controller | None]:
     """The stepper, and scipy's control of dt where scipy's method is asked for."""
-    name = method.__name__ if inspect.isclass(method) else method
+    name = _name(method)
     if isinstance(name, str):
         own = (NAMES | ALIKE).get(name, name)
         return methods.get(own), CONTROL if name in NAMES else None
