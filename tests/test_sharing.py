@@ -406,9 +406,10 @@ def test_without_a_stiff_method_the_explicit_one_goes_on(monkeypatch: pytest.Mon
     [
         ({"guidance": ErkGuid(0.1, 0.1)}, "guidance is bound to one method"),
         ({"controller": sg.Fixed(0.01)}, "the controller was given"),
+        ({"save_at": sg.SteadyState()}, "an explicit method comes to rest late"),
         ({"args": (column(1.0).requires_grad_(),)}, "gradients go through its steps"),
     ],
-    ids=["guidance", "grid", "gradients"],
+    ids=["guidance", "grid", "steady state", "gradients"],
 )
 def test_one_method_is_alone_where_it_has_to_be(settings: dict[str, Any], reason: str) -> None:
     found = sg.solve(

@@ -63,7 +63,7 @@ def automatic(method: Any) -> bool:
     return isinstance(method, str) and method.lower() in methods.ANY
 
 
-def alone(layout: Layout, guidance: Any, controller: Any, mass: Any) -> str:
+def alone(layout: Layout, guidance: Any, controller: Any, mass: Any, save_at: Any) -> str:
     """Why "auto" is one method, or ""."""
     reason = ""
     if guidance is not None:
@@ -72,6 +72,8 @@ def alone(layout: Layout, guidance: Any, controller: Any, mass: Any) -> str:
         reason = "the controller was given"
     elif mass is not None:
         reason = "explicit methods take no mass matrix"
+    elif isinstance(save_at, SteadyState):
+        reason = "an explicit method comes to rest late"
     elif layout.device.type != "cpu":
         reason = f"y0 is on {layout.device}"
     return reason and ALONE.format(name=methods.AUTO, reason=reason)

@@ -170,7 +170,7 @@ def solve(
     pair, alone = None, ""
     if choices.automatic(method):
         large = way != "kernel" and linear_systems.large(layout)
-        alone = choices.alone(layout, guidance, controller, matrix)
+        alone = choices.alone(layout, guidance, controller, matrix, save_at)
         if not alone:
             pair = choices.pair(layout, tolerance, controller, large=large)
             stepper = pair.stiff
