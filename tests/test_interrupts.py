@@ -201,6 +201,21 @@ def test_an_interrupt_ends_kernels_that_take_turns(
     assert len(turns) == turn + 1
 
 
+def test_an_interrupt_between_two_turns_loses_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = threads.work
+
+    def late(function: Any, workers: int, flags: Any) -> None:
+        work(function, workers, flags)
+        flags[1] = 1  # all rows wait for the other method
+
+    monkeypatch.setattr(threads, "work", late)
+    with pytest.raises(sg.Interrupted) as caught:
+        sg.solve(**rows_of_robertson(20) | {"method": "auto"})
+    found = caught.value.solution
+    assert (found.status == int(Status.INTERRUPTED)).all()
+    assert (found.t > 0).all()
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_two_interrupts_wait_for_the_threads_all_the_same(workers: int) -> None:
     flags, never = threads.Flags(), threading.Event()

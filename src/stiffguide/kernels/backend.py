@@ -49,7 +49,6 @@ from stiffguide.tracing.traced_field import Traced
 
 LOG = logging.getLogger("stiffguide")
 LARGEST = 256  # components
-F64, CPU = torch.float64, torch.device("cpu")
 REPEATED = "the kernel was there"
 EARLIER = "earlier solves in the eager loop had taken as long as the build of a kernel"
 NO_GRADIENT = "it records no gradient: use torch.no_grad() or detach"
@@ -223,10 +222,6 @@ def _refuse(r: Request) -> None:
         reason = NO_GRADIENT
     if reason:
         raise _unusable(reason)
-
-
-def _leaves(args: tuple[Any, ...]) -> list[Any]:
-    return tree_leaves(args) if args else []
 
 
 def _unusable(reason: str) -> UnsupportedError:

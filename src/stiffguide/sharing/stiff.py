@@ -41,7 +41,7 @@ class Stiff(Wrapped):
 
     def _after(self, f: Field, step: Step, before: Course, tolerance: Tolerance) -> Course:
         radius, direction = self._radius(f, step, before, tolerance)
-        spent = before.spent + self._spent(step, f)
+        spent = before.spent + self._spent(step)
         since, dt = before.since + 1, step.dt.abs().numpy()
         possible = np.minimum(dt, SAFE * self._limit / np.maximum(radius, 1e-300))
         # what a step has cost on average: a Jacobian serves several
@@ -74,7 +74,7 @@ class Stiff(Wrapped):
         )
         return after.where(~before.leaving, before)
 
-    def _spent(self, step: Step, f: Field) -> Array:
+    def _spent(self, step: Step) -> Array:
         """Evaluations (B,) of an attempt and what comes after it."""
         if self.family == "Rosenbrock":  # always the same, whoever finds the Jacobian
             return np.full(len(step.y0), self.price.stiff)

@@ -56,6 +56,8 @@ def carry_out(
     work(run, 0 if short else threads(task.rows), flags)
     if flags[1]:
         _leave(task, ended, flags[0])
+        status = ended.counts[0]  # of rows that wait for another method, too
+        status.masked_fill_(status < 0, int(Status.INTERRUPTED))
         if not bool((ended.counts[0] == int(Status.INTERRUPTED)).any()):
             raise KeyboardInterrupt  # it came when all was done
 
