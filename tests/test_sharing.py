@@ -203,6 +203,16 @@ def test_what_is_kept_goes_on_across_the_changes(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_interpolants_of_different_degrees_are_one_function(backend: str) -> None:
+    tight = {"rtol": 1e-9, "atol": 1e-11}
+    times = torch.linspace(0, 50, 21, dtype=F64)
+    found = oscillate(30.0, 50.0, backend=backend, dense=True, **tight)
+    exact = oscillate(30.0, 50.0, backend="kernel", method="verner87", save_at=times, **tight)
+    assert set(names(found)) == {"verner76", "rodas5p"}
+    torch.testing.assert_close(found.at(times), exact.y, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_events_are_found_across_the_changes(backend: str) -> None:
     def crossing(t: Tensor, y: Tensor, mu: Tensor) -> Tensor:
         return y[:, 0]
