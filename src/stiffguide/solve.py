@@ -117,7 +117,7 @@ def solve(
 
     method: a name (`stiffguide methods` lists them), a tableau, or a Method. "auto" (or "lsoda")
         lets an explicit method and a stiff one share the rows, as these turn stiff and mild
-        (`stats.methods`); with guidance, or gradients to record, it is the stiff one alone.
+        (`stats.methods`); with guidance, a mass or gradients to record, it is the stiff one alone.
     rtol, atol: numbers, one per component (the shape of y0), or (B,) or (B, 1) per row.
     jac: jac(t, y, *args) -> (F, F), or (B, F, F) when batched; a sparse matrix of scipy or torch,
         or a list of B; any of them as a constant; "autograd" (the default) or "differences".
