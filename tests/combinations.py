@@ -293,7 +293,6 @@ OPTIONS = [
         '`backend="kernel"`',
         **setting("backend", lambda call: "kernel"),
         refuses={
-            "gradients": f"{NO_KERNEL}, it records no gradient",
             "complex states": f"{NO_KERNEL}, it computes in real numbers",
             "`SteadyState`": f"{NO_KERNEL}, it keeps ends, given times and steps",
             "`Fixed`": f"{NO_KERNEL}, it chooses dt by a PID controller only",

@@ -1,51 +1,162 @@
-"""Kernels record no gradient: whatever autograd would reach is refused, or solved eagerly."""
+"""Whatever autograd would reach, the adjoint of a kernel reaches; the rest is solved eagerly."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from cached import needs_compiler
+from torch import Tensor
 
 import stiffguide as sg
-from stiffguide.errors import UnsupportedError
+from stiffguide.errors import StiffguideWarning, UnsupportedError
 
 D = torch.float64
+Y0 = torch.tensor([1.0, 0.5], dtype=D)
+
+
+def rates() -> Tensor:
+    return torch.tensor([1.0, 2.0], dtype=D, requires_grad=True)
 
 
 def by_module():
+    torch.manual_seed(0)
     weights = torch.nn.Linear(2, 2).double()
+    with torch.no_grad():
+        weights.weight[0, 0] = 0.0  # which is a zero that may change
     return (lambda t, y: -weights(y)), (), weights.weight
 
 
 def by_captured_tensor():
-    rate = torch.tensor([1.0, 2.0], dtype=D, requires_grad=True)
+    rate = rates()
     return (lambda t, y: -rate * y), (), rate
 
 
 def by_argument():
-    rate = torch.tensor([1.0, 2.0], dtype=D, requires_grad=True)
+    rate = rates()
     return (lambda t, y, k: -k * y), (rate,), rate
 
 
 def by_nested_argument():
-    rate = torch.tensor([1.0, 2.0], dtype=D, requires_grad=True)
+    rate = rates()
     return (lambda t, y, k: -k["rate"] * y), ({"rate": rate},), rate
 
 
-WAYS = (by_module, by_captured_tensor, by_argument, by_nested_argument)
+def by_what_is_made_of_it():
+    rate = rates()
+    return (lambda t, y, k: -k * y), (torch.exp(rate),), rate
+
+
+WAYS = (by_module, by_captured_tensor, by_argument, by_nested_argument, by_what_is_made_of_it)
 
 
 @needs_compiler
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-def test_a_gradient_is_never_lost(way):
+def test_a_gradient_is_never_lost(way, auto):
     f, args, parameter = way()
-    y0 = torch.tensor([1.0, 0.5], dtype=D)
-    with pytest.raises(UnsupportedError, match=r"no gradient.*no_grad"):
-        sg.solve(f, y0, 0.0, 0.1, args=args, method="tsit5", backend="kernel")
+    slopes = []
     with torch.no_grad():
-        sg.solve(f, y0, 0.0, 0.1, args=args, method="tsit5", backend="kernel")
-    # the kernel is loaded now, and still no choice for a solve that somebody differentiates
-    solution = sg.solve(f, y0, 0.0, 0.1, args=args, method="tsit5", backend="auto")
-    solution.y.sum().backward()
-    assert parameter.grad is not None
-    assert bool((parameter.grad != 0).any())
+        sg.solve(f, Y0, 0.0, 0.1, args=args, method="tsit5", backend="kernel")
+    # a kernel is loaded now, which knows of no gradient
+    for backend in ("auto", "kernel", "auto", "eager"):
+        solution = sg.solve(f, Y0, 0.0, 0.1, args=args, method="tsit5", backend=backend)
+        (slope,) = torch.autograd.grad((solution.y * Y0).sum(), parameter, retain_graph=True)
+        slopes.append((solution.stats.backend, slope))
+    assert [name for name, _ in slopes[1:]] == ["kernel", "kernel", "eager"]
+    for _, slope in slopes[:-1]:
+        torch.testing.assert_close(slope, slopes[-1][1], rtol=1e-9, atol=1e-12)
+        assert bool((slope != 0).all())
+
+
+@needs_compiler
+def test_zeros_that_were_structure_are_parameters_when_they_want_a_gradient():
+    matrix = torch.tensor([[-1.0, 0.0], [1.0, -2.0]], dtype=D)
+
+    def f(t, y):
+        return matrix @ y
+
+    sg.solve(f, Y0, 0.0, 0.1, method="tsit5", backend="kernel")
+    matrix.requires_grad_()
+    sg.solve(f, Y0, 0.0, 0.1, method="tsit5", backend="kernel").y.sum().backward()
+    assert bool((matrix.grad != 0).all())
+
+
+def detached(t, y, k):
+    return -k.detach() * y
+
+
+def of_its_own(t, y, k):
+    return Doubled.apply(k) * -y
+
+
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, k):
+        return 2.0 * k
+
+    @staticmethod
+    def backward(ctx, bar):
+        return 5.0 * bar  # as a straight-through estimator would
+
+
+@needs_compiler
+@pytest.mark.parametrize("f", [detached, of_its_own])
+def test_what_f_says_of_its_own_derivative_is_heard(f, auto):
+    k = rates()
+    y0 = Y0.clone().requires_grad_()
+    with pytest.raises(UnsupportedError, match="another derivative of f than its formulas"):
+        sg.solve(f, y0, 0.0, 0.1, args=(k,), method="tsit5", backend="kernel")
+    found = sg.solve(f, y0, 0.0, 0.1, args=(k,), method="tsit5")
+    assert found.stats.backend == "eager"
+    assert "another derivative" in found.stats.why
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({"save_at": sg.EveryStep()}, "not of every step"),
+        ({"dense": True}, "nor of interpolants"),
+        ({"tstops": 0.05}, "not through events, jumps or tstops"),
+        ({"events": lambda t, y, k: y[0] - 0.9}, "not through events, jumps or tstops"),
+        ({"monitor": lambda t, y: False}, "not while `monitor`"),
+        ({"save_at": torch.tensor([0.05], dtype=D, requires_grad=True)}, "not by times"),
+    ],
+    ids=lambda x: x if isinstance(x, str) else "-".join(x),
+)
+def test_what_has_no_adjoint_is_recorded(given, match, auto):
+    k = rates()
+    with pytest.raises(UnsupportedError, match=match):
+        sg.solve(
+            by_argument()[0], Y0, 0.0, 0.1, args=(k,), method="tsit5", backend="kernel", **given
+        )
+    found = sg.solve(by_argument()[0], Y0, 0.0, 0.1, args=(k,), method="tsit5", **given)
+    assert found.stats.backend == "eager"
+    assert found.y.requires_grad
+
+
+@needs_compiler
+def test_second_derivatives_are_refused_where_they_are_taken():
+    k = rates()
+    y = sg.solve(
+        lambda t, y, k: -k * y, Y0, 0.0, 0.1, args=(k,), method="tsit5", backend="kernel"
+    ).y
+    (slope,) = torch.autograd.grad(y.sum(), k, create_graph=True)
+    with pytest.raises(UnsupportedError, match="give gradient='direct'"):
+        slope.sum().backward()
+
+
+@needs_compiler
+def test_a_row_that_failed_leaves_the_others_their_gradient():
+    y0 = torch.tensor([[1.0], [0.5], [1.0]], dtype=D)
+    k = torch.tensor([[-1.0], [40.0], [-2.0]], dtype=D, requires_grad=True)
+    with pytest.warns(StiffguideWarning, match="row 1 failed"):
+        found = sg.solve(
+            lambda t, y, k: k * y * y, y0, 0.0, 1.0, args=(k,), batched=True, backend="kernel"
+        )
+    assert found.success.tolist() == [True, False, True]
+    (slope,) = torch.autograd.grad(found.y[found.success].sum(), k, retain_graph=True)
+    assert slope[1] == 0
+    expected = 1 / (1 - k.detach()[[0, 2]]) ** 2
+    torch.testing.assert_close(slope[[0, 2]], expected, rtol=1e-4, atol=0.0)
+    (slope,) = torch.autograd.grad(found.y.sum(), k)
+    assert torch.isnan(slope).flatten().tolist() == [False, True, False]

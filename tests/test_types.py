@@ -67,4 +67,5 @@ def test_a_jacobian_that_is_told_of_is_taken(name):
 
 def test_names_are_told_of():
     assert names("backend") == ["eager", "kernel", "auto"]
+    assert names("gradient") == ["auto", "direct", "checkpoint", "kernel"]
     assert names("jac") == ["autograd", "differences"]

@@ -71,6 +71,7 @@ sg.solve(f, y0, 0.0, 1.0, atol=np.array([1e-6, 1e-9]), jac="differences")
 sg.solve(f, y0, 0.0, 1.0, jac=torch.eye(2), backend="kernel")
 sg.solve(f, y0, 0.0, 1.0, jac=lambda t, y: torch.eye(2), backend="auto")
 sg.solve(f, y0, 0.0, 1.0, controller=sg.PID(), guidance=sg.guidance.ErrorDirection())
+sg.solve(f, y0, 0.0, 1.0, gradient="direct")
 sg.solve(f, y0, 0.0, 1.0, controller=sg.Fixed(0.1), monitor=lambda t, y: bool(t > 0.5))
 sg.compile(f, like=y0, method="tsit5", t0=one)
 problem = problems.get("hires")
@@ -86,6 +87,7 @@ sg.solve(f, np.ones(2), 0.0, 1.0)  # refused
 sg.solve(y0, y0, 0.0, 1.0)  # refused
 sg.solve(f, y0, 0.0, 1.0, "tsit5")  # refused
 sg.solve(f, y0, 0.0, 1.0, backend="cpp")  # refused
+sg.solve(f, y0, 0.0, 1.0, gradient="adjoint")  # refused
 sg.solve(f, y0, 0.0, 1.0, jac="exact")  # refused
 sg.solve(f, y0, 0.0, 1.0, rtol="1e-6")  # refused
 sg.solve(f, y0, 0.0, 1.0, atol=None)  # refused

@@ -32,6 +32,7 @@ FLOORS = (
     ("sharing", "solution", "stepping"),
     ("caveats",),
     ("arguments", "choices", "diagnosis", "events", "linear_systems", "progress"),
+    ("gradients/modes", "gradients/unreached"),
     ("kernels/emitting",),
     ("kernels/running",),
     ("gradients", "kernels"),

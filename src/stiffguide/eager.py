@@ -27,6 +27,7 @@ from stiffguide.fields.flat import jacobian as flat_jacobian
 from stiffguide.fields.given_sparse import matrices
 from stiffguide.fields.outside import Outside
 from stiffguide.gradients import direct as gradient
+from stiffguide.gradients import modes
 from stiffguide.gradients.times import Span
 from stiffguide.gradients.unreached import without_gradient
 from stiffguide.linear_systems import Situation, Systems
@@ -151,6 +152,7 @@ def _attempted(r: kernels.Request, run: Run) -> Result:
     wrapped = jacobian.wrap(flat, given, r.t0, r.y0)
     timed = span.differentiable(r.problem.outputs)
     recorded = timed or gradient.wanted(r.problem._replace(f=wrapped), r.f, r.args, r.y0, f0)
+    modes.found(r.gradient, recorded=recorded)
     if recorded and r.pair is not None:
         r = sharing.alone(r)
     problem, outlook = r.problem._replace(f=wrapped), kernels.Outlook()

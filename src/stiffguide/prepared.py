@@ -12,11 +12,15 @@ from stiffguide import arguments, choices, kernels
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.fields.flat import field
 from stiffguide.fields.layout import Layout
+from stiffguide.gradients import modes
+from stiffguide.gradients.modes import Gradient
 from stiffguide.inputs import Number, Numbers, PerEntry, State, Times
 from stiffguide.kernels import Backend
 from stiffguide.solution import Solution
 from stiffguide.solve import named, solve
 from stiffguide.stepping.contracts import Controller, Method, Output
+
+OWN = ("first_step", "nonnegative", "gradient")  # what no call of a kernel is known by
 
 
 class Prepared:
@@ -30,8 +34,8 @@ class Prepared:
         self._f = f
         self._settings = settings
         self._first_step = settings["first_step"]
-        self._name = {k: v for k, v in settings.items() if k not in ("first_step", "nonnegative")}
-        self._plain = settings["nonnegative"] is None
+        self._name = {k: v for k, v in settings.items() if k not in OWN}
+        self._plain = settings["nonnegative"] is None and settings["gradient"] == "auto"
         self._call: kernels.Call | None = None
 
     def __call__(self, y0: State, t0: Numbers, t1: Numbers, *args: Any) -> Solution[Any]:
@@ -66,6 +70,7 @@ def prepare(
     controller: Controller | None = None,
     nonnegative: Any = None,
     backend: Backend = "auto",
+    gradient: Gradient = "auto",
     t0: Number = 0.0,
 ) -> Prepared:
     """Make ready what `solve` would: `prepared(y0, t0, t1, *args)` gives the same Solution.
@@ -76,6 +81,7 @@ def prepare(
     given means what it does in `solve`. Raises InputError for what cannot be used, and
     UnsupportedError where backend="kernel" and there is no kernel.
     """
+    modes.check(gradient, backend)
     layout = Layout(like, batched=batched)
     field(f, args, layout)  # which refuses what is no function, and no tuple
     stepper = choices.method(method, layout)
@@ -122,6 +128,7 @@ def prepare(
         "nonnegative": None if bounds is None else _owned(nonnegative),
         "batched": batched,
         "backend": backend,
+        "gradient": gradient,
     }
     return Prepared(f, settings, why or kernels.ASKED["eager"] * (way == "eager"))
 

@@ -19,6 +19,8 @@ from stiffguide.fields import mass as masses
 from stiffguide.fields.array_function import ArrayFunction
 from stiffguide.fields.flat import field
 from stiffguide.fields.layout import Layout
+from stiffguide.gradients import modes
+from stiffguide.gradients.modes import Gradient
 from stiffguide.inputs import (
     Events,
     Jacobian,
@@ -56,8 +58,8 @@ def solve(
     controller: Controller | None = None, guidance: Guidance | None = None,
     events: Events | None = None, jump_at: Callable[..., Any] | None = None,
     nonnegative: Any = None,
-    backend: Backend = "auto", progress: bool = False, monitor: Monitor | None = None,
-    checks: bool = True,
+    backend: Backend = "auto", gradient: Gradient = "auto", progress: bool = False,
+    monitor: Monitor | None = None, checks: bool = True,
 ) -> Solution[Tensor]: ...
 @overload
 def solve(
@@ -72,8 +74,8 @@ def solve(
     controller: Controller | None = None, guidance: Guidance | None = None,
     events: Events | None = None, jump_at: Callable[..., Any] | None = None,
     nonnegative: Any = None,
-    backend: Backend = "auto", progress: bool = False, monitor: Monitor | None = None,
-    checks: bool = True,
+    backend: Backend = "auto", gradient: Gradient = "auto", progress: bool = False,
+    monitor: Monitor | None = None, checks: bool = True,
 ) -> Solution[Any]: ...
 # fmt: on
 def solve(
@@ -103,6 +105,7 @@ def solve(
     jump_at: Callable[..., Any] | None = None,
     nonnegative: Any = None,
     backend: Backend = "auto",
+    gradient: Gradient = "auto",
     progress: bool = False,
     monitor: Monitor | None = None,
     checks: bool = True,
@@ -144,18 +147,32 @@ def solve(
         own, "eager" by the loop in torch. "auto" takes a kernel that is loaded or cached; else it
         begins eagerly, and builds the kernel once that has taken as long as the build will
         (`stats.backend` and `stats.why` tell). So f may be called by either.
+    gradient: how one is to be had, where something requires it. "direct" records the accepted
+        steps for autograd, "kernel" goes back along those of a kernel by their exact adjoint,
+        many times faster; "auto" takes a kernel as `backend` does, and else is direct.
     monitor: monitor(t, y), called after every attempt; a true value stops (all, or the rows of).
     checks: at the first solve with f, spend a few evaluations on whether its rows are independent,
         its values repeat, and its Jacobian is that of its values (`fields.checks`).
 
     Raises InputError (a ValueError) for arguments that cannot be used.
     """
-    way = kernels.way(backend)
+    modes.check(gradient, backend)
+    way, why = kernels.way(backend), kernels.ASKED["eager"]
+    if modes.eager(gradient):
+        way, why = "eager", modes.ASKED.format(name=gradient)
+    elif modes.native(gradient):
+        way = "kernel"
+    elif way != backend:
+        why = kernels.SWITCHED
     Asked(jac, jac_sparsity, linear_solver).check()
     name, special = None, (method, controller, guidance, monitor, jac, linear_solver)
     seen = progress or monitor is not None
     happens = (events, tstops, jump_at, mass, nonnegative)
-    if way != "eager" and not (dense or seen or any(x is not None for x in happens)):
+    if (
+        way != "eager"
+        and gradient == "auto"
+        and not (dense or seen or any(x is not None for x in happens))
+    ):
         numbers = rtol, atol, save_at, max_step, max_attempts, batched, backend
         name = kernels.asked(f, y0, numbers, special)
         known = kernels.known(name)
@@ -204,8 +221,8 @@ def solve(
         *(f, args, layout, problem, start, end, flat0, problem.first_step),
         *(watch if seen else None, jac, name, special, written(events), jump_at),
         *(jac_sparsity, linear_solver, pair, alone, matrix),
+        gradient=gradient,
     )
-    why = kernels.ASKED["eager"] if way == backend else kernels.SWITCHED
     try:
         result = _result(r, way, why, watch, checks=checks)
     except eager.WantsArrays as found:

@@ -82,6 +82,18 @@ class Borders:
         """The derivative of a node by an argument, 0 where it is void for every direction."""
         return self._unless(self.guards.get((number, place), self._never), outer)
 
+    def share(self, number: int, place: int, outer: int, bar: int) -> int:
+        """The cotangent `bar` of a node times its derivative `outer` by one of its arguments."""
+        graph, node = self.graph, self.graph.nodes[number]
+        factor, void = self._trait(outer), self._never
+        if (
+            factor.pole
+            or factor.tall
+            or _steep_in(graph, node, place, self._trait(node.args[place]))
+        ):
+            void = graph.add("eq", bar, self._never)
+        return self._unless(void, graph.add("mul", outer, bar))
+
     def product(self, outer: int, inner: int) -> int:
         """The product of two derivatives, 0 where one is by the branches that are taken."""
         nodes, void = self.graph.nodes, self._never

@@ -11,13 +11,16 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from stiffguide import caveats
+from stiffguide import caveats, choices
 from stiffguide.errors import UnsupportedError
 from stiffguide.fields.flat import refuse_mixed_dtypes
 from stiffguide.fields.layout import Layout
+from stiffguide.gradients import modes
+from stiffguide.gradients.unreached import without_gradient
 from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.kernels import (
     calls,
+    differentiable,
     happening,
     looping,
     memory,
@@ -35,6 +38,7 @@ from stiffguide.kernels.names import ASKED, SWITCHED, UNBOUNDED, Way
 from stiffguide.kernels.patience import Patience
 from stiffguide.kernels.request import Request
 from stiffguide.kernels.running import compiler, device, pair
+from stiffguide.kernels.running.adjoint import Adjoint
 from stiffguide.kernels.running.run import FEW, Kernel
 from stiffguide.kernels.running.task import Ended, Task
 from stiffguide.sharing.pair import Pair
@@ -49,9 +53,10 @@ from stiffguide.tracing.traced_field import Traced
 
 LOG = logging.getLogger("stiffguide")
 LARGEST = 256  # components
+GONE_BACK = ("end", "times")  # what is kept, and has an adjoint
 REPEATED = "the kernel was there"
 EARLIER = "earlier solves in the eager loop had taken as long as the build of a kernel"
-NO_GRADIENT = "it records no gradient: use torch.no_grad() or detach"
+NO_GRADIENT = "gradients through a kernel are those of ends and of states at given times: "
 
 
 class Eager(NamedTuple):
@@ -78,8 +83,11 @@ def solve(r: Request, way: Way) -> Result | Eager:
     wide = r.layout.rows > FEW
     if way == "kernel":
         kernel = _kernel(r)
+        native = modes.native(r.gradient)
+        if native:
+            modes.found(r.gradient, recorded=isinstance(kernel, Adjoint))
         kernel.prepare(r.y0.device, wide=wide)
-        return run(kernel, r, ASKED["kernel"])
+        return run(kernel, r, modes.ASKED.format(name="kernel") if native else ASKED["kernel"])
     try:
         kernel = _found(r)
         there = r.y0.device.type != "cpu" or kernel.ready(wide=wide)
@@ -111,10 +119,10 @@ def _eager(why: str) -> Eager:
 def _kernel(r: Request) -> Kernel:
     """The kernel of a solve; raises UnsupportedError where it has none."""
     _refuse(r)
+    recorded = _recorded(r)
+    method = r.problem.method if recorded or r.pair is None else r.pair
     try:
-        kernel = prepare(
-            happening.traced(r), r.args, r.layout, r.pair or r.problem.method, r.t0, r.y0
-        )
+        kernel = prepare(happening.traced(r), r.args, r.layout, method, r.t0, r.y0)
     except UnsupportedError:
         happening.check(r)  # an event that is none is the user's to see
         raise
@@ -122,11 +130,32 @@ def _kernel(r: Request) -> Kernel:
         refuse_mixed_dtypes(error, r.y0.dtype)
         raise
     happening.check(r)
-    if tangles(*(captured.tensor for captured in kernel.traced.captured)):
-        raise _unusable(NO_GRADIENT)
     if r.jac is not None:
         compare(r, kernel.traced)
+    if recorded or tangles(*(captured.tensor for captured in kernel.traced.captured)):
+        _refuse_recorded(r)
+        return differentiable.of(kernel, r)
     return kernel
+
+
+def _recorded(r: Request) -> bool:
+    """Whether a state or an argument requires a gradient; what f captures is known later."""
+    return tangles(r.y0, *(tree_leaves(r.args) if r.args else ()))
+
+
+def _refuse_recorded(r: Request) -> None:
+    """Raise UnsupportedError where a kernel has no gradient."""
+    p, reason = r.problem, ""
+    if r.y0.device.type != "cpu":
+        reason = "on a GPU there is none"
+    elif p.events is not None or p.stops.shape[1] > 1:
+        reason = "not through events, jumps or tstops"
+    elif r.watch is not None:
+        reason = "not while `monitor` or `progress` look on"
+    elif not all(kept(x) in GONE_BACK for x in p.outputs):
+        reason = "not of every step, nor of interpolants"
+    if reason:
+        raise _unusable(NO_GRADIENT + reason)
 
 
 def _found(r: Request) -> Kernel:
@@ -190,6 +219,7 @@ def forget() -> None:
     """Drop the kernels that are loaded, and what could not be; those in the cache stay."""
     _KERNELS.clear()
     _PAIRS.clear()
+    differentiable.forget()
     memory.forget()
     refusals.forget()
     looping.forget()
@@ -216,10 +246,8 @@ def _refuse(r: Request) -> None:
         reason = "it chooses dt by a PID controller only"
     elif not all(map(kept, p.outputs)):
         reason = "it keeps ends, given times and steps, and no other output"
-    elif tangles(
-        r.y0, r.t0, r.t1, tasks.times_of(p.outputs), *(tree_leaves(r.args) if r.args else ())
-    ):
-        reason = NO_GRADIENT
+    elif tangles(r.t0, r.t1, tasks.times_of(p.outputs)):
+        reason = NO_GRADIENT + "not by times"
     if reason:
         raise _unusable(reason)
 
@@ -230,6 +258,8 @@ def _unusable(reason: str) -> UnsupportedError:
 
 def run(kernel: Kernel, r: Request, why: str) -> Result:
     """The solve by a kernel that is there."""
+    if isinstance(kernel, Adjoint):
+        return _run_recorded(kernel, r, why)
     p, task = r.problem, tasks.task(kernel, r)
     keeps = {kept(o) for o in p.outputs}
     dense = "pieces" in keeps
@@ -244,6 +274,24 @@ def run(kernel: Kernel, r: Request, why: str) -> Result:
         call = calls.Call(r, kernel, task, kept_why, result)
         memory.remember(r.name, call, r.objects)
     return result(kernel, r, task, ended, why)
+
+
+def _run_recorded(kernel: Adjoint, r: Request, why: str) -> Result:
+    """The same with a history."""
+    if r.pair is not None:
+        name = r.problem.method.name
+        reason = choices.ALONE.format(name=name, reason="gradients go through its steps")
+        r = r._replace(pair=None, alone=reason)
+    with torch.no_grad():
+        task = tasks.task(kernel, r)
+        for output in r.problem.outputs:
+            if isinstance(output, AtTimes):
+                output.start(r.t0, r.t1, r.y0)
+        ended, tapes = kernel.record(task)
+        found = result(kernel, r, task, ended, "; ".join(filter(None, (why, r.alone))))
+    history = differentiable.History(kernel, task, ended, tapes)
+    y = differentiable.attached(found.y, r, history)
+    return found._replace(y=without_gradient(y, ended.counts[0], batched=r.layout.batched))
 
 
 def result(kernel: Kernel, r: Request, task: Task, ended: Ended, why: str) -> Result:

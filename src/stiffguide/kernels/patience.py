@@ -35,7 +35,7 @@ class Patience:
     ) -> None:
         self._kernel = kernel
         self._wide = wide
-        self._attempt = operations(kernel, rows)
+        self._attempt = kernel.passes * operations(kernel, rows)
         self._limit = build(kernel)
         # a monitor sees each attempt once: its solve ends where it began, and the next one is due
         self._whole = watch is not None and watch.monitored
@@ -78,4 +78,5 @@ def build(kernel: Kernel) -> float:
 
 def _build(kernel: Kernel) -> float:
     nodes = len(kernel.traced.plain.nodes)
-    return A_BUILD + A_NODE * nodes * (1 if kernel.method.family == "explicit" else DERIVATIVES)
+    derivatives = 1 if kernel.method.family == "explicit" else DERIVATIVES
+    return kernel.size * (A_BUILD + A_NODE * nodes * derivatives)

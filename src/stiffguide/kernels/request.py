@@ -39,6 +39,7 @@ class Request(NamedTuple):
     alone: str = ""  # why one method does not
     mass: GivenMass | None = None
     caveats: Mapping[int, str] = MappingProxyType({})  # what is to be said of rows from the start
+    gradient: str = "auto"  # how one is to be had, by a name of `gradients.modes`
 
 
 class Overtaken(Exception):

@@ -102,9 +102,9 @@ def _check(tensor: Tensor) -> None:
         )
 
 
-def readable(tensor: Tensor) -> Tensor:
-    """The values of a tensor, dense and without a gradient."""
-    tensor = tensor.detach()
+def readable(tensor: Tensor, *, history: bool = False) -> Tensor:
+    """The values of a tensor, dense, and without a gradient unless its `history` is wanted."""
+    tensor = tensor if history else tensor.detach()
     if tensor.is_neg():  # a view that has the numbers of another with the other sign
         tensor = tensor.resolve_neg()
     return tensor if tensor.layout == torch.strided else tensor.to_dense()

@@ -72,6 +72,8 @@ class Captured:
             return False
         if not self.structure:
             return True
+        if self.tensor.requires_grad and self.tensor.is_floating_point():
+            return False  # its zeros and ones want a gradient, too
         found = content(readable(self.tensor))
         if found != self._seen:
             if structure(self.tensor) != self.structure:
@@ -112,6 +114,7 @@ class Traced:
     numbers: tuple[float, ...] = ()  # with these values
     events: list[int] = field(default_factory=list)
     jumps: list[list[int]] = field(default_factory=list)  # by component
+    differentiable: bool = False  # its derivatives were found to be those of autograd
 
     def __post_init__(self) -> None:
         groups = groupby(self.parameters, key=lambda p: (p.source, p.per_row))
@@ -218,8 +221,11 @@ class Traced:
         seen = self.mark.complete and not (self.arrays and self.mark.tensors)
         return seen and self.telling >= ENOUGH
 
-    def parameter_table(self, args: tuple[Any, ...], rows: int) -> Tensor:
-        """(B, P) where an entry differs by row, else (P,): float64, read now."""
+    def parameter_table(self, args: tuple[Any, ...], rows: int, *, history: bool = False) -> Tensor:
+        """(B, P) where an entry differs by row, else (P,): float64, read now.
+
+        With `history` it is differentiable, by what requires a gradient.
+        """
         if not self._columns:
             return self._none
         values = leaves_of(args)
@@ -231,7 +237,7 @@ class Traced:
             source, per_row, elements = self._columns[0]
             whole = values[source]
             if elements is None and not per_row and _plain(whole, self.device):
-                return readable(whole).reshape(-1)
+                return readable(whole, history=history).reshape(-1)
         columns = []
         for source, per_row, elements in self._columns:
             value = values[source]
@@ -242,7 +248,7 @@ class Traced:
                 continue
             if per_row and value.shape[0] != rows:
                 raise InputError(f"a parameter has {value.shape[0]} rows, the state has {rows}")
-            flat = readable(value).to(self.device, torch.float64)
+            flat = readable(value, history=history).to(self.device, torch.float64)
             flat = flat.reshape(rows, -1) if per_row else flat.reshape(-1)
             columns.append(flat if elements is None else flat[..., elements])
         if not any(per_row for _, per_row, _ in self._columns):

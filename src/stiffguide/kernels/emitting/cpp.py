@@ -48,15 +48,23 @@ def _code() -> str:
     return digest(*(text for entry in sorted(found) for text in entry))
 
 
-def source(traced: Traced, method: Coefficients, entry: str = "threads.h") -> str:
-    """The translation unit; -DWIDE=0 makes one lane of it, -DWIDE=1 several."""
+def source(
+    traced: Traced,
+    method: Coefficients,
+    entries: Sequence[str] = ("thread.h", "threads.h"),
+    back: Sequence[str] = (),
+) -> str:
+    """The translation unit; -DWIDE=0 makes one lane of it, -DWIDE=1 several.
+
+    `back` is what the way back needs, if there is one.
+    """
     implicit = method.family != "explicit"
     elimination = plan(traced.features, traced.derived.jac if implicit else ())
     parts = [
         f"#define N {traced.features}",
         f"#define OPERATIONS {len((traced.derived.graph if implicit else traced.plain).nodes)}",
         native("lanes.h"),
-        *_constants(traced, method, elimination),
+        *_constants(traced, method, elimination, tape=bool(back)),
         native("state.h"),
         *_field(traced, implicit=implicit),
     ]
@@ -71,11 +79,14 @@ def source(traced: Traced, method: Coefficients, entry: str = "threads.h") -> st
     if method.family == "esdirk":
         parts.append(native("newton.h"))
     parts += [*_step(traced, method), native("output.h"), native("stops.h"), native("start.h")]
-    parts += [*happening.text(traced), native("course.h"), native("driver.h"), native(entry)]
+    parts += [*happening.text(traced), native("course.h"), *back, native("driver.h")]
+    parts += map(native, entries)
     return "\n".join(parts) + "\n"
 
 
-def _constants(traced: Traced, m: Coefficients, elimination: Elimination) -> list[str]:
+def _constants(
+    traced: Traced, m: Coefficients, elimination: Elimination, *, tape: bool
+) -> list[str]:
     n, implicit = traced.features, m.family != "explicit"
     late = m.interpolant.late
     weights = m.interpolant.weights or ()
@@ -97,7 +108,10 @@ def _constants(traced: Traced, m: Coefficients, elimination: Elimination) -> lis
         "ERROR_ORDER": m.error_order,
         "NFE": _evaluations(m),
         "CARRIED": carried(traced),
-        "SHARED": int(m.family == "rosenbrock" or m.ends is not None),
+        "SHARED": int(not tape and (m.family == "rosenbrock" or m.ends is not None)),
+        "TAPE": int(tape),
+        "SLOPE_KEPT": int(m.family == "esdirk"),
+        "COMMON": len(parameters(traced).common),
     }
     lines = [f"#define {name} {value}" for name, value in numbers.items()]
     limits = {**_shared(), **_limits(m)}

@@ -13,5 +13,5 @@ from stiffguide.tracing.traced_field import Traced
 
 def source(traced: Traced, method: Coefficients) -> str:
     """CUDA C++ without any header, for nvcc and for compilation at run time."""
-    text = cpp.source(traced, method, entry="device.h")
+    text = cpp.source(traced, method, entries=("device.h",))
     return f"#define CUDA 1\n#define WIDE 0\n{text}"

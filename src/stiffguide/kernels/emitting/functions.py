@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stiffguide.graphs.graph import Graph
-from stiffguide.kernels.emitting.expressions import Printer
-from stiffguide.kernels.emitting.parameters import Parameters
+from stiffguide.kernels.emitting.expressions import Given, Printer
 
 INLINE_NODES = 120  # a field up to this size is inlined at every stage
 LONGEST = 400  # statements that stay one function; more become functions of CHUNK each,
@@ -14,7 +13,7 @@ CHUNK = 100  # because compile time grows faster than a function
 
 
 def function(
-    graph: Graph, given: Parameters, name: str, results: str, roots: Sequence[tuple[str, int]]
+    graph: Graph, given: Given, name: str, results: str, roots: Sequence[tuple[str, int]]
 ) -> list[str]:
     """A function of (t, y, p) that stores the values of some nodes where `roots` say."""
     needed = graph.needed([number for _, number in roots])
@@ -30,7 +29,7 @@ def function(
 
 def _chunks(
     graph: Graph,
-    given: Parameters,
+    given: Given,
     needed: Sequence[int],
     head: str,
     roots: Sequence[tuple[str, int]],

@@ -16,6 +16,7 @@ class Parameters:
     """`own` differ by row, or are few; of the others the first row of the table has the values."""
 
     own: tuple[int, ...]
+    common: tuple[int, ...] = ()
 
     def place(self, entry: int) -> tuple[str, bool]:
         """How C++ names an entry, and whether that is one number for all lanes."""
@@ -36,4 +37,5 @@ def parameters(traced: Traced) -> Parameters:
     """Those of a traced field."""
     entries = enumerate(traced.parameters)
     few = len(traced.parameters) <= MANY
-    return Parameters(tuple(k for k, entry in entries if few or entry.per_row))
+    own = tuple(k for k, entry in entries if few or entry.per_row)
+    return Parameters(own, tuple(sorted(set(range(len(traced.parameters))) - set(own))))

@@ -38,8 +38,8 @@ class Body:
         time = "s.t" if self.autonomous or c == 0 else f"s.t + {literal(c)} * dt"
         self.add(f"field({time}, {argument}, s.p, {result});")
 
-    def system(self) -> None:
-        """Factorise W = I/(dt gamma) - J at the start of the step."""
+    def system(self, *, guard: bool = True) -> None:
+        """Factorise W = I/(dt gamma) - J at the start of the step, and look for growth."""
         self.add(
             "V shift = 1.0 / (dt * GAMMA), stretch = dt / s.over, scale[N], unit[N], blur[N];",
             "s.over = dt;",
@@ -70,8 +70,9 @@ class Body:
             "    s.shift = shift, s.rough = rough;",
             "    pivot_lanes(s);",
             "}",
-            "const M grown = turned(s, w, scale, mend);",
         )
+        if guard:
+            self.add("const M grown = turned(s, w, scale, mend);")
 
 
 def weighted(weights: Iterable[float], names: Sequence[str]) -> str:
@@ -86,11 +87,12 @@ def weighted(weights: Iterable[float], names: Sequence[str]) -> str:
     return text.strip() if not text.startswith(" - ") else "-" + text[3:]
 
 
-def _stages(count: int) -> list[str]:
+def stage_names(count: int) -> list[str]:
+    """What the slopes of all stages are called."""
     return [f"k[{j}][@]" for j in range(count)]
 
 
-def _plus(text: str, factor: str = "") -> str:
+def plus(text: str, factor: str = "") -> str:
     """`text` as a summand, times a factor."""
     if not text:
         return ""
@@ -99,24 +101,34 @@ def _plus(text: str, factor: str = "") -> str:
 
 def rosenbrock(m: Coefficients, body: Body) -> None:
     """Rosenbrock methods: one linear system a stage."""
-    names = _stages(m.stages)
+    rosenbrock_stages(m, body)
+    _arrive_rosenbrock(m, body, stage_names(m.stages))
+
+
+def rosenbrock_stages(m: Coefficients, body: Body, *, guard: bool = True) -> None:
+    """The system and its solutions k; `arg` is where the last stage was evaluated."""
+    names = stage_names(m.stages)
     body.add("V arg[N], rhs[N];", "STAGE_VECTORS")
-    body.system()
+    body.system(guard=guard)
     body.add("const V per_dt = 1.0 / dt;")
     for i in range(m.stages):
         slope = "" if body.autonomous or m.g[i] == 0 else f" + {literal(m.g[i])} * dt * slope[@]"
-        coupling = _plus(weighted(m.big_c[i], names), "per_dt")
-        if not any(m.a[i]) and m.c[i] == 0:
+        coupling = plus(weighted(m.big_c[i], names), "per_dt")
+        if at_start(m, i):
             body.each(f"rhs[@] = s.f0[@]{coupling}{slope};")
         else:
-            body.each(f"arg[@] = s.y[@]{_plus(weighted(m.a[i], names))};")
+            body.each(f"arg[@] = s.y[@]{plus(weighted(m.a[i], names))};")
             body.field(m.c[i], "arg", "rhs")
             if i == m.f_at:
                 body.each("s.f1[@] = rhs[@];")
             if coupling or slope:
                 body.each(f"rhs[@] = rhs[@]{coupling}{slope};")
         body.add(f"solve_system(s, w, rhs, k[{i}], mend);")
-    _arrive_rosenbrock(m, body, names)
+
+
+def at_start(m: Coefficients, i: int) -> bool:
+    """Whether stage i is evaluated where the step begins."""
+    return not any(m.a[i]) and m.c[i] == 0
 
 
 def _arrive_rosenbrock(m: Coefficients, body: Body, names: list[str]) -> None:
@@ -124,9 +136,9 @@ def _arrive_rosenbrock(m: Coefficients, body: Body, names: list[str]) -> None:
     if m.accurate:
         body.each("s.y1[@] = arg[@];")
     elif m.b[:last] == m.a[last]:
-        body.each(f"s.y1[@] = arg[@]{_plus(weighted(m.b[last:], names[last:]))};")
+        body.each(f"s.y1[@] = arg[@]{plus(weighted(m.b[last:], names[last:]))};")
     else:
-        body.each(f"s.y1[@] = s.y[@]{_plus(weighted(m.b, names))};")
+        body.each(f"s.y1[@] = s.y[@]{plus(weighted(m.b, names))};")
     body.each(f"s.error[@] = {weighted(m.b_error, names)};")
     if m.f_at is None:
         body.field(1.0, "s.y1", "s.f1")
@@ -135,18 +147,12 @@ def _arrive_rosenbrock(m: Coefficients, body: Body, names: list[str]) -> None:
 
 def explicit(m: Coefficients, body: Body) -> None:
     """Explicit Runge-Kutta methods."""
-    names = _stages(m.stages)
-    body.add("V arg[N];", "STAGE_VECTORS")
-    body.each("k[0][@] = s.f0[@];")
-    for i in range(1, m.stages):
-        body.each(f"arg[@] = s.y[@]{_plus(weighted(m.a[i], names), 'dt')};")
-        body.field(m.c[i], "arg", f"k[{i}]")
-        if m.ends and i in m.ends:  # from which of them to which, and what f makes of it
-            _compare(body, m.ends, i)
+    names = stage_names(m.stages)
+    explicit_stages(m, body)
     if m.accurate:
         body.each("s.y1[@] = arg[@];")
     else:
-        body.each(f"s.y1[@] = s.y[@]{_plus(weighted(m.b, names), 'dt')};")
+        body.each(f"s.y1[@] = s.y[@]{plus(weighted(m.b, names), 'dt')};")
     body.each(f"s.error[@] = dt * ({weighted(m.b_error, names)});")
     if m.b_lower is not None:
         body.each(f"arg[@] = dt * ({weighted(m.b_lower, names)});")
@@ -159,6 +165,18 @@ def explicit(m: Coefficients, body: Body) -> None:
         body.each("s.error[@] = s.error[@] * damping;")
     _end_of_runge_kutta(m, body)
     body.add("const M ok = allof();")
+
+
+def explicit_stages(m: Coefficients, body: Body) -> None:
+    """The slopes k; `arg` is where the last stage was evaluated."""
+    names = stage_names(m.stages)
+    body.add("V arg[N];", "STAGE_VECTORS")
+    body.each("k[0][@] = s.f0[@];")
+    for i in range(1, m.stages):
+        body.each(f"arg[@] = s.y[@]{plus(weighted(m.a[i], names), 'dt')};")
+        body.field(m.c[i], "arg", f"k[{i}]")
+        if m.ends and i in m.ends:  # from which of them to which, and what f makes of it
+            _compare(body, m.ends, i)
 
 
 def _compare(body: Body, ends: tuple[int, int], i: int) -> None:
@@ -178,7 +196,7 @@ def late(m: Coefficients, body: Body) -> None:
     body.add("V arg[N];")
     for i in range(m.stages, m.stages + m.interpolant.late):
         names = [f"s.k[{j}][@]" for j in range(i)]
-        body.each(f"arg[@] = s.y[@]{_plus(weighted(m.a[i], names), 'dt')};")
+        body.each(f"arg[@] = s.y[@]{plus(weighted(m.a[i], names), 'dt')};")
         body.field(m.c[i], "arg", f"s.k[{i}]")
 
 
@@ -191,24 +209,13 @@ def _end_of_runge_kutta(m: Coefficients, body: Body) -> None:
 
 def esdirk(m: Coefficients, body: Body) -> None:
     """Diagonally implicit methods: a Newton iteration a stage, with the Jacobian of the step."""
-    names = _stages(m.stages)
-    body.add("V base[N], z[N];", "STAGE_VECTORS")
-    body.system()
-    body.add("const V h_gamma = dt * GAMMA;", "M ok = ~grown & fine;")
-    for i in range(m.stages):
-        if not m.implicit[i]:
-            body.each(f"k[{i}][@] = s.f0[@];")
-            continue
-        body.each(f"base[@] = s.y[@]{_plus(weighted(m.a[i], names), 'dt')};")
-        guess = weighted(m.guesses[i], ["s.f0[@]", *names])
-        body.each(f"z[@] = h_gamma * ({guess});")
-        time = "s.t" if body.autonomous else f"s.t + {literal(m.c[i])} * dt"
-        body.add(f"ok = ok & newton(s, {time}, shift, base, z, w, scale, mend);")
-        body.each(f"k[{i}][@] = z[@] * shift;")
+    names = stage_names(m.stages)
+    esdirk_stages(m, body)
+    body.add("ok = ok & ~grown & fine;")
     if m.accurate:
         body.each("s.y1[@] = base[@] + z[@];")
     else:
-        body.each(f"s.y1[@] = s.y[@]{_plus(weighted(m.b, names), 'dt')};")
+        body.each(f"s.y1[@] = s.y[@]{plus(weighted(m.b, names), 'dt')};")
     error = f"dt * ({weighted(m.b_error, names)})"
     if m.filtered:
         body.each(f"z[@] = {error} * shift;")
@@ -223,3 +230,21 @@ def esdirk(m: Coefficients, body: Body) -> None:
             body.add(f"solve_system(s, w, z, s.k[{r}], mend);")
         body.add("}")
     _end_of_runge_kutta(m, body)
+
+
+def esdirk_stages(m: Coefficients, body: Body, *, guard: bool = True) -> None:
+    """The system and the slopes k; base + z is where the last stage was evaluated."""
+    names = stage_names(m.stages)
+    body.add("V base[N], z[N];", "STAGE_VECTORS")
+    body.system(guard=guard)
+    body.add("const V h_gamma = dt * GAMMA;", "M ok = allof();")
+    for i in range(m.stages):
+        if not m.implicit[i]:
+            body.each(f"k[{i}][@] = s.f0[@];")
+            continue
+        body.each(f"base[@] = s.y[@]{plus(weighted(m.a[i], names), 'dt')};")
+        guess = weighted(m.guesses[i], ["s.f0[@]", *names])
+        body.each(f"z[@] = h_gamma * ({guess});")
+        time = "s.t" if body.autonomous else f"s.t + {literal(m.c[i])} * dt"
+        body.add(f"ok = ok & newton(s, {time}, shift, base, z, w, scale, mend);")
+        body.each(f"k[{i}][@] = z[@] * shift;")

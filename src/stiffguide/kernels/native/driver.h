@@ -243,6 +243,9 @@ INLINE void attempt(Lanes& s, const Call& c) {
 #if SHARED
     if (c.rules) watch(s, c, accept, dt, scale, per, ratio);
 #endif
+#if TAPE
+    keep_attempt(s, accept, dt);
+#endif
     s.t = sel(accept, t1, s.t);
     UNROLL for (int i = 0; i < N; i++) {
 #if IMPLICIT
@@ -294,6 +297,9 @@ CALLED bool refill(Lanes& s, const Call& c) {
             while (*c.again && row < c.rows && !waits(c, row)) row = claim(s, c);
             if (row < c.rows) {
                 load(s, c, l, row);
+#if TAPE
+                keep_row(s, l, row);
+#endif
                 lane(fresh, l) = resumed(s, c, l, row) ? 0 : -1;
                 continue;
             }

@@ -84,6 +84,15 @@ struct Lanes {
     long next, beyond; // the rows that this thread has claimed and not begun
     bool keep; // whether an interpolant may be asked for
     bool watched; // whether the rows are shared
+#if TAPE
+    struct Tape* tape; // see tape.h
+    struct Record* record;
+    bool full;
+    V stage_bar[STAGES + 1][N], jac_bar[NJ + 1]; // of the way back, where they are large
+#if SLOPE_KEPT
+    V stage_jac[NJ + 1], stage_w[NW + 1];
+#endif
+#endif
 #if SHARED
     V run, calm, refused, count, patience, probe, pace, begun, spent, trial, step; // see course.h
     V direction[N], stood, falls; // accepted steps when it came here; failures of the explicit method

@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -27,6 +27,9 @@ EACH = 4  # times that an event of a row is first given room for
 @dataclass
 class Kernel:
     """The solve of one field by one method; libraries are built or loaded when first used."""
+
+    passes: ClassVar[int] = 1  # over a solve in the eager loop that does the same
+    size: ClassVar[int] = 1  # of the text
 
     traced: Traced
     method: Coefficients
@@ -49,6 +52,10 @@ class Kernel:
         parts = (self.traced.key, self._own, repr(self.method), cpp.fingerprint())
         return digest(*parts, repr(compiler.flags()), compiler.cpu(), str(wide))
 
+    def source(self) -> str:
+        """The translation unit."""
+        return cpp.source(self.traced, self.method)
+
     def ready(self, *, wide: bool) -> bool:
         """Whether the library is loaded or in the cache."""
         form = (wide, self._own)
@@ -63,7 +70,7 @@ class Kernel:
         if not self.ready(wide=wide):
             option = f"-DWIDE={int(wide)}"
             self._libraries[wide, self._own] = build.make(
-                self.key(wide=wide), lambda: cpp.source(self.traced, self.method), (option,)
+                self.key(wide=wide), self.source, (option,)
             )
         return self._libraries[wide, self._own]
 
@@ -133,7 +140,7 @@ class Kernel:
         """A solve before its first attempt, for `go_on`."""
         b, _ = task.y0.shape
         until = torch.zeros(b, dtype=torch.int64, device=task.y0.device)
-        ended = _room(task)
+        ended = space(task)
         ended.t[:, 0], ended.y[:, 0], ended.counts[:] = task.t0, task.y0, 0
         ended.counts[0] = int(Status.RUNNING)
         carried = task.y0.new_zeros(b, cpp.carried(self.traced))
@@ -174,7 +181,7 @@ class Kernel:
         return Happened(total, rows, events, times, states, whole(b), new((b, e)), new(b), whole(b))
 
     def _tried(self, task: Task, pieces: Pieces | None) -> Ended:
-        ended, (b, f) = _room(task)._replace(pieces=pieces), task.y0.shape
+        ended, (b, f) = space(task)._replace(pieces=pieces), task.y0.shape
         ended = ended._replace(happened=self._happened(task))
         if task.rules is not None:
             carried = task.y0.new_empty(b, cpp.carried(self.traced))
@@ -231,7 +238,7 @@ def tasks(task: Task) -> tuple[Task, ...]:
     return task._replace(controller=task.explicit), task
 
 
-def _room(task: Task) -> Ended:
+def space(task: Task) -> Ended:
     """Where a solve leaves what it reaches."""
     (b, f), new = task.y0.shape, task.y0.new_empty
     counts = torch.empty((6, b), dtype=torch.int64, device=task.y0.device)
