@@ -31,7 +31,7 @@ FLOORS = (
     ("guidance", "methods", "stepping/controllers", "stepping/output"),
     ("sharing", "solution", "stepping"),
     ("caveats",),
-    ("arguments", "choices", "diagnosis", "events", "linear_systems", "progress"),
+    ("arguments", "choices", "diagnosis", "events", "linear_systems", "progress", "sensitivities"),
     ("gradients/modes", "gradients/unreached"),
     ("kernels/emitting",),
     ("kernels/running",),

@@ -39,6 +39,7 @@ TUNING: dict[str, PID] = {
 }
 WHICH = "give True, indices of components, or truth values in the shape of one row's state"
 
+OF_ONE = "sensitivities are derivatives of the steps of one method"
 ALONE = "auto is {name} alone, for {reason}"
 TIGHT = 1e-8  # rtol, below which a higher order costs less
 

@@ -22,4 +22,5 @@ PerEntry = Number | Array | Nested  # one, one per component or per row, or nest
 
 Jacobian = Callable[..., Tensor] | Tensor | Literal["autograd", "differences"]
 Events = Callable[..., Any] | Sequence[Callable[..., Any]]
+Sensitivity = int | str | tuple[Any, ...]  # an index into args, a key of a dict there, "y0"
 Monitor = Callable[[Tensor, Any], Any]  # of t and y; a true value stops

@@ -12,7 +12,7 @@ from stiffguide.errors import InputError, Interrupted, SolveFailed, Status
 from stiffguide.fields import parts
 from stiffguide.fields.layout import Layout
 from stiffguide.inputs import Number, Times
-from stiffguide.stepping.contracts import Table
+from stiffguide.stepping.contracts import Slopes, Table
 from stiffguide.stepping.course import Stretches
 from stiffguide.stepping.trajectory import Trajectory
 from stiffguide.tensors import listed
@@ -50,6 +50,7 @@ class Result(NamedTuple):
     linear_solver: str = ""  # and what decided for it; "" where there is none to choose
     stretches: Stretches | None = None  # of methods that shared the rows
     method: str = ""  # where that is not the one of the problem
+    slopes: Slopes | None = None
 
 
 class Stats:
@@ -129,6 +130,10 @@ class Solution(Generic[Y]):
     solve was not batched. `messages` has one sentence
     for every row that did not reach its end, and `warnings` the sentences about rows whose figures
     may mean less than their status says. `events` has a table for every event that was given.
+
+    dy_dp (B, T, ..., P), nested as y is, has the derivatives by the P numbers among the arguments
+    that `sensitivities` named, which `sensitivity_names` calls by name; dy_dy0 (B, T, F, F) those
+    of all components by all of y0, in their flat order. None where they were not asked for.
     """
 
     t: Tensor
@@ -144,6 +149,9 @@ class Solution(Generic[Y]):
     events: tuple[Occurrences[Y], ...] = ()
     linear_solver: str = ""
     stretches: Stretches | None = None
+    dy_dp: Any = None
+    dy_dy0: Tensor | None = None
+    sensitivity_names: tuple[str, ...] = ()
 
     @property
     def status(self) -> Tensor:
@@ -263,10 +271,21 @@ def presented(x: Result, layout: Layout, method: str) -> Solution:
             Occurrences(table.row, table.t, layout.unflatten(state, len(state)))
             for table, state in zip(x.events, states, strict=True)
         ),
+        **_derivatives(x.slopes, layout),
     )
     if x.messages and bool((x.counts[0] == int(Status.INTERRUPTED)).any()):
         raise Interrupted(found.message, found)
     return found
+
+
+def _derivatives(x: Slopes | None, layout: Layout) -> dict[str, Any]:
+    """Those of a solution, in the user's layout."""
+    if x is None:
+        return {}
+    found = (x.by_p, x.by_y0)
+    by_p, by_y0 = (d if d is None or layout.batched else d.squeeze(0) for d in found)
+    by_p = None if by_p is None else layout.unflatten_columns(by_p)
+    return {"dy_dp": by_p, "dy_dy0": by_y0, "sensitivity_names": x.names}
 
 
 def _joined(x: Trajectory | None) -> Trajectory | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, overload
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from stiffguide import arguments, choices, constrained, eager, kernels, linear_systems
 from stiffguide.algebra.krylov import Krylov
 from stiffguide.caveats import Witness
-from stiffguide.errors import InputError
+from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.events import Setting, jumping, watched, written
 from stiffguide.fields import jacobian
 from stiffguide.fields import mass as masses
@@ -29,12 +29,14 @@ from stiffguide.inputs import (
     Number,
     Numbers,
     PerEntry,
+    Sensitivity,
     State,
     Times,
 )
 from stiffguide.kernels import Backend
 from stiffguide.linear_systems import Asked
 from stiffguide.progress import Progress
+from stiffguide.sensitivities import refuse, wanted
 from stiffguide.solution import Result, Solution, presented
 from stiffguide.stepping.contracts import Controller, Guidance, Method, Output
 from stiffguide.stepping.live import Problem
@@ -57,7 +59,7 @@ def solve(
     max_step: Number | None = None, max_attempts: int = 100_000,
     controller: Controller | None = None, guidance: Guidance | None = None,
     events: Events | None = None, jump_at: Callable[..., Any] | None = None,
-    nonnegative: Any = None,
+    nonnegative: Any = None, sensitivities: Sequence[Sensitivity] | None = None,
     backend: Backend = "auto", gradient: Gradient = "auto", progress: bool = False,
     monitor: Monitor | None = None, checks: bool = True,
 ) -> Solution[Tensor]: ...
@@ -73,7 +75,7 @@ def solve(
     max_step: Number | None = None, max_attempts: int = 100_000,
     controller: Controller | None = None, guidance: Guidance | None = None,
     events: Events | None = None, jump_at: Callable[..., Any] | None = None,
-    nonnegative: Any = None,
+    nonnegative: Any = None, sensitivities: Sequence[Sensitivity] | None = None,
     backend: Backend = "auto", gradient: Gradient = "auto", progress: bool = False,
     monitor: Monitor | None = None, checks: bool = True,
 ) -> Solution[Any]: ...
@@ -104,6 +106,7 @@ def solve(
     events: Events | None = None,
     jump_at: Callable[..., Any] | None = None,
     nonnegative: Any = None,
+    sensitivities: Sequence[Sensitivity] | None = None,
     backend: Backend = "auto",
     gradient: Gradient = "auto",
     progress: bool = False,
@@ -167,12 +170,9 @@ def solve(
     Asked(jac, jac_sparsity, linear_solver).check()
     name, special = None, (method, controller, guidance, monitor, jac, linear_solver)
     seen = progress or monitor is not None
-    happens = (events, tstops, jump_at, mass, nonnegative)
-    if (
-        way != "eager"
-        and gradient == "auto"
-        and not (dense or seen or any(x is not None for x in happens))
-    ):
+    happens = (events, tstops, jump_at, mass, nonnegative, sensitivities)
+    plain = gradient == "auto" and not (dense or seen or any(x is not None for x in happens))
+    if way != "eager" and plain:
         numbers = rtol, atol, save_at, max_step, max_attempts, batched, backend
         name = kernels.asked(f, y0, numbers, special)
         known = kernels.known(name)
@@ -184,10 +184,16 @@ def solve(
     start, end = arguments.times(t0, t1, layout)
     tolerance = arguments.tolerance(rtol, atol, layout)
     matrix = masses.given(mass, layout)
+    asked = wanted(sensitivities, args, layout)
+    if asked is not None:
+        clashes = {"events": events, "jump_at": jump_at, "guidance": guidance, "mass": mass}
+        refuse({**clashes, "nonnegative": nonnegative, "dense": dense}, stepper)
     pair, alone = None, ""
     if choices.automatic(method):
         large = way != "kernel" and linear_systems.large(layout)
         alone = choices.alone(layout, guidance, controller, matrix, save_at)
+        if asked is not None and not alone:
+            alone = choices.ALONE.format(name=stepper.name, reason=choices.OF_ONE)
         if not alone:
             pair = choices.pair(layout, tolerance, controller, large=large)
             stepper = pair.stiff
@@ -222,6 +228,7 @@ def solve(
         *(watch if seen else None, jac, name, special, written(events), jump_at),
         *(jac_sparsity, linear_solver, pair, alone, matrix),
         gradient=gradient,
+        sensitivities=asked,
     )
     try:
         result = _result(r, way, why, watch, checks=checks)
@@ -265,6 +272,8 @@ def _result(
         if isinstance(result, Result):
             return result
         why, patience = result
+    if r.sensitivities is not None:
+        raise UnsupportedError(f"sensitivities need a kernel, and there is none: {why}")
     try:
         flat = field(r.f, r.args, r.layout)
         return eager.solve(r, flat, watch, why, patience, way, checks=checks)

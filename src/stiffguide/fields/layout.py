@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from stiffguide.errors import InputError
 from stiffguide.fields import parts
@@ -123,6 +124,13 @@ class Layout:
         pieces: tuple[Tensor, ...] = flat.split(self._sizes, -1)
         leaves = [p.reshape(front + tuple(s)) for p, s in zip(pieces, self._shapes, strict=True)]
         return _build(self._tree, iter(leaves))
+
+    def unflatten_columns(self, flat: Tensor) -> Any:
+        """From (..., F, P), every entry of a state with an axis (P,) behind its own."""
+        axis = flat.ndim - 2
+        turned = flat.movedim(-1, axis)
+        state = self.unflatten(turned, *turned.shape[:-1])
+        return tree_map(lambda leaf: leaf.movedim(axis, -1), state)
 
     def mask(self, given: Any, what: str) -> Tensor:
         """The components (F,) bool meant by truth values in the nesting of one row's state.

@@ -61,6 +61,10 @@ class Graph:
         node = self.nodes[number]
         return node.value if node.op == "const" else None
 
+    def kept(self, node: Node) -> int:
+        """The number of this very node: no rule is applied to it."""
+        return self._number(node)
+
     def _number(self, node: Node) -> int:
         number = self._seen.setdefault(node, len(self.nodes))
         if number == len(self.nodes):

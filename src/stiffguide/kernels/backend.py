@@ -22,10 +22,12 @@ from stiffguide.kernels import (
     calls,
     differentiable,
     happening,
+    limits,
     looping,
     memory,
     reasons,
     refusals,
+    sensitivity,
     tasks,
     turns,
     watching,
@@ -34,17 +36,17 @@ from stiffguide.kernels.emitting import coefficients
 from stiffguide.kernels.emitting.coefficients import Coefficients
 from stiffguide.kernels.jacobians import compare
 from stiffguide.kernels.kept import kept_states
-from stiffguide.kernels.names import ASKED, SWITCHED, UNBOUNDED, Way
+from stiffguide.kernels.names import ASKED, SWITCHED, Way
 from stiffguide.kernels.patience import Patience
 from stiffguide.kernels.request import Request
-from stiffguide.kernels.running import compiler, device, pair
+from stiffguide.kernels.running import compiler, pair
 from stiffguide.kernels.running.adjoint import Adjoint
 from stiffguide.kernels.running.run import FEW, Kernel
 from stiffguide.kernels.running.task import Ended, Task
+from stiffguide.kernels.sensitivity import AT_ONCE
 from stiffguide.sharing.pair import Pair
 from stiffguide.solution import Result
 from stiffguide.stepping.contracts import Method
-from stiffguide.stepping.controllers import PID
 from stiffguide.stepping.output import AtTimes, kept
 from stiffguide.stepping.trajectory import Trajectory
 from stiffguide.tensors import tangles
@@ -53,10 +55,8 @@ from stiffguide.tracing.traced_field import Traced
 
 LOG = logging.getLogger("stiffguide")
 LARGEST = 256  # components
-GONE_BACK = ("end", "times")  # what is kept, and has an adjoint
 REPEATED = "the kernel was there"
 EARLIER = "earlier solves in the eager loop had taken as long as the build of a kernel"
-NO_GRADIENT = "gradients through a kernel are those of ends and of states at given times: "
 
 
 class Eager(NamedTuple):
@@ -76,7 +76,7 @@ def solve(r: Request, way: Way) -> Result | Eager:
         return Eager("there is no row")
     if r.mass is not None:
         if way == "kernel":
-            raise _unusable("it solves y' = f, and a mass was given")
+            raise limits.unusable("it solves y' = f, and a mass was given")
         return Eager("a mass was given")
     if looping.offers(r):
         return Eager("its steps are native where `stats.backend` says so")
@@ -101,6 +101,9 @@ def solve(r: Request, way: Way) -> Result | Eager:
     if there:
         kernel.prepare(r.y0.device, wide=wide)
         return run(kernel, r, REPEATED)
+    if r.sensitivities is not None:
+        at_once = kernel.tried(wide=wide)
+        return run(kernel, r, AT_ONCE) if at_once else _eager(kernel.failure(wide=wide))
     if way == "kernel if possible" and kernel.tried(wide=wide):
         return run(kernel, r, SWITCHED)
     patience = Patience(kernel, rows=r.layout.rows, wide=wide, watch=r.watch)
@@ -118,7 +121,7 @@ def _eager(why: str) -> Eager:
 
 def _kernel(r: Request) -> Kernel:
     """The kernel of a solve; raises UnsupportedError where it has none."""
-    _refuse(r)
+    limits.refuse(r)
     recorded = _recorded(r)
     method = r.problem.method if recorded or r.pair is None else r.pair
     try:
@@ -132,8 +135,10 @@ def _kernel(r: Request) -> Kernel:
     happening.check(r)
     if r.jac is not None:
         compare(r, kernel.traced)
+    if r.sensitivities is not None:
+        kernel = sensitivity.differentiating(kernel, r.sensitivities)
     if recorded or tangles(*(captured.tensor for captured in kernel.traced.captured)):
-        _refuse_recorded(r)
+        limits.refuse_recorded(r)
         return differentiable.of(kernel, r)
     return kernel
 
@@ -141,21 +146,6 @@ def _kernel(r: Request) -> Kernel:
 def _recorded(r: Request) -> bool:
     """Whether a state or an argument requires a gradient; what f captures is known later."""
     return tangles(r.y0, *(tree_leaves(r.args) if r.args else ()))
-
-
-def _refuse_recorded(r: Request) -> None:
-    """Raise UnsupportedError where a kernel has no gradient."""
-    p, reason = r.problem, ""
-    if r.y0.device.type != "cpu":
-        reason = "on a GPU there is none"
-    elif p.events is not None or p.stops.shape[1] > 1:
-        reason = "not through events, jumps or tstops"
-    elif r.watch is not None:
-        reason = "not while `monitor` or `progress` look on"
-    elif not all(kept(x) in GONE_BACK for x in p.outputs):
-        reason = "not of every step, nor of interpolants"
-    if reason:
-        raise _unusable(NO_GRADIENT + reason)
 
 
 def _found(r: Request) -> Kernel:
@@ -220,40 +210,10 @@ def forget() -> None:
     _KERNELS.clear()
     _PAIRS.clear()
     differentiable.forget()
+    sensitivity.forget()
     memory.forget()
     refusals.forget()
     looping.forget()
-
-
-def _refuse(r: Request) -> None:
-    p, reason = r.problem, ""
-    if p.nonnegative is not None:
-        raise UnsupportedError(UNBOUNDED)
-    if p.guidance is not None:
-        reason = "guidance moves states between steps"
-    elif r.layout.dtype.is_complex:
-        reason = f"it computes in real numbers and y0 is {r.layout.dtype}"
-    elif not device.supported(r.y0.device):
-        reason = (
-            f"y0 is on {r.y0.device}, and it runs on CPUs, and on GPUs of NVIDIA with a torch that "
-            "can compile for them (torch.cuda._compile_kernel)"
-        )
-    elif r.linear_solver is not None:
-        reason = "it eliminates in its own way, and linear_solver was given"
-    elif r.watch is not None and (p.events is not None or p.jump_at is not None):
-        reason = "it does not find events while `monitor` or `progress` look on"
-    elif not isinstance(p.controller, PID):
-        reason = "it chooses dt by a PID controller only"
-    elif not all(map(kept, p.outputs)):
-        reason = "it keeps ends, given times and steps, and no other output"
-    elif tangles(r.t0, r.t1, tasks.times_of(p.outputs)):
-        reason = NO_GRADIENT + "not by times"
-    if reason:
-        raise _unusable(reason)
-
-
-def _unusable(reason: str) -> UnsupportedError:
-    return UnsupportedError(f"kernel: cannot be used here, {reason}; use backend='eager'")
 
 
 def run(kernel: Kernel, r: Request, why: str) -> Result:
@@ -298,7 +258,7 @@ def result(kernel: Kernel, r: Request, task: Task, ended: Ended, why: str) -> Re
     """What a kernel left, as what was asked for."""
     p = r.problem
     bad = turns.failed(ended.counts, task.rows)
-    messages = reasons.messages(r, ended) if bad else {}
+    messages = reasons.messages(r, ended) | sensitivity.messages(r, ended) if bad else {}
     trajectory = None
     dense = any(kept(output) == "pieces" for output in p.outputs)
     if dense and ended.pieces is not None and ended.pieces.coefficients is not None:
@@ -317,4 +277,5 @@ def result(kernel: Kernel, r: Request, task: Task, ended: Ended, why: str) -> Re
         *(t, y, ended.counts, messages, warnings, trajectory, "kernel", why, tables),
         stretches=turns.stretches(r.pair, r.t0, ended),
         method=name,
+        slopes=sensitivity.slopes(r, kernel, task, ended, y),
     )

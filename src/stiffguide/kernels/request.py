@@ -11,6 +11,7 @@ from torch import Tensor
 from stiffguide.fields.layout import Layout
 from stiffguide.fields.mass import GivenMass
 from stiffguide.progress import Progress
+from stiffguide.sensitivities import Wanted
 from stiffguide.sharing.pair import Pair
 from stiffguide.stepping.live import Problem
 
@@ -40,6 +41,7 @@ class Request(NamedTuple):
     mass: GivenMass | None = None
     caveats: Mapping[int, str] = MappingProxyType({})  # what is to be said of rows from the start
     gradient: str = "auto"  # how one is to be had, by a name of `gradients.modes`
+    sensitivities: Wanted | None = None
 
 
 class Overtaken(Exception):

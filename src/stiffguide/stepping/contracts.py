@@ -249,6 +249,14 @@ class Output(Protocol):
         ...
 
 
+class Slopes(NamedTuple):
+    """Derivatives of the states that were kept; None of what was not asked for."""
+
+    by_p: Tensor | None  # (B, T, F, P)
+    by_y0: Tensor | None  # (B, T, F, F)
+    names: tuple[str, ...]  # of the P
+
+
 class Table(NamedTuple):
     """Every time that one event happened, by row and then by time."""
 

@@ -20,6 +20,7 @@ from stiffguide.kernels.emitting.expressions import literal
 from stiffguide.kernels.emitting.factorisation import native
 from stiffguide.kernels.emitting.functions import function
 from stiffguide.kernels.emitting.parameters import parameters
+from stiffguide.kernels.emitting.sensitivities import Directions, Sensitivities
 from stiffguide.sharing import explicit, pair, stiff
 from stiffguide.stepping import attempt, crossings, guards, initial_dt, regimes
 from stiffguide.tracing.traced_field import Traced
@@ -53,18 +54,21 @@ def source(
     method: Coefficients,
     entries: Sequence[str] = ("thread.h", "threads.h"),
     back: Sequence[str] = (),
+    directions: Directions | None = None,
 ) -> str:
     """The translation unit; -DWIDE=0 makes one lane of it, -DWIDE=1 several.
 
     `back` is what the way back needs, if there is one.
     """
     implicit = method.family != "explicit"
+    derivatives = None if directions is None else Sensitivities(traced, method, directions)
     elimination = plan(traced.features, traced.derived.jac if implicit else ())
     parts = [
         f"#define N {traced.features}",
         f"#define OPERATIONS {len((traced.derived.graph if implicit else traced.plain).nodes)}",
         native("lanes.h"),
-        *_constants(traced, method, elimination, tape=bool(back)),
+        *_constants(traced, method, elimination, directions, tape=bool(back)),
+        *_directions(derivatives),
         native("state.h"),
         *_field(traced, implicit=implicit),
     ]
@@ -78,14 +82,26 @@ def source(
         ]
     if method.family == "esdirk":
         parts.append(native("newton.h"))
-    parts += [*_step(traced, method), native("output.h"), native("stops.h"), native("start.h")]
+    parts += _step(traced, method)
+    parts += [] if derivatives is None else derivatives.text()
+    parts += [native("output.h"), native("stops.h"), native("start.h")]
     parts += [*happening.text(traced), native("course.h"), *back, native("driver.h")]
     parts += map(native, entries)
     return "\n".join(parts) + "\n"
 
 
+def _directions(derivatives: Sensitivities | None) -> list[str]:
+    numbers = {"DIRECTIONS": 0} if derivatives is None else derivatives.numbers
+    return [f"#define {name} {value}" for name, value in numbers.items()]
+
+
 def _constants(
-    traced: Traced, m: Coefficients, elimination: Elimination, *, tape: bool
+    traced: Traced,
+    m: Coefficients,
+    elimination: Elimination,
+    directions: Directions | None,
+    *,
+    tape: bool,
 ) -> list[str]:
     n, implicit = traced.features, m.family != "explicit"
     late = m.interpolant.late
@@ -97,7 +113,7 @@ def _constants(
         "OWN": len(parameters(traced).own),
         "IMPLICIT": int(implicit),
         "SLOPES": int(m.family == "rosenbrock" and not traced.autonomous),
-        "NJ": len(traced.derived.jac) if implicit else 0,
+        "NJ": len(traced.derived.jac) if implicit or directions else 0,
         "NW": factorisation.entries(elimination),
         "STAGES": m.stages + late + len(m.interpolant.filters),
         "LATE": late,
@@ -107,7 +123,7 @@ def _constants(
         "WITH_DT": int(m.interpolant.with_dt),
         "ERROR_ORDER": m.error_order,
         "NFE": _evaluations(m),
-        "CARRIED": carried(traced),
+        "CARRIED": carried(traced, directions),
         "SHARED": int(not tape and (m.family == "rosenbrock" or m.ends is not None)),
         "TAPE": int(tape),
         "SLOPE_KEPT": int(m.family == "esdirk"),
@@ -171,7 +187,7 @@ def _limits(m: Coefficients) -> dict[str, float]:
     }
 
 
-def carried(traced: Traced) -> int:
+def carried(traced: Traced, directions: Directions | None = None) -> int:
     """The numbers that a row has between its attempts: see `carry` of native/driver.h.
 
     After whether it has begun, they begin with the logarithms of the scaled errors of the last two
@@ -180,7 +196,8 @@ def carried(traced: Traced) -> int:
     n, events = traced.features, len(traced.events)
     happening = 5 * events + 2 if events else 0
     course = n + 16
-    return 3 * n + 15 + happening + course
+    derivatives = 0 if directions is None else 1 + n * directions.count(n)
+    return 3 * n + 15 + happening + course + derivatives
 
 
 def _evaluations(m: Coefficients) -> int:

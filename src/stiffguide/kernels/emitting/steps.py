@@ -70,6 +70,10 @@ class Body:
             "    s.shift = shift, s.rough = rough;",
             "    pivot_lanes(s);",
             "}",
+            "#if DIRECTIONS",
+            "for (int e = 0; e < NW; e++) s.w[e] = w[e];",
+            "s.mended = mend;",
+            "#endif",
         )
         if guard:
             self.add("const M grown = turned(s, w, scale, mend);")

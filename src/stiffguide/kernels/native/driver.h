@@ -22,6 +22,9 @@ CALLED void load(Lanes& s, const Call& c, int l, long row) {
     s.saved[l] = s.kept[l] = s.met[l] = s.jumps[l] = s.fate[l] = 0;
     s.base[l] = -1;
     lane(s.until, l) = c.until && c.until[row] < c.max_attempts ? c.until[row] : c.max_attempts;
+#if DIRECTIONS
+    begin_derivatives(s, l);
+#endif
 }
 
 // What a row has between its attempts, out to the table or in from it, in one order for all
@@ -52,6 +55,11 @@ CALLED void carry(Lanes& s, const Call& c, int l, bool out, int came) {
 #endif
     both(s.t), both(s.dt), both(s.attempts), both(s.accepted), both(s.wait), both(s.stop);
     mask(s.rejected), whole(s.saved[l]), whole(s.met[l]), whole(s.kept[l]), whole(s.jumps[l]);
+#if DIRECTIONS
+    both(s.seen);
+    for (int j = 0; j < DIRECTIONS; j++)
+        for (int i = 0; i < N; i++) both(s.by[j][i]);
+#endif
 #if EVENTS
     for (int k = 0; k < EVENTS; k++) {
         both(s.value[k]), both(s.side[k]), both(s.repeats[k]), mask(s.fresh[k]);
@@ -105,6 +113,9 @@ CALLED void begin(Lanes& s, const Call& c, M fresh) {
     V dt = proposed(s, c);
     s.dt = sel(fresh, sel(eq(dt, 0.0), v_max(v_abs(s.t), 1.0) * 1e-12, dt), s.dt);
     forget(s, fresh);
+#if DIRECTIONS
+    s.seen = sel(fresh, s.t, s.seen);
+#endif
 #if EVENTS
     begin_events(s, fresh);
 #endif
@@ -134,6 +145,9 @@ CALLED void finish(Lanes& s, const Call& c, int l, bool stopped) {
     if (lost) status = sound ? DT_TOO_SMALL : NON_FINITE;
     if (lane(s.reached, l) && !(none && !sound)) status = SUCCESS;
     if (s.fate[l]) status = s.fate[l];
+#if DIRECTIONS
+    leave_derivatives(s, c.derivatives->end, row, l);
+#endif
 #if SHARED
     if (c.rules && !s.fate[l] && !none) came = shifted(s, l, status, own(c));
     if (came) status = IMPLICIT ? RUNNING : STIFF;
@@ -231,6 +245,11 @@ INLINE void attempt(Lanes& s, const Call& c) {
     V closer = v_max(v_abs(dt) * CLOSER, v_abs(s.dt) * NEAREST);
     next = sel(missed, v_sign(dt) * closer, next);
 #endif
+#if DIRECTIONS
+    s.ruined = some(accept) ? differentiate(s, c, accept, t1, dt) : ~allof();
+    accept = accept & ~s.ruined, s.reached = s.reached & ~s.ruined;
+    s.seen = sel(accept, t1, s.seen);
+#endif
     if (c.times && some(accept & le(s.wait, t1 * s.sign))) save(s, c, accept, t1, dt);
     if (c.pieces) keep_piece(s, c, accept, t1, dt);
     M turning = ~allof();
@@ -262,6 +281,9 @@ INLINE void attempt(Lanes& s, const Call& c) {
     s.lost = s.live & le(v_abs(next), v_max(4 * EPS * v_abs(s.t), 1e-300));
     s.dt = sel(s.reached, dt, next);
     s.done = s.live & (s.reached | s.lost | le(s.until, s.attempts));
+#if DIRECTIONS
+    s.done = s.done | s.ruined;
+#endif
 #if EVENTS
     s.done = s.done | s.stuck;
     if (some(happens | turning)) settle(s, c, which, turning);

@@ -46,8 +46,12 @@ CALLED void begin_saving(Lanes& s, const Call& c, int l) {
     long row = s.row[l], k = 0;
     const double* time = c.time + row * c.time_row;
     double sign = lane(s.sign, l) < 0 ? -1 : 1, from = lane(s.t, l);
-    for (; k < c.times && time[k] * sign <= from * sign; k++)
+    for (; k < c.times && time[k] * sign <= from * sign; k++) {
         for (int i = 0; i < N; i++) c.saved[(row * c.times + k) * N + i] = lane(s.y[i], l);
+#if DIRECTIONS
+        leave_derivatives(s, c.derivatives->saved, row * c.times + k, l);
+#endif
+    }
     s.saved[l] = k;
     lane(s.wait, l) = k < c.times ? time[k] * sign : __builtin_inf();
 }

@@ -18,6 +18,13 @@ struct Rules {
     double explicit_price, stiff_price, limit, trial, patience, probe;
 };
 
+// where derivatives are left: (rows, N, DIRECTIONS), (rows, times, N, DIRECTIONS), those after every
+// accepted step (pieces, rows, N, DIRECTIONS), and whether a row ended because they are not finite
+struct Derivatives {
+    double *end, *saved, *kept;
+    long* ruined;
+};
+
 // in the order of packing.py
 struct Call {
     long rows;
@@ -63,6 +70,7 @@ struct Call {
     // how the events of a row end: (rows, EVENTS), (rows), (rows)
     double *sides, *since;
     long* streak;
+    const Derivatives* derivatives; // of the states, if there are directions
 };
 
 struct Parameters {
@@ -107,6 +115,14 @@ struct Lanes {
     M fresh[EVENTS], stuck;
     long times[LANES][EVENTS], streak[LANES];
     double since[LANES];
+#endif
+#if DIRECTIONS
+    V by[DIRECTIONS][N], by1[DIRECTIONS][N]; // derivatives of y and y1
+    V jacs[POINTS][NJ + 1], bys[POINTS][BY + 1]; // J and df/dp at the stages,
+    V curved[CURVED + 1]; // and what changes J and df/dt where the step begins
+    V seen; // when f0 was evaluated
+    M ruined;
+    bool mended; // some lanes are rough
 #endif
 #if IMPLICIT
     V jac[NJ + 1], w[NW + 1], shift, scratch[2][N];

@@ -13,8 +13,11 @@ CALLED V short_of(const Lanes& s, const Call& c, V left) {
 
 // f1 beyond the stop just reached, in the lanes `turning`, which aim at their next one
 CALLED void depart(Lanes& s, const Call& c, M turning) {
-    V f1[N];
-    field(s.stop + v_sign(s.stop - s.t) * sliver(s, c), s.y1, s.p, f1);
+    V f1[N], later = s.stop + v_sign(s.stop - s.t) * sliver(s, c);
+    field(later, s.y1, s.p, f1);
+#if DIRECTIONS
+    s.seen = sel(turning, later, s.seen);
+#endif
     for (int i = 0; i < N; i++) s.f1[i] = sel(turning, f1[i], s.f1[i]);
     s.nfe = s.nfe + truth(turning);
     for (int l = 0; l < LANES; l++)

@@ -22,7 +22,7 @@ INLINE Lanes* new_lanes() {
 }
 
 INLINE void solve_rows(Lanes& s, const Call& c) {
-    s.keep = c.times || c.pieces || EVENTS;
+    s.keep = c.times || c.pieces || EVENTS || DIRECTIONS;
     s.watched = c.rules;
     s.done = allof();
     for (int l = 0; l < LANES; l++) s.row[l] = -1;

@@ -11,7 +11,7 @@ from stiffguide.kernels.running.task import EPS, Ended, Happened, Happening, Tas
 # in the order of state.h: integers and addresses (q), numbers (d)
 _INPUTS = struct.Struct("4q 6q q")
 _SETTINGS = struct.Struct("4q 4d 5d 3d")
-_OUTPUTS = struct.Struct("3q 6q 4q 6q 2q d 2q 2q 14q")
+_OUTPUTS = struct.Struct("3q 6q 4q 6q 2q d 2q 2q 14q q")
 NONE = (0, 0, 0, 0, 0, 0)  # no pieces
 ALONE = (0, 0)  # no other method
 ONE_END = (0, 0, 4 * EPS)  # no stops
@@ -42,6 +42,7 @@ def pack(task: Task, ended: Ended, k: int, flags: int) -> bytes:
         (0, 0) if ended.pauses is None else tuple(map(_address, ended.pauses)),
         (_address(task.rules), 0 if pieces is None else pieces.degree),
         _happening(task.happening, ended.happened),
+        0 if ended.derivatives is None else ended.derivatives.addresses.data_ptr(),
     )
 
 
@@ -69,6 +70,7 @@ def joined(
     pauses: tuple[int, ...] = (0, 0),
     sharing: tuple[int, ...] = ALONE,
     happening: tuple[int, ...] = NOTHING,
+    derivatives: int = 0,
 ) -> bytes:
     """The whole from its addresses: see `pack`; `stride` is that of the parameters' rows."""
     count, flags = rows
@@ -78,7 +80,10 @@ def joined(
     return (
         _INPUTS.pack(count, flags, flags + 8, flags + 16, *inputs, stride)
         + fixed
-        + _OUTPUTS.pack(t, y, dt, *counts, *times, *pieces, *stops, *pauses, *sharing, *happening)
+        + _OUTPUTS.pack(
+            *(t, y, dt, *counts, *times, *pieces, *stops, *pauses, *sharing, *happening),
+            derivatives,
+        )
     )
 
 

@@ -15,8 +15,17 @@ from stiffguide.graphs.graph import digest
 from stiffguide.kernels.emitting import cpp, cuda
 from stiffguide.kernels.emitting.coefficients import Coefficients
 from stiffguide.kernels.emitting.parameters import parameters
+from stiffguide.kernels.emitting.sensitivities import Directions
 from stiffguide.kernels.running import build, compiler, device, packing
-from stiffguide.kernels.running.task import Ended, Happened, Pauses, Pieces, Shifts, Task
+from stiffguide.kernels.running.task import (
+    Derivatives,
+    Ended,
+    Happened,
+    Pauses,
+    Pieces,
+    Shifts,
+    Task,
+)
 from stiffguide.kernels.running.threads import Flags, alone, alternate, carry_out
 from stiffguide.tracing.traced_field import Traced
 
@@ -33,6 +42,7 @@ class Kernel:
 
     traced: Traced
     method: Coefficients
+    directions: Directions | None = None  # by which states are differentiated
     _libraries: dict[tuple[bool, str], ctypes.CDLL] = field(default_factory=dict)
     _waited: dict[bool, float] = field(default_factory=dict)  # operations of eager solves so far
     _failed: dict[bool, str] = field(default_factory=dict)  # why a build did not succeed
@@ -49,12 +59,13 @@ class Kernel:
 
     def key(self, *, wide: bool) -> str:
         """The name of a library: the hash of all that it depends on."""
-        parts = (self.traced.key, self._own, repr(self.method), cpp.fingerprint())
+        parts = [self.traced.key, self._own, repr(self.method), cpp.fingerprint()]
+        parts += [] if self.directions is None else [repr(self.directions)]
         return digest(*parts, repr(compiler.flags()), compiler.cpu(), str(wide))
 
     def source(self) -> str:
         """The translation unit."""
-        return cpp.source(self.traced, self.method)
+        return cpp.source(self.traced, self.method, directions=self.directions)
 
     def ready(self, *, wide: bool) -> bool:
         """Whether the library is loaded or in the cache."""
@@ -128,7 +139,7 @@ class Kernel:
         )
         if first.pauses is None or first.pauses.until is None:
             return self._run(task, pieces)
-        ended = self.beginning(task)._replace(pieces=pieces)
+        ended = self.beginning(task, pieces)
         assert ended.pauses is not None
         assert ended.pauses.until is not None
         ended.pauses.until.copy_(first.counts[2])
@@ -136,14 +147,14 @@ class Kernel:
         ended.counts[0] = first.counts[0]  # somebody may have stopped a row there
         return ended
 
-    def beginning(self, task: Task) -> Ended:
+    def beginning(self, task: Task, pieces: Pieces | None = None) -> Ended:
         """A solve before its first attempt, for `go_on`."""
         b, _ = task.y0.shape
         until = torch.zeros(b, dtype=torch.int64, device=task.y0.device)
-        ended = space(task)
+        ended = self._room(task, pieces)
         ended.t[:, 0], ended.y[:, 0], ended.counts[:] = task.t0, task.y0, 0
         ended.counts[0] = int(Status.RUNNING)
-        carried = task.y0.new_zeros(b, cpp.carried(self.traced))
+        carried = task.y0.new_zeros(b, cpp.carried(self.traced, self.directions))
         shifts = None if task.rules is None else Shifts(b)
         return ended._replace(pauses=Pauses(until, carried), shifts=shifts)
 
@@ -180,8 +191,16 @@ class Kernel:
         times, states = new(room), new((room, f))
         return Happened(total, rows, events, times, states, whole(b), new((b, e)), new(b), whole(b))
 
+    def _room(self, task: Task, pieces: Pieces | None) -> Ended:
+        """Where a solve leaves what it reaches."""
+        ended = space(task)._replace(pieces=pieces)
+        if self.directions is None:
+            return ended
+        count = self.directions.count(self.traced.features)
+        return ended._replace(derivatives=Derivatives.of(task, ended, count))
+
     def _tried(self, task: Task, pieces: Pieces | None) -> Ended:
-        ended, (b, f) = space(task)._replace(pieces=pieces), task.y0.shape
+        ended, (b, f) = self._room(task, pieces), task.y0.shape
         ended = ended._replace(happened=self._happened(task))
         if task.rules is not None:
             carried = task.y0.new_empty(b, cpp.carried(self.traced))

@@ -88,6 +88,30 @@ class Happened(NamedTuple):
         return int(self.total) > len(self.row)
 
 
+class Derivatives(NamedTuple):
+    """Derivatives of the states in D directions; what no row has come to is nan."""
+
+    end: Tensor  # (B, F, D)
+    saved: Tensor | None  # (B, T, F, D)
+    kept: Tensor | None  # (N, B, F, D), after every accepted step
+    ruined: Tensor  # (B,) int64: 1 where a row ended because they are not finite
+    addresses: Tensor  # (4,) int64, of these
+
+    @staticmethod
+    def of(task: Task, ended: Ended, count: int) -> Derivatives:
+        """Room for them."""
+        (b, f), nan = task.y0.shape, float("nan")
+        end = task.y0.new_full((b, f, count), nan)
+        saved, kept = (
+            None if x is None else x.new_full((*x.shape, count), nan)
+            for x in (ended.saved, None if ended.pieces is None else ended.pieces.y1)
+        )
+        ruined = torch.zeros(b, dtype=torch.int64)
+        parts = (end, saved, kept, ruined)
+        places = [0 if x is None else x.data_ptr() for x in parts]
+        return Derivatives(*parts, torch.tensor(places, dtype=torch.int64))
+
+
 class Shifts:
     """Which part of a kernel went on, in which rows (B,) bool, and from where (B,).
 
@@ -126,3 +150,4 @@ class Ended(NamedTuple):
     pauses: Pauses | None = None
     happened: Happened | None = None
     shifts: Shifts | None = None  # where methods share the rows
+    derivatives: Derivatives | None = None

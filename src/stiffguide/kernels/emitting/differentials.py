@@ -1,0 +1,147 @@
+"""The derivative of a step of each family in one direction: the formulas of `steps`.
+
+Where W u = r, the derivative of u solves W du = dr + dJ u with the factors of the step; so it is
+exact for the numbers that the step has found. The lines live inside
+`direction(Lanes& s, V dt, int j, bool saving, V (*u)[N])`: they leave in `u` the derivatives of the
+stages in direction j, and in `s.by1[j]` that of y1.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from stiffguide.kernels.emitting.coefficients import Coefficients
+from stiffguide.kernels.emitting.expressions import literal
+from stiffguide.kernels.emitting.steps import Body, plus, weighted
+
+
+def points(m: Coefficients, body: Body) -> None:
+    """J and df/dp at every stage, those of the interpolant only where it is asked for."""
+    count = m.stages + m.interpolant.late
+    names = [f"s.k[{j}][@]" for j in range(count)]
+    body.add("V arg[N];")
+    for i in range(count):
+        implicit = bool(m.implicit) and m.implicit[i]
+        if i == m.stages:
+            body.add("if (!saving) return;", "extend(s, dt);")
+        if not any(m.a[i]) and m.c[i] == 0 and not implicit:
+            body.add(f"partials(s.seen, s.y, s.p, s.jacs[{i}], s.bys[{i}]);")
+            continue
+        factor = "" if m.family == "rosenbrock" else "dt"
+        own = f" + s.k[{i}][@] * (dt * GAMMA)" if implicit else ""
+        body.each(f"arg[@] = s.y[@]{plus(weighted(m.a[i], names), factor)}{own};")
+        time = f"s.t + {literal(m.c[i])} * dt"
+        body.add(f"partials({time}, arg, s.p, s.jacs[{i}], s.bys[{i}]);")
+        if implicit:
+            body.add(f"factorise_stage(s, {i}, arg, 1.0 / (dt * GAMMA));")
+    if ends_in_slope(m):
+        body.add("if (saving) partials(t1, s.y1, s.p, s.jacs[POINTS - 1], s.bys[POINTS - 1]);")
+
+
+def ends_in_slope(m: Coefficients) -> bool:
+    """Whether the interpolant takes f(t1, y1) that is none of the stages."""
+    weights = m.interpolant.weights
+    kept = m.stages + m.interpolant.late + len(m.interpolant.filters)
+    return weights is None or len(weights[0]) > kept
+
+
+def interpolant(m: Coefficients, body: Body) -> None:
+    """The polynomial of the derivatives, as that of the states: `sum[d]` goes with theta^(d+1)."""
+    by, by1 = "s.by[j][@]", "s.by1[j][@]"
+    kept = m.stages + m.interpolant.late + len(m.interpolant.filters)
+    if ends_in_slope(m):
+        body.add("V f1[N];", "slope(s, POINTS - 1, s.by1[j], j, f1);")
+    if m.interpolant.weights is None:
+        body.add("V f0[N];", "slope(s, 0, s.by[j], j, f0);")
+        body.each("sum[0][@] = dt * f0[@];")
+        body.each(f"sum[1][@] = 3.0 * ({by1} - {by}) - 2.0 * sum[0][@] - dt * f1[@];")
+        body.each(f"sum[2][@] = sum[0][@] + dt * f1[@] - 2.0 * ({by1} - {by});")
+        return
+    names = [f"u[{j}][@]" for j in range(kept)] + ["f1[@]"]
+    for d, row in enumerate(m.interpolant.weights):
+        total = weighted(row, names) or "V(0.0)"
+        body.each(f"sum[{d}][@] = {f'dt * ({total})' if m.interpolant.with_dt else total};")
+
+
+def _stages(count: int) -> list[str]:
+    return [f"u[{j}][@]" for j in range(count)]
+
+
+def rosenbrock(m: Coefficients, body: Body, *, changing: bool) -> None:
+    """W du = J d(arg) + df/dp + coupling + d(df/dt) + dJ u at every stage."""
+    names, slopes = _stages(m.stages), not body.autonomous
+    body.add("const V per_dt = 1.0 / dt;", "V arg[N], rhs[N], bend[MOVING + 1];")
+    if changing:
+        body.add("changed(s.curved, s.by[j], bend);")
+    if slopes:
+        body.add("V drift[N];", "drift_of(s, j, drift);")
+    for i in range(m.stages):
+        body.each(f"arg[@] = s.by[j][@]{plus(weighted(m.a[i], names))};")
+        body.add(f"slope(s, {i}, arg, j, rhs);")
+        if changing:
+            body.add(f"bend_by(s, j, bend, s.k[{i}], rhs);")
+        more = f" + {literal(m.g[i])} * dt * drift[@]" if slopes and m.g[i] else ""
+        coupling = plus(weighted(m.big_c[i], names), "per_dt")
+        if coupling or more:
+            body.each(f"rhs[@] = rhs[@]{coupling}{more};")
+        body.add(f"solve_system(s, s.w, rhs, u[{i}], s.mended);")
+    last = m.stages - 1
+    if m.accurate:
+        body.each("s.by1[j][@] = arg[@];")
+    elif m.b[:last] == m.a[last]:
+        body.each(f"s.by1[j][@] = arg[@]{plus(weighted(m.b[last:], names[last:]))};")
+    else:
+        body.each(f"s.by1[j][@] = s.by[j][@]{plus(weighted(m.b, names))};")
+
+
+def explicit(m: Coefficients, body: Body, *, changing: bool) -> None:
+    """du = J d(arg) + df/dp."""
+    names = _stages(m.stages + m.interpolant.late)
+    body.add("V arg[N];")
+    for i in range(m.stages + m.interpolant.late):
+        if i == m.stages:
+            body.add("if (!saving) return;")
+        body.each(f"arg[@] = s.by[j][@]{plus(weighted(m.a[i], names), 'dt')};")
+        body.add(f"slope(s, {i}, arg, j, u[{i}]);")
+        if i == m.stages - 1 and m.accurate:
+            body.each("s.by1[j][@] = arg[@];")
+        elif i == m.stages - 1:
+            body.each(f"s.by1[j][@] = s.by[j][@]{plus(weighted(m.b, names), 'dt')};")
+
+
+def esdirk(m: Coefficients, body: Body, *, changing: bool) -> None:
+    """(I/(dt gamma) - J) du = (J d(base) + df/dp)/(dt gamma), J being that of the stage."""
+    names = _stages(m.stages)
+    body.add("const V shift = 1.0 / (dt * GAMMA);", "V arg[N], rhs[N], bend[MOVING + 1];")
+    for i in range(m.stages):
+        body.each(f"arg[@] = s.by[j][@]{plus(weighted(m.a[i], names), 'dt')};")
+        if not m.implicit[i]:
+            body.add(f"slope(s, {i}, arg, j, u[{i}]);")
+            continue
+        body.add(f"slope(s, {i}, arg, j, rhs);")
+        body.each("rhs[@] = rhs[@] * shift;")
+        body.add(f"solve_stage(s, {i}, rhs, u[{i}]);")
+    if m.accurate:
+        body.each(f"s.by1[j][@] = arg[@] + u[{m.stages - 1}][@] * (dt * GAMMA);")
+    else:
+        body.each(f"s.by1[j][@] = s.by[j][@]{plus(weighted(m.b, names), 'dt')};")
+    if not m.interpolant.filters:
+        return
+    body.add("if (!saving) return;")
+    if changing:
+        body.add("changed(s.curved, s.by[j], bend);")
+    for r, row in enumerate(m.interpolant.filters, m.stages):
+        body.each(f"rhs[@] = ({weighted(row, names)}) * shift;")
+        if changing:
+            body.add(f"bend_by(s, j, bend, s.k[{r}], rhs);")
+        body.add(f"solve_system(s, s.w, rhs, u[{r}], s.mended);")
+
+
+class Family(Protocol):
+    """How the lines of a family are made; `changing`: J or df/dt are no constants."""
+
+    def __call__(self, m: Coefficients, body: Body, *, changing: bool) -> None:
+        """Append them."""
+
+
+FAMILIES: dict[str, Family] = {"rosenbrock": rosenbrock, "explicit": explicit, "esdirk": esdirk}
