@@ -22,7 +22,7 @@ def solved(k: Tensor, **given: object) -> stiffguide.Solution[Tensor]:
 
 
 @needs_compiler
-@pytest.mark.parametrize("gradient", ["direct", "kernel"])
+@pytest.mark.parametrize("gradient", ["direct", "checkpoint", "kernel"])
 def test_a_way_by_name_wants_something_to_differentiate(gradient, auto):
     k = torch.tensor(2.0, dtype=torch.float64)
     with pytest.raises(InputError, match="nothing here requires a gradient; call requires_grad_"):

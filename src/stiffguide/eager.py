@@ -35,7 +35,6 @@ from stiffguide.progress import Progress
 from stiffguide.sharing import solve as sharing
 from stiffguide.solution import Result
 from stiffguide.stepping import loop
-from stiffguide.stepping.contracts import Table
 from stiffguide.stepping.course import Stretches
 from stiffguide.stepping.live import Live, Problem, begin, first_dt
 from stiffguide.stepping.output import Dense
@@ -193,7 +192,7 @@ def _result(
     span: Span | None,
 ) -> Result:
     """What is given back; `span` is known where times are differentiable."""
-    end = End(found.ended) if found else _run(r, p, f0, run)
+    end, note = (End(found.ended), found.note) if found else (_run(r, p, f0, run), "")
     ended, native = end.live, end.native
     t, y = p.outputs[0].result(ended.t, ended.y)
     if p.nonnegative is not None:
@@ -201,6 +200,7 @@ def _result(
     if found is not None and not gradient.interrupted(ended) and (span or tangles(found.ends)):
         span = span or Span(r.t0, r.t1)
         t, y = span.kept(p.f, p.outputs[0], found.ends, t, y)
+    tables = () if p.events is None else p.events.tables(r.t0, r.y0)
     pieces = next((_trajectory(p, o) for o in p.outputs if isinstance(o, Dense)), None)
     return Result(
         t=t,
@@ -210,8 +210,8 @@ def _result(
         warnings=_caveats(r, run.watch, p, ended, found),
         trajectory=pieces,
         backend="kernel" if native else "eager",
-        why="; ".join(filter(None, (large.why(run.outlook) if native else run.why, r.alone))),
-        events=_tables(r, p) if found is None else found.tables,
+        why="; ".join(filter(None, (large.why(run.outlook) if native else run.why, r.alone, note))),
+        events=tables if found is None else found.tables,
         stretches=end.stretches,
         method=r.problem.method.name if r.pair is None else r.pair.name,
     )
@@ -228,7 +228,8 @@ def _recorded(
     """The loop with a history."""
     y0 = span.start(p.f, r.y0)
     y, slope = y0.detach(), f0.detach()
-    return gradient.direct(p, span, y0, f0, lambda q: _start(q, r.t0, y, slope), watch)
+    asked = gradient.Asked(r.gradient, (r.f, r.args, r.jac))
+    return gradient.direct(p, span, y0, f0, lambda q: _start(q, r.t0, y, slope), watch, asked)
 
 
 def _caveats(
@@ -244,10 +245,6 @@ def _caveats(
         said = GRAZED.format(name=p.events.triggers[k].name)
         caveats[row] = (*caveats.get(row, ()), said)
     return caveats
-
-
-def _tables(r: kernels.Request, p: Problem) -> tuple[Table, ...]:
-    return () if p.events is None else p.events.tables(r.t0, r.y0)
 
 
 class End(NamedTuple):

@@ -151,8 +151,9 @@ def solve(
         begins eagerly, and builds the kernel once that has taken as long as the build will
         (`stats.backend` and `stats.why` tell). So f may be called by either.
     gradient: how one is to be had, where something requires it. "direct" records the accepted
-        steps for autograd, "kernel" goes back along those of a kernel by their exact adjoint,
-        many times faster; "auto" takes a kernel as `backend` does, and else is direct.
+        steps for autograd, "checkpoint" does so in segments, for long solves, and "kernel" goes
+        back along those of a kernel by their exact adjoint, many times faster; "auto" takes a
+        kernel as `backend` does, and else is direct while memory allows.
     monitor: monitor(t, y), called after every attempt; a true value stops (all, or the rows of).
     checks: at the first solve with f, spend a few evaluations on whether its rows are independent,
         its values repeat, and its Jacobian is that of its values (`fields.checks`).

@@ -11,6 +11,7 @@ f(t0, y0) requires a gradient but something within reach of f does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,17 +19,21 @@ import torch
 from torch import Tensor, nn
 
 from stiffguide.errors import Status, UnsupportedError
-from stiffguide.gradients.occasions import Diary
+from stiffguide.gradients import modes
+from stiffguide.gradients.occasions import Diary, Instants
+from stiffguide.gradients.recorder import Asked as Asked
+from stiffguide.gradients.recorder import Recorder
 from stiffguide.gradients.replay import Place, Replay
 from stiffguide.gradients.times import Span, nothing
 from stiffguide.progress import Progress
 from stiffguide.stepping import loop
 from stiffguide.stepping.contracts import Field, Linearisation, Table, Units
-from stiffguide.stepping.controllers import Grid
+from stiffguide.stepping.controllers import Fixed, Grid
 from stiffguide.stepping.live import Live, Problem, begin
-from stiffguide.stepping.output import EveryStep
 from stiffguide.tensors import tangles
 from stiffguide.tracing.fingerprint import fingerprint
+
+UNTOLD = 1024  # steps, where a controller does not tell their lengths
 
 
 def wanted(p: Problem, f: Callable[..., Any], args: tuple[Any, ...], *values: Tensor) -> bool:
@@ -100,6 +105,7 @@ class Recorded(NamedTuple):
     ends: Tensor  # (B,) when the rows ended
     tables: tuple[Table, ...]  # what happened
     grazed: Tensor | None  # (B, E) bool, events whose times have no derivative
+    note: str = ""  # on how it was recorded
 
 
 def direct(
@@ -109,36 +115,101 @@ def direct(
     f0: Tensor,
     start: Callable[[Problem], Live],
     watch: Progress,
+    asked: Asked,
 ) -> Recorded:
     """Solve twice: to choose the steps, then over them with autograd, if that finds anything.
 
-    y0 (B, F) is the state at the number t0, and f0 the value of f there.
+    Once, where nothing is to be chosen. y0 (B, F) is the state at the number t0, and f0 the value
+    of f there.
     """
-    steps, diary = EveryStep(), Diary(p)
-    t0, t1 = span.t0.detach(), p.stops[:, -1]
     sure = tangles(y0, f0) or span.differentiable(p.outputs) or _moved(p)
     if sure and p.method.multistep:
         raise _unrecorded(p)
-    lookout = None if sure else Lookout(p.f)
-    with torch.no_grad(), watch:
-        # guidance, stopping outputs and the monitor decide in the first pass where a row ends
-        scout = p._replace(f=lookout or p.f, outputs=(steps, diary, *p.outputs))
-        for output in scout.outputs:
-            output.start(t0, t1, y0.detach())
-        ended = loop.solve(scout, start(scout), watch.look)
-        times, _ = steps.result(ended.t, ended.y)
-    # who stops a solve wants no second
-    if (lookout is not None and not lookout.seen) or interrupted(ended):
-        tables = () if p.events is None else p.events.tables(t0, y0.detach())
-        return Recorded(ended, ended.t, tables, None)
-    if p.method.multistep:
-        raise _unrecorded(p)
-    reached = ended.t
-    # rows with fewer steps stay at their end
-    times = torch.where(torch.isnan(times), reached.unsqueeze(1), times)
+    recorder, first = Recorder(asked, p), First(Diary(p), Instants())
+    if sure and not (p.controller.adaptive or watch.monitored or functions(p)):
+        ended = _at_once(p, span, y0, f0, first, watch, recorder)
+        if _sound(ended) or interrupted(ended):
+            ends = torch.where(ended.status == int(Status.SUCCESS), span.t1, ended.t.detach())
+            return Recorded(ended._replace(t=ended.t.detach()), ends, (), None, recorder.note)
+    else:
+        lookout = None if sure else Lookout(p.f)
+        with torch.no_grad(), watch:
+            # guidance, stopping outputs and the monitor decide in the first pass where a row ends
+            scout = p._replace(f=lookout or p.f, outputs=(*first, *p.outputs))
+            for output in scout.outputs:
+                output.start(span.t0.detach(), p.stops[:, -1], y0.detach())
+            ended = loop.solve(scout, start(scout), watch.look)
+        # who stops a solve wants no second
+        if (lookout is not None and not lookout.seen) or interrupted(ended):
+            modes.found(asked.name, recorded=interrupted(ended))
+            tables = () if p.events is None else p.events.tables(span.t0.detach(), y0.detach())
+            return Recorded(ended, ended.t, tables, None)
+        if p.method.multistep:
+            raise _unrecorded(p)
+    return _again(p, span, y0, ended, first, recorder)
+
+
+class First(NamedTuple):
+    """What the first pass writes down for the second."""
+
+    diary: Diary
+    instants: Instants
+
+
+def _at_once(
+    p: Problem,
+    span: Span,
+    y0: Tensor,
+    f0: Tensor,
+    first: First,
+    watch: Progress,
+    recorder: Recorder,
+) -> Live:
+    """One pass over steps of given lengths, which only a row that fails makes worthless.
+
+    What was not finite in its last attempt would reach the gradients of others.
+    """
+    t0 = span.t0.detach()
+    stops = span.stops(p.stops, span.t1)
+    again = p._replace(outputs=(first.instants, *p.outputs), stops=stops)
+    for output in (first.diary, *again.outputs):  # nothing happens
+        output.start(t0, p.stops[:, -1], y0)
+    if tangles(span.t0):
+        f0 = p.f(t0, y0)
+    begun = begin(again, t0, y0, f0, p.stops[:, -1] - t0, 1)
+
+    def look(s: Live) -> None:
+        with torch.no_grad():
+            watch.look(s._replace(t=s.t.detach(), y=s.y.detach()))
+
+    with watch:
+        return recorder.solve(again, begun, Replay(p, {}, t0), _about(p, t0), look)
+
+
+def _about(p: Problem, t0: Tensor) -> int:
+    """How many steps of given lengths there will be, as far as that can be told."""
+    if isinstance(p.controller, Grid):
+        return p.controller.times.shape[1] - 1
+    length = (p.stops[:, -1] - t0).abs().max().item() if len(t0) else 0.0
+    if isinstance(p.controller, Fixed) and length < float("inf"):
+        return math.ceil(length / p.controller.dt)
+    return UNTOLD
+
+
+def _sound(s: Live) -> bool:
+    """Whether every row ended well."""
+    return all(Status(x).ok for x in torch.unique(s.status).tolist())
+
+
+def _again(
+    p: Problem, span: Span, y0: Tensor, ended: Live, first: First, recorder: Recorder
+) -> Recorded:
+    """The steps of the first pass with autograd."""
+    t0, reached = span.t0.detach(), ended.t.detach()
+    times, _ = first.instants.result(reached, reached)
     times = torch.cat((times, reached.unsqueeze(1)), 1)
     for output in p.outputs:
-        output.start(t0, t1, y0)
+        output.start(t0, p.stops[:, -1], y0)
     ends = torch.where(ended.status == int(Status.SUCCESS), span.t1, reached)
     again = p._replace(
         controller=Grid(times),
@@ -148,13 +219,14 @@ def direct(
         events=None,
         jump_at=None,
     )
-    replay = Replay(p, diary.by_steps(), ends)
+    replay = Replay(p, first.diary.by_steps(), ends)
     begun = begin(again, t0, y0, p.f(t0, y0), times[:, 1] - t0, 0)
     begun = replay.begin(again, begun, Place(t0, nothing(span.t0), span.at_start(p.f, y0)))
-    replayed = loop.solve(again, begun, step=replay.step)
+    replayed = recorder.solve(again, begun, replay, times.shape[1] - 2)
     status = torch.where(replayed.status == int(Status.SUCCESS), ended.status, replayed.status)
-    ended = ended._replace(y=replayed.y, f0=replayed.f0, status=status)
-    return Recorded(ended, replay.ends, replay.tables(t0, y0), replay.grazed)
+    ended = ended._replace(t=reached, y=replayed.y, f0=replayed.f0, status=status)
+    tables = replay.tables(t0, y0)
+    return Recorded(ended, replay.ends, tables, replay.grazed, recorder.note)
 
 
 def _unrecorded(p: Problem) -> UnsupportedError:

@@ -34,8 +34,6 @@ def check(gradient: str, backend: str) -> None:
             "gradient='kernel' goes back along the steps of a kernel, and backend='eager' was "
             "asked for: leave one of them out"
         )
-    if gradient == "checkpoint":
-        raise UnsupportedError("gradient='checkpoint': not offered yet; use 'direct'")
 
 
 def eager(gradient: str) -> bool:

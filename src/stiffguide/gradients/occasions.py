@@ -10,6 +10,7 @@ from torch import Tensor
 from stiffguide.errors import Status
 from stiffguide.stepping.contracts import Moment
 from stiffguide.stepping.live import Live, Problem
+from stiffguide.stepping.output import Keeper
 
 
 class Occasion(NamedTuple):
@@ -33,6 +34,27 @@ class Occasion(NamedTuple):
     def anew(self) -> Tensor:
         """Rows (B,) bool whose state is set anew."""
         return self.jumps.any(-1) | self.stopped
+
+
+class Instants(Keeper):
+    """An output of the first pass that keeps when its steps ended."""
+
+    def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
+        """Keep the start."""
+        self.pages = [(t0, torch.ones_like(t0, dtype=torch.bool))]
+
+    def record(self, moment: Moment) -> Tensor | None:
+        """Keep the end of the attempt."""
+        self.pages.append((moment.t1.detach(), moment.accept))
+        return None
+
+    def result(self, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 1 + N) for N steps at most, and no states; rows with fewer stay at their end t."""
+        ends, accept = (torch.stack(x, 1) for x in zip(*self.pages, strict=True))
+        place = accept.cumsum(1) - 1
+        times = t.unsqueeze(1).repeat(1, int(place.max()) + 1 if place.numel() else 0)
+        row, attempt = torch.nonzero(accept, as_tuple=True)
+        return times.index_put((row, place[row, attempt]), ends[row, attempt]), y.unsqueeze(1)
 
 
 class Diary:

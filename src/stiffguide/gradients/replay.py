@@ -9,6 +9,7 @@ carried back along f over the same h, and the next step starts at the number t.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import NamedTuple
 
 import torch
@@ -46,7 +47,21 @@ class Replay:
         self._steps = 0
         self.ends = ends  # (B,) when the rows ended
         self.grazed: Tensor | None = None  # (B, E) bool
-        self._found: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in self._triggers]
+        self.found: list[list[tuple[Tensor, ...]]] = [[] for _ in self._triggers]
+
+    def apart(self, ends: Tensor) -> Replay:
+        """The same as it stands, which has found nothing yet: for the steps from here on."""
+        other = copy(self)
+        other.ends, other.grazed, other.found = ends, None, [[] for _ in self._triggers]
+        return other
+
+    def join(self, later: Replay) -> None:
+        """Take over what was found by one that is further on."""
+        self.ends, self._steps = later.ends, later._steps
+        for found, more in zip(self.found, later.found, strict=True):
+            found += more
+        if later.grazed is not None:
+            self.grazed = later.grazed if self.grazed is None else self.grazed | later.grazed
 
     def begin(self, p: Problem, s: Live, start: Place) -> Live:
         """What happens before the first step, where rows are at `start`."""
@@ -76,13 +91,13 @@ class Replay:
             if bool((fired[:, k] & ~acts[:, k]).any()):  # the row does not end, or jump, there
                 other = _stretched(_unseen(p), s, t_k - t_k.detach())
                 y = select(acts[:, k], y, other.y)
-            self._found[k].append((fired[:, k], t_k, y))
+            self.found[k].append((fired[:, k], t_k, y))
         return self._settle(p, after, Place(t, h, after.y), occasions, fired)
 
     def tables(self, t0: Tensor, y0: Tensor) -> tuple[Table, ...]:
         """What has happened, event by event."""
         tables = []
-        for found in self._found:
+        for found in self.found:
             if not found:
                 tables.append(Table(t0.new_empty(0, dtype=torch.int64), t0[:0], y0[:0]))
                 continue
@@ -137,7 +152,7 @@ class Replay:
             for k, event in enumerate(self._triggers):
                 new = o.which[:, k] if fired is None else o.which[:, k] & ~fired[:, k]
                 if bool(new.any()):
-                    self._found[k].append((new, at.t + at.h, at.y))
+                    self.found[k].append((new, at.t + at.h, at.y))
                 if event.jump is not None and bool(o.jumps[:, k].any()):
                     at = at._replace(y=select(o.jumps[:, k], event.jump(at.t + at.h, at.y), at.y))
             if self._jump_at is not None and bool(o.stopped.any()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
@@ -29,9 +29,16 @@ class Keeper:
     """
 
     kept: ClassVar[Kept | None] = None
+    pages: list[tuple[Tensor, ...]]  # in the order of the attempts
 
     def __init_subclass__(cls) -> None:
         cls.kept = cls.__dict__.get("kept")
+
+    def apart(self) -> Self:
+        """The same as it stands, which has kept nothing yet: for the steps from here on."""
+        other = copy(self)
+        other.pages = []
+        return other
 
 
 def kept(output: Output) -> Kept | None:
@@ -46,6 +53,7 @@ class End(Keeper):
 
     def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
         """Nothing to prepare."""
+        self.pages = []
 
     def record(self, moment: Moment) -> Tensor | None:
         """Nothing to keep on the way."""
@@ -86,7 +94,7 @@ class SteadyState(End):
     def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
         """No step has ended at rest yet."""
         self._t0, self._t1, self._y0 = t0, t1, y0
-        self._calm = torch.zeros_like(t0, dtype=torch.int64)
+        self._calm, self.pages = torch.zeros_like(t0, dtype=torch.int64), []
 
     def record(self, moment: Moment) -> Tensor | None:
         """Stop the rows that were at rest twice."""
@@ -131,7 +139,7 @@ class AtTimes(Keeper):
                 f"the times run from {times.min().item():g} to {times.max().item():g}"
             )
         self._ahead, self._sign = ahead.contiguous(), sign
-        self._found: list[tuple[Tensor, Tensor, Tensor]] = []  # rows, columns, values
+        self.pages = []  # rows, columns, values
         self._next = torch.searchsorted(self._ahead, first.contiguous(), right=True).squeeze(1)
         row, column = _slots(torch.zeros_like(self._next), self._next)
         self._keep(row, column, y0[row])
@@ -139,7 +147,7 @@ class AtTimes(Keeper):
         self._like = y0
 
     def _keep(self, row: Tensor, column: Tensor, value: Tensor) -> None:
-        self._found.append((row, column, value))  # at once: an interrupt may come at any time
+        self.pages.append((row, column, value))  # at once: an interrupt may come at any time
 
     def record(self, moment: Moment) -> Tensor | None:
         """Interpolate at the times inside the accepted steps."""
@@ -159,7 +167,7 @@ class AtTimes(Keeper):
     def result(self, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T), (B, T, F)."""
         empty = torch.full(self._shape, float("nan"), dtype=y.dtype, device=y.device)
-        row, column, value = (torch.cat(parts) for parts in zip(*self._found, strict=True))
+        row, column, value = (torch.cat(parts) for parts in zip(*self.pages, strict=True))
         states = empty.index_put((row, column), value)
         return self._ahead * self._sign, states
 
@@ -171,20 +179,20 @@ class EveryStep(Keeper):
 
     def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
         """Keep the start."""
-        self._ends = [(t0, y0, torch.ones_like(t0, dtype=torch.bool))]
+        self.pages = [(t0, y0, torch.ones_like(t0, dtype=torch.bool))]
 
     def record(self, moment: Moment) -> Tensor | None:
         """Keep the attempt; the rejected rows are dropped in the end."""
-        self._ends.append((moment.t1, moment.y1, moment.accept))
+        self.pages.append((moment.t1, moment.y1, moment.accept))
         return None
 
     def jump(self, t: Tensor, y: Tensor, where: Tensor) -> None:
         """Keep the state (B, F) after a jump, too, at the time (B,) of the step's end."""
-        self._ends.append((t, y, where))
+        self.pages.append((t, y, where))
 
     def result(self, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T), (B, T, F) with T = 1 + the largest number of accepted steps."""
-        ends, reached, accept = (torch.stack(x, 1) for x in zip(*self._ends, strict=True))
+        ends, reached, accept = (torch.stack(x, 1) for x in zip(*self.pages, strict=True))
         place = accept.cumsum(1) - 1
         row, attempt = torch.nonzero(accept, as_tuple=True)
         column = place[row, attempt]
@@ -204,20 +212,20 @@ class Dense(End):
     def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
         """Nothing is kept yet."""
         self._t0, self._t1, self._y0 = t0, t1, y0
-        self._pieces: list[tuple[Tensor, ...]] = []
+        self.pages = []
 
     def record(self, moment: Moment) -> Tensor | None:
         """Keep the piece; a rejected row leaves one of no length, which is never looked up."""
         if not bool(moment.accept.any()):
             return None
         after = torch.where(moment.accept, moment.t1, moment.t0)
-        self._pieces.append((moment.t0, after, moment.y0, moment.y1, moment.interpolant()))
+        self.pages.append((moment.t0, after, moment.y0, moment.y1, moment.interpolant()))
         return None
 
     def trajectory(self) -> Trajectory:
         """The solution as a function of time."""
         still = (self._t0, self._t0, self._y0, self._y0, torch.zeros_like(self._y0).unsqueeze(0))
-        pieces: list[tuple[Tensor, ...]] = self._pieces or [still]
+        pieces = self.pages or [still]
         most = max(len(piece[-1]) for piece in pieces)  # methods may have shared the rows
         pieces = [(*piece[:-1], _padded(piece[-1], most)) for piece in pieces]
         before, after, y0, y1, coefficients = (torch.stack(p) for p in zip(*pieces, strict=True))
