@@ -54,10 +54,6 @@ def differentiating(kernel: Kernel, x: Wanted) -> Kernel:
             f"kernel: it has sensitivities on CPUs, and y0 is on {kernel.traced.device}; use "
             "y0.cpu(), or backend='eager'"
         )
-    if kernel.method.family == "esdirk":
-        raise UnsupportedError(
-            f"kernel: it has no sensitivities of {kernel.method.name}; use 'rodas5p'"
-        )
     directions = plan(x, kernel.traced).directions
     n = kernel.traced.features
     count = directions.count(n)

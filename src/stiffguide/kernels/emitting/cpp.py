@@ -91,7 +91,9 @@ def source(
 
 
 def _directions(derivatives: Sensitivities | None) -> list[str]:
-    numbers = {"DIRECTIONS": 0} if derivatives is None else derivatives.numbers
+    numbers = (
+        {"DIRECTIONS": 0, "ANEW": 0, "MATRICES": 1} if derivatives is None else derivatives.numbers
+    )
     return [f"#define {name} {value}" for name, value in numbers.items()]
 
 

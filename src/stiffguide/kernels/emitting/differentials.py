@@ -12,7 +12,7 @@ from typing import Protocol
 
 from stiffguide.kernels.emitting.coefficients import Coefficients
 from stiffguide.kernels.emitting.expressions import literal
-from stiffguide.kernels.emitting.steps import Body, plus, weighted
+from stiffguide.kernels.emitting.steps import UNROLLED, Body, plus, weighted
 
 
 def points(m: Coefficients, body: Body) -> None:
@@ -47,10 +47,10 @@ def ends_in_slope(m: Coefficients) -> bool:
 
 def interpolant(m: Coefficients, body: Body) -> None:
     """The polynomial of the derivatives, as that of the states: `sum[d]` goes with theta^(d+1)."""
-    by, by1 = "s.by[j][@]", "s.by1[j][@]"
+    by, by1 = "s.by[j][@]", "by1[@]"
     kept = m.stages + m.interpolant.late + len(m.interpolant.filters)
     if ends_in_slope(m):
-        body.add("V f1[N];", "slope(s, POINTS - 1, s.by1[j], j, f1);")
+        body.add("V f1[N];", "slope(s, POINTS - 1, by1, j, f1);")
     if m.interpolant.weights is None:
         body.add("V f0[N];", "slope(s, 0, s.by[j], j, f0);")
         body.each("sum[0][@] = dt * f0[@];")
@@ -70,71 +70,109 @@ def _stages(count: int) -> list[str]:
 def rosenbrock(m: Coefficients, body: Body, *, changing: bool) -> None:
     """W du = J d(arg) + df/dp + coupling + d(df/dt) + dJ u at every stage."""
     names, slopes = _stages(m.stages), not body.autonomous
-    body.add("const V per_dt = 1.0 / dt;", "V arg[N], rhs[N], bend[MOVING + 1];")
+    body.add("V arg[N], rhs[N], x[N], bend[MOVING + 1];")
+    body.add("const V per_dt = 1.0 / dt;", f"given(s, j, {m.stages});")
     if changing:
-        body.add("changed(s.curved, s.by[j], bend);")
+        body.add("changed(s.curved, s.by[j], bend);", f"bent_by(s, j, {m.stages});")
     if slopes:
         body.add("V drift[N];", "drift_of(s, j, drift);")
     for i in range(m.stages):
-        body.each(f"arg[@] = s.by[j][@]{plus(weighted(m.a[i], names))};")
-        body.add(f"slope(s, {i}, arg, j, rhs);")
+        drift = f" + {literal(m.g[i])} * dt * drift[@]" if slopes and m.g[i] else ""
+        _sums(m, body, i, names)
+        coupling = " + rhs[@] * per_dt" if any(m.big_c[i]) else ""
+        body.each(f"rhs[@] = s.more[{i}][@]{coupling}{drift};")
+        body.add(f"along(s.jacs[{i}], arg, rhs);")
         if changing:
-            body.add(f"bend_by(s, j, bend, s.k[{i}], rhs);")
-        more = f" + {literal(m.g[i])} * dt * drift[@]" if slopes and m.g[i] else ""
-        coupling = plus(weighted(m.big_c[i], names), "per_dt")
-        if coupling or more:
-            body.each(f"rhs[@] = rhs[@]{coupling}{more};")
-        body.add(f"solve_system(s, s.w, rhs, u[{i}], s.mended);")
+            body.add(f"bent(bend, s.k[{i}], rhs);")
+        _solve(body, "s.w", "s.mended", i)
     last = m.stages - 1
     if m.accurate:
-        body.each("s.by1[j][@] = arg[@];")
+        body.each("by1[@] = arg[@];")
     elif m.b[:last] == m.a[last]:
-        body.each(f"s.by1[j][@] = arg[@]{plus(weighted(m.b[last:], names[last:]))};")
+        body.each(f"by1[@] = arg[@]{plus(weighted(m.b[last:], names[last:]))};")
     else:
-        body.each(f"s.by1[j][@] = s.by[j][@]{plus(weighted(m.b, names))};")
+        body.each(f"by1[@] = s.by[j][@]{plus(weighted(m.b, names))};")
+
+
+def _sums(m: Coefficients, body: Body, i: int, names: list[str]) -> None:
+    """Where stage i is evaluated, and its coupling: stage by stage, as sums that stay in registers.
+
+    Some methods go on from where the stage before was.
+    """
+    row, goes_on = m.a[i], i > 1 and m.a[i][: i - 1] == m.a[i - 1]
+    if body.size > UNROLLED:
+        coupling = weighted(m.big_c[i], names) or "0.0"
+        body.each(f"arg[@] = s.by[j][@]{plus(weighted(row, names))}, rhs[@] = {coupling};")
+        return
+    if not goes_on:
+        body.each("arg[@] = s.by[j][@];")
+    begun = False
+    for k in range(i):
+        if row[k] and not (goes_on and k < i - 1):
+            body.each(f"arg[@] = arg[@]{plus(weighted(row[k : k + 1], names[k:]))};")
+        if m.big_c[i][k]:
+            before = "rhs[@]" if begun else ""
+            text = weighted(m.big_c[i][k : k + 1], names[k:])
+            body.each(f"rhs[@] = {before}{plus(text) if begun else text};")
+            begun = True
+
+
+def _solve(body: Body, factors: str, mended: str, i: int) -> None:
+    """u[i] of rhs; in a local vector, which may be registers."""
+    body.add(f"substitute({factors}, rhs, x);", f"if ({mended}) {{")
+    body.each("s.scratch[0][@] = rhs[@], s.scratch[1][@] = x[@];")
+    body.add("solve_lanes(s);")
+    body.each("x[@] = s.scratch[1][@];")
+    body.add("}")
+    body.each(f"u[{i}][@] = x[@];")
 
 
 def explicit(m: Coefficients, body: Body, *, changing: bool) -> None:
     """du = J d(arg) + df/dp."""
-    names = _stages(m.stages + m.interpolant.late)
-    body.add("V arg[N];")
-    for i in range(m.stages + m.interpolant.late):
+    count = m.stages + m.interpolant.late
+    names = _stages(count)
+    body.add("V arg[N], rhs[N];")
+    body.add(f"given(s, j, saving ? {count} : {m.stages});")
+    for i in range(count):
         if i == m.stages:
             body.add("if (!saving) return;")
         body.each(f"arg[@] = s.by[j][@]{plus(weighted(m.a[i], names), 'dt')};")
-        body.add(f"slope(s, {i}, arg, j, u[{i}]);")
+        body.each(f"rhs[@] = s.more[{i}][@];")
+        body.add(f"along(s.jacs[{i}], arg, rhs);")
+        body.each(f"u[{i}][@] = rhs[@];")
         if i == m.stages - 1 and m.accurate:
-            body.each("s.by1[j][@] = arg[@];")
+            body.each("by1[@] = arg[@];")
         elif i == m.stages - 1:
-            body.each(f"s.by1[j][@] = s.by[j][@]{plus(weighted(m.b, names), 'dt')};")
+            body.each(f"by1[@] = s.by[j][@]{plus(weighted(m.b, names), 'dt')};")
 
 
 def esdirk(m: Coefficients, body: Body, *, changing: bool) -> None:
     """(I/(dt gamma) - J) du = (J d(base) + df/dp)/(dt gamma), J being that of the stage."""
     names = _stages(m.stages)
-    body.add("const V shift = 1.0 / (dt * GAMMA);", "V arg[N], rhs[N], bend[MOVING + 1];")
+    body.add("V arg[N], rhs[N], x[N];")
+    body.add("const V shift = 1.0 / (dt * GAMMA);", f"given(s, j, {m.stages});")
     for i in range(m.stages):
         body.each(f"arg[@] = s.by[j][@]{plus(weighted(m.a[i], names), 'dt')};")
+        body.each(f"rhs[@] = s.more[{i}][@];")
+        body.add(f"along(s.jacs[{i}], arg, rhs);")
         if not m.implicit[i]:
-            body.add(f"slope(s, {i}, arg, j, u[{i}]);")
+            body.each(f"u[{i}][@] = rhs[@];")
             continue
-        body.add(f"slope(s, {i}, arg, j, rhs);")
         body.each("rhs[@] = rhs[@] * shift;")
-        body.add(f"solve_stage(s, {i}, rhs, u[{i}]);")
+        body.add(f"if (s.mendeds[{i}]) turn_to(s, {i});")
+        _solve(body, f"s.ws[{i}]", f"s.mendeds[{i}]", i)
     if m.accurate:
-        body.each(f"s.by1[j][@] = arg[@] + u[{m.stages - 1}][@] * (dt * GAMMA);")
+        body.each(f"by1[@] = arg[@] + u[{m.stages - 1}][@] * (dt * GAMMA);")
     else:
-        body.each(f"s.by1[j][@] = s.by[j][@]{plus(weighted(m.b, names), 'dt')};")
+        body.each(f"by1[@] = s.by[j][@]{plus(weighted(m.b, names), 'dt')};")
+    body.add("turn_to(s, -1);")
     if not m.interpolant.filters:
         return
+    # W is a constant here, as in the eager loop: its share is that of an error in an error
     body.add("if (!saving) return;")
-    if changing:
-        body.add("changed(s.curved, s.by[j], bend);")
     for r, row in enumerate(m.interpolant.filters, m.stages):
         body.each(f"rhs[@] = ({weighted(row, names)}) * shift;")
-        if changing:
-            body.add(f"bend_by(s, j, bend, s.k[{r}], rhs);")
-        body.add(f"solve_system(s, s.w, rhs, u[{r}], s.mended);")
+        _solve(body, "s.w", "s.mended", r)
 
 
 class Family(Protocol):

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 from typing import NamedTuple
 
 from stiffguide.graphs.partials import Entries, Partials, partials
@@ -69,16 +68,16 @@ class Sensitivities:
     def changes(self) -> Changes:
         """Those that a step takes, in the order of the places, or of the directions."""
         x = self.found
-        by_t = (x.dfdt_by_y, x.dfdt_by_p) if self.slopes else (Entries(), Entries())
-        if self.method.family == "explicit":
+        if self.method.family != "rosenbrock":
             return Changes({}, {}, {}, {})
+        by_t = (x.dfdt_by_y, x.dfdt_by_p) if self.slopes else (Entries(), Entries())
         jac_by_p, dfdt_by_p = by_direction(x.jac_by_p), by_direction(by_t[1])
         return Changes(x.jac_by_y, jac_by_p, by_t[0], dfdt_by_p)
 
     @property
     def numbers(self) -> dict[str, int]:
         """What the code around is told."""
-        sizes = [len(part) for part in self.changes]
+        sizes, anew = [len(part) for part in self.changes], self.method.family == "esdirk"
         return {
             "DIRECTIONS": self.directions.count(self.traced.features),
             "GIVEN": len(self.directions.entries),
@@ -89,7 +88,8 @@ class Sensitivities:
             "DRIFT": sizes[0] + sizes[1],
             "DRIFT_BY": sum(sizes[:3]),
             "MOVING": len({e for e, _ in self.changes.jac_by_y}),
-            "ANEW": int(self.method.family == "esdirk"),  # factors at every stage
+            "ANEW": int(anew),  # factors at every stage
+            "MATRICES": 1 + anew * self.method.stages,
         }
 
     def text(self) -> list[str]:
@@ -105,9 +105,9 @@ class Sensitivities:
             native("sensitivities.h"),
             "CALLED void points(Lanes& s, V t1, V dt, bool saving) {",
             *[*points.lines, "}"],
-            "CALLED void direction(Lanes& s, const V dt, int j, bool saving, V (*u)[N]) {",
+            "FUSED CALLED void direction(Lanes& s, const V dt, int j, bool saving, V (*u)[N], V* by1) {",
             *[*body.lines, "}"],
-            "INLINE void polynomial(Lanes& s, V dt, int j, V (*u)[N], V (*sum)[N]) {",
+            "INLINE void polynomial(Lanes& s, V dt, int j, V (*u)[N], V* by1, V (*sum)[N]) {",
             *[*sums.lines, "}"],
             native("differentiate.h"),
         ]
@@ -133,10 +133,10 @@ class Sensitivities:
         moving = sorted({e for e, _ in c.jac_by_y})  # entries of J that depend on y
         at = {e: k for k, e in enumerate(moving)}
         lines = [
-            *product("along", places, range(n)),
-            *product("changed", [(at[e], i) for e, i in c.jac_by_y], range(len(moving))),
-            *product("bent", [places[e] for e in moving], ()),
-            *product("drifted", [(times[k], i) for k, i in c.dfdt_by_y], range(n)),
+            *product("along", places),
+            *product("changed", [(at[e], i) for e, i in c.jac_by_y], first=True),
+            *product("bent", [places[e] for e in moving]),
+            *product("drifted", [(times[k], i) for k, i in c.dfdt_by_y]),
         ]
         count = self.directions.count(n)
         for name, part, rows in (
@@ -160,21 +160,21 @@ def firsts(entries: Entries, count: int) -> list[int]:
     return [sum(direction < j for _, direction in entries) for j in range(count + 1)]
 
 
-def product(name: str, places: Sequence[Place], whole: Sequence[int]) -> list[str]:
-    """A function that adds a sparse matrix times x to `out`; rows of `whole` are set to 0 first."""
+def product(name: str, places: Sequence[Place], *, first: bool = False) -> list[str]:
+    """A function that adds a sparse matrix times x to `out`, or begins with it: no row is empty."""
     kind = "INLINE" if len(places) <= INLINED else "CALLED"
     head = f"{kind} void {name}(const V* __restrict__ a, const V* x, V* __restrict__ out) {{"
     if len(places) > WRITTEN_OUT:
         tables = [integers(f"{name}_ROW", [i for i, _ in places])]
         tables.append(integers(f"{name}_COLUMN", [j for _, j in places]))
-        zeros = [f"for (int i = 0; i < {len(whole)}; i++) out[i] = 0.0;"] * bool(whole)
+        rows = 1 + max(i for i, _ in places)
+        zeros = [f"for (int i = 0; i < {rows}; i++) out[i] = 0.0;"] * first
         loop = f"for (int e = 0; e < {len(places)}; e++)"
         term = f"out[{name}_ROW[e]] = out[{name}_ROW[e]] + a[e] * x[{name}_COLUMN[e]];"
         return [*tables, head, *zeros, loop, term, "}"]
-    sums = {}
-    numbered = sorted((i, e, j) for e, (i, j) in enumerate(places))
-    for i, row in groupby(numbered, key=lambda entry: entry[0]):
-        sums[i] = " + ".join(f"a[{e}] * x[{j}]" for _, e, j in row)
-    lines = [f"out[{i}] = {sums.get(i, '0.0')};" for i in whole]
-    lines += [f"out[{i}] = out[{i}] + {text};" for i, text in sums.items() if i not in whole]
+    lines, begun = [], set[int]()
+    for e, (i, j) in sorted(enumerate(places), key=lambda entry: entry[1][0]):
+        before = f"out[{i}] + " if i in begun or not first else ""
+        lines.append(f"out[{i}] = {before}a[{e}] * x[{j}];")
+        begun.add(i)
     return [head, *lines, "}"]

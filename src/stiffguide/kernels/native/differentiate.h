@@ -8,7 +8,7 @@ CALLED void leave_derivatives(const Lanes& s, double* table, long place, int l) 
 }
 
 // their states at the times that the step has passed, by the interpolant of the states
-CALLED void save_direction(const Lanes& s, const Call& c, M accept, V t1, int j, V (*sum)[N]) {
+CALLED void save_direction(const Lanes& s, const Call& c, M accept, V t1, int j, const V* by1, V (*sum)[N]) {
     double* const saved = c.derivatives->saved;
     long next[LANES];
     for (int l = 0; l < LANES; l++) next[l] = s.saved[l];
@@ -28,7 +28,7 @@ CALLED void save_direction(const Lanes& s, const Call& c, M accept, V t1, int j,
         for (int i = 0; i < N; i++) {
             V value = sum[DEGREE - 1][i];
             for (int d = DEGREE - 2; d >= 0; d--) value = sum[d][i] + value * theta;
-            value = sel(whole, s.by1[j][i], s.by[j][i] + value * theta);
+            value = sel(whole, by1[i], s.by[j][i] + value * theta);
             for (int l = 0; l < LANES; l++)
                 if (lane(now, l))
                     saved[((s.row[l] * c.times + next[l]) * N + i) * DIRECTIONS + j] = lane(value, l);
@@ -53,22 +53,27 @@ CALLED M differentiate(Lanes& s, const Call& c, M accept, V t1, V dt) {
     const bool saving = c.times && some(accept & le(s.wait, t1 * s.sign));
     points(s, t1, dt, saving);
     curvature(s.t, s.y, s.p, s.curved);
-    V u[STAGES + 1][N], sum[DEGREE][N], zero = 0.0;
+    V u[STAGES + 1][N], sum[DEGREE][N], by1[N], zero = 0.0;
     for (int j = 0; j < DIRECTIONS; j++) {
-        direction(s, dt, j, saving, u);
-        UNROLL for (int i = 0; i < N; i++) zero = zero + s.by1[j][i] * 0.0;
-        if (!saving) continue;
-        polynomial(s, dt, j, u, sum);
-        save_direction(s, c, accept, t1, j, sum);
+        direction(s, dt, j, saving, u, by1);
+        clear_more(s, j);
+        if (saving) {
+            polynomial(s, dt, j, u, by1, sum);
+            save_direction(s, c, accept, t1, j, by1, sum);
+        }
+        UNROLL for (int i = 0; i < N; i++) {
+            zero = zero + by1[i] * 0.0;
+            s.by[j][i] = sel(accept, by1[i], s.by[j][i]);
+        }
     }
     const M ruined = accept & ~eq(zero, 0.0), good = accept & ~ruined;
-    for (int j = 0; j < DIRECTIONS; j++)
-        UNROLL for (int i = 0; i < N; i++) s.by[j][i] = sel(good, s.by1[j][i], s.by[j][i]);
     for (int l = 0; l < LANES; l++) {
         if (lane(ruined, l)) {
             s.fate[l] = NON_FINITE;
             c.derivatives->ruined[s.row[l]] = 1;
             if (saving) forget_saved(s, c, t1, l);
+            for (int j = 0; j < DIRECTIONS; j++)
+                for (int i = 0; i < N; i++) lane(s.by[j][i], l) = __builtin_nan("");
         }
         if (!lane(good, l) || s.kept[l] >= c.pieces) continue;
         leave_derivatives(s, c.derivatives->kept, s.kept[l] * c.rows + s.row[l], l);

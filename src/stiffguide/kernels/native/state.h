@@ -117,12 +117,20 @@ struct Lanes {
     double since[LANES];
 #endif
 #if DIRECTIONS
-    V by[DIRECTIONS][N], by1[DIRECTIONS][N]; // derivatives of y and y1
+    V by[DIRECTIONS][N]; // derivatives of y
+    V more[STAGES + 1][N]; // zeros, but for what a parameter adds at the stages
     V jacs[POINTS][NJ + 1], bys[POINTS][BY + 1]; // J and df/dp at the stages,
     V curved[CURVED + 1]; // and what changes J and df/dt where the step begins
     V seen; // when f0 was evaluated
     M ruined;
     bool mended; // some lanes are rough
+#if ANEW
+    V ws[POINTS][NW + 1]; // factors of every stage; those with pivots follow those of the step
+    M roughs[POINTS + 1];
+    bool mendeds[POINTS];
+    double* every;
+    int* everywhere;
+#endif
 #endif
 #if IMPLICIT
     V jac[NJ + 1], w[NW + 1], shift, scratch[2][N];

@@ -14,8 +14,11 @@ INLINE Lanes* new_lanes() {
     if (!s) return 0;
     __builtin_memset((void*)s, 0, size);
 #if IMPLICIT
-    s->dense = (double*)malloc(sizeof(double) * LANES * N * N);
-    s->pivot = (int*)malloc(sizeof(int) * LANES * N);
+    s->dense = (double*)malloc(sizeof(double) * LANES * N * N * MATRICES);
+    s->pivot = (int*)malloc(sizeof(int) * LANES * N * MATRICES);
+#if ANEW
+    s->every = s->dense, s->everywhere = s->pivot;
+#endif
     if (!s->dense || !s->pivot) return free_lanes(s), nullptr;
 #endif
     return s;
