@@ -20,16 +20,19 @@ Function = Callable[..., Any]  # of t, y and more, in numpy's numbers and arrays
 class ArrayFunction:
     """f(t, y, *args) on tensors around `function`, which autograd cannot see through.
 
-    `column`: it takes and gives y (n, 1) where the state is (n,). Its value may be a list, or a
-    buffer that it uses again.
+    `column`: it takes and gives y (n, 1) where the state is (n,). `by_row`: it takes one row of a
+    batch, of t, y and all args. Its value may be a list, or a buffer that it uses again.
     """
 
-    def __init__(self, function: Function, *, column: bool = False) -> None:
+    def __init__(self, function: Function, *, column: bool = False, by_row: bool = False) -> None:
         self.function = function
         self.column = column
+        self.by_row = by_row
 
     def __call__(self, t: Tensor, y: Any, *args: Any) -> Any:
         """The value as tensors in the shape of y, or in its nesting."""
+        if self.by_row:
+            return self._by_row(t, y, args)
         if not isinstance(y, Tensor):
             value = self.function(number(t), tree_map(array, y), *args)
             return tree_map(torch.as_tensor, value)
@@ -41,6 +44,16 @@ class ArrayFunction:
         value = np.asarray(value, dtype=state.dtype)
         out = np.empty_like(state)
         out[...] = value.ravel() if self.column else value
+        return torch.from_numpy(out).to(y.device)
+
+    def _by_row(self, t: Tensor, y: Tensor, args: tuple[Tensor, ...]) -> Tensor:
+        own = [array(x) for x in args]
+        out = np.empty_like(array(y))
+        for k, (time, state) in enumerate(zip(array(t), array(y), strict=True)):
+            value = np.asarray(self.function(time, state, *(x[k] for x in own)))
+            if value.shape != state.shape:  # numpy would repeat it
+                raise InputError(f"the value of f has shape {value.shape}, y0 has {state.shape}")
+            out[k] = value
         return torch.from_numpy(out).to(y.device)
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from stiffguide.errors import InputError
-from stiffguide.fields.array_function import ArrayFunction
+from stiffguide.fields.array_function import ArrayFunction, number
 from stiffguide.fields.layout import Layout
 from stiffguide.graphs.graph import Graph
 from stiffguide.graphs.refusal import UntraceableError
@@ -29,6 +30,9 @@ from stiffguide.tracing.observation import Observation, Setting, observe
 from stiffguide.tracing.sources import Sources, structure
 from stiffguide.tracing.together import Together, written
 from stiffguide.tracing.traced_field import ENOUGH, Captured, Leaf, Traced, fixed, named
+
+if TYPE_CHECKING:
+    from stiffguide.tracing import numpy_fields
 
 Function = Callable[..., Any]
 
@@ -134,14 +138,16 @@ def _of_arrays(
     """A function of numpy arrays, traced and checked."""
     from stiffguide.tracing import numpy_fields  # late: it loads scipy
 
-    if layout.batched:
+    own: Any = together.field(f)
+    if layout.batched and not own.by_row:
         raise UntraceableError("f is a function of numpy arrays, of which only one row is followed")
     values, tree = tree_flatten(args)
+    if own.by_row:
+        values = [number(x[0]) for x in values]
     leaves, state = tree_flatten(layout.unflatten(y0))
-    shapes = [tuple(leaf.shape) for leaf in leaves]
+    shapes = [tuple(leaf.shape[int(own.by_row) :]) for leaf in leaves]
     places = () if symbols is None else symbols.places
     states = tuple(part.state for part in together.parts(f))
-    own: Any = together.field(f)
     question = numpy_fields.Question(
         written(f), shapes, state, own.column, values, tree, places, states
     )
@@ -151,6 +157,8 @@ def _of_arrays(
         raise UntraceableError(f"{error}{place(error)}") from None
     except Exception as error:
         raise _not_followed(f, args, layout, t0, y0, error) from error
+    if own.by_row:
+        found = _of_rows(found)
     setting = Setting(f, layout, values, tree, found.leaves, None, symbols)
     traced = _assemble(setting, layout, found.graph, found.outputs, found.sources)
     traced.paths = found.paths
@@ -158,6 +166,16 @@ def _of_arrays(
     if not traced.telling:
         agreement.evaluate(f, args, layout, t0.clone(), y0.clone())  # if it fails, that is to see
     return traced
+
+
+def _of_rows(found: numpy_fields.Answer) -> numpy_fields.Answer:
+    """The answer about one row, whose arguments are those of every row."""
+    if any(leaf.role == "fixed" for leaf in found.leaves):
+        raise UntraceableError("f needs the value of a parameter, and every row has one of its own")
+    sources, size = found.sources, len(found.leaves)
+    sources.parameters = [replace(p, per_row=p.source < size) for p in sources.parameters]
+    leaves = [Leaf("row", leaf.shape, torch.float64) for leaf in found.leaves]
+    return replace(found, leaves=leaves)
 
 
 def _observe(s: Setting, t: Tensor, y: Tensor) -> Observation:
