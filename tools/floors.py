@@ -39,7 +39,7 @@ FLOORS = (
     ("constrained", "large", "scrutiny", "sharing/solve"),
     ("eager",),
     ("solve",),
-    ("explanation", "prepared"),
+    ("explanation", "fitting", "prepared"),
     (PUBLIC,),
     ("adapters", "fronts", "verification"),
     ("cli",),

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     )
     from stiffguide.events import Event
     from stiffguide.explanation import Explanation, explain
+    from stiffguide.fitting.experiments import Experiment
+    from stiffguide.fitting.fit import fit
+    from stiffguide.fitting.fitted import Fit
     from stiffguide.kernels import Compiled, compile
     from stiffguide.prepared import Prepared, prepare
     from stiffguide.solution import Occurrences, Solution, Stats
@@ -46,7 +49,9 @@ __all__ = [
     "End",
     "Event",
     "EveryStep",
+    "Experiment",
     "Explanation",
+    "Fit",
     "Fixed",
     "Grid",
     "Guidance",
@@ -73,6 +78,7 @@ __all__ = [
     "compile",
     "controllers",
     "explain",
+    "fit",
     "interpolate",
     "output",
     "prepare",
@@ -92,6 +98,9 @@ if not TYPE_CHECKING:
             ),
             "stiffguide.events": ("Event",),
             "stiffguide.explanation": ("Explanation", "explain"),
+            "stiffguide.fitting.experiments": ("Experiment",),
+            "stiffguide.fitting.fit": ("fit",),
+            "stiffguide.fitting.fitted": ("Fit",),
             "stiffguide.kernels": ("Compiled", "compile"),
             "stiffguide.prepared": ("Prepared", "prepare"),
             "stiffguide.solution": ("Occurrences", "Solution", "Stats"),

@@ -21,6 +21,15 @@ LONG = 10.0  # seconds, after which a solve says how it stands
 AGAIN = 60.0  # seconds between that and the next time
 
 
+def bars() -> Any:
+    """The class of progress bars; raises InputError where there is none."""
+    try:
+        from tqdm.auto import tqdm
+    except ImportError as error:
+        raise InputError("progress=True needs tqdm: pip install 'stiffguide[cli]'") from error
+    return tqdm
+
+
 class Progress:
     """A context for a solve; `look` is called after every attempt."""
 
@@ -43,13 +52,7 @@ class Progress:
         self._bar: Any = None
         self._new_bar: Any = None
         if show:
-            try:
-                from tqdm.auto import tqdm
-            except ImportError as error:
-                raise InputError(
-                    "progress=True needs tqdm: pip install 'stiffguide[cli]'"
-                ) from error
-            self._new_bar = tqdm
+            self._new_bar = bars()
 
     def __enter__(self) -> Progress:
         if self._new_bar is not None:
