@@ -210,3 +210,26 @@ def test_the_page_shows_ignitions() -> None:
     assert "examples/ignition.py" in text
     assert "images/ignition.png" in text
     assert (ROOT / "docs" / "images" / "ignition.png").stat().st_size < 100_000
+
+
+# a fit --------------------------------------------------------------------------------------------
+
+
+def test_the_page_shows_the_fit() -> None:
+    text = (ROOT / "docs" / "examples.md").read_text(encoding="utf-8")
+    assert "examples/fit_hires.py" in text
+    assert "images/fit_hires.png" in text
+    assert (ROOT / "docs" / "images" / "fit_hires.png").stat().st_size < 100_000
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.usefixtures("auto")
+def test_the_rates_of_hires_lie_in_their_intervals(tmp_path: Path) -> None:
+    said = call(load("fit_hires").main, "--fast", "--out", tmp_path)
+    assert said.startswith("Fit of 15 parameters to 640 values")
+    with (tmp_path / "fit_hires.csv").open(encoding="utf-8") as file:
+        rows = [tuple(map(float, row[1:])) for row in list(csv.reader(file))[1:]]
+    assert sum(low < true < high for true, _, low, high in rows) >= 13  # of 95 %
+    assert sum(high < 1.3 * low for _, _, low, high in rows) >= 10
+    assert (tmp_path / "fit_hires.png").read_bytes().startswith(b"\x89PNG")
