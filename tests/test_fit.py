@@ -15,6 +15,10 @@ from torch import Tensor
 
 import stiffguide as sg
 from stiffguide.errors import InputError, SolveFailed, UnsupportedError
+from stiffguide.fields.layout import Layout
+from stiffguide.fitting.parameters import taken
+from stiffguide.fitting.rowwise import rowwise
+from stiffguide.tracing import tracer
 
 D = torch.float64
 TRUE = {"k": 2.0, "b": 0.5}
@@ -163,7 +167,7 @@ def test_starts_that_cannot_be_solved_cost_no_more_than_themselves() -> None:
     assert f"{int(failed.sum())} starts could not be solved" in found.message
     assert not bool(found.all.params.isnan().any())
     assert not bool(found.all.converged[failed].any())
-    few = sg.fit(chain, Y0, TIMES, noisy(), start(), **(how | {"max_attempts": 25}))
+    few = sg.fit(chain, Y0, TIMES, noisy(), start(), **(how | {"max_attempts": 25, "restarts": 4}))
     assert "the best did not come to rest: beside it solves fail" in few.message
     free = sg.fit(chain, Y0, TIMES, noisy(), start(), sigma=0.02, **HOW)
     torch.testing.assert_close(found.values, free.values, rtol=1e-5, atol=0)
@@ -183,6 +187,20 @@ def test_a_picture_shows_data_and_model() -> None:
         np.testing.assert_allclose(points.get_xdata(), TIMES.numpy())
         seen = np.interp(TIMES.numpy(), curve.get_xdata(), curve.get_ydata())
         np.testing.assert_allclose(seen, truth.numpy(), atol=0.05)
+
+
+def test_branches_of_one_row_are_followed_in_a_kernel() -> None:
+    def f(t: Tensor, y: Tensor, k: Tensor) -> Tensor:
+        return -k * y if y[0] > 0.5 else k * y**2
+
+    form, _, theta = taken(2.0)
+    field = rowwise(f, Layout(Y0, batched=False), form, ())
+    rows = torch.linspace(0.1, 0.9, 8, dtype=D).unsqueeze(1).expand(8, 2)
+    args, t = (theta.expand(8, 1) * torch.arange(1, 9).unsqueeze(1),), torch.zeros(8, dtype=D)
+    traced = tracer.trace(field, args, Layout(rows, batched=True), t, rows)
+    assert traced.paths == 2
+    expected = torch.stack([f(t[0], y, k) for y, k in zip(rows, args[0], strict=True)])
+    assert torch.equal(field(t, rows, *args), expected)
 
 
 # by the loop in torch: other fields, few starts ---------------------------------------------------
@@ -229,7 +247,7 @@ def test_initial_states_are_parameters_where_that_is_asked_for() -> None:
 
 # what is refused ----------------------------------------------------------------------------------
 
-LONG = torch.zeros(3, 2, dtype=D)
+LINEAR = torch.nn.Linear(2, 2)  # in float32
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"data": exact()[:1]}, r"data has shape \(1, 2\); give \(14, 2\): 14 times, 2 components"),
     ({"data": exact()[:, :1]}, "or say with observe= which were measured"),
@@ -268,6 +286,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"args": 3}, "args must be a tuple such as"),
     ({"f": 3}, "f must be callable, not int"),
     ({"f": lambda t, y, p: y[:1]}, r"the value of f has shape \(1,\), y0 has \(2,\)"),
+    ({"f": lambda t, y, p: np.ones(3)}, r"the value of f has shape \(3,\), y0 has \(2,\)"),
+    ({"f": lambda t, y, p: LINEAR(y)}, "f mixes dtypes .*, and y0 is torch.float64"),
     ({"f": lambda t, y, p: y / 0}, "f has a value that is not finite at t0, y0 and params"),
     ({"backend": "gpu"}, "backend: 'gpu' is unknown"),
     ({"rtol": -1.0}, "rtol must be finite and not negative"),

@@ -90,9 +90,10 @@ def fit(
     )
     count, seed, level = _counts(restarts, seed, level)
     p, free = _parameters(params, m, fit_y0, log, bounds)
-    model = _model(f, p, m, free, settings)
-    found = search(model, starts.spread(p, count, seed), progress=progress)
-    return presented(found, Written(f, model), level)
+    with torch.no_grad():  # f may have parameters of its own that require gradients
+        model = _model(f, p, m, free, settings)
+        found = search(model, starts.spread(p, count, seed), progress=progress)
+        return presented(found, Written(f, model), level)
 
 
 def _measured(

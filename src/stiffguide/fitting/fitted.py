@@ -54,7 +54,8 @@ class Fit:
     @cached_property
     def solution(self) -> Any:
         """The `Solution` at the parameters found, with its interpolant: solved when asked for."""
-        return self.written.solutions(self.values)
+        with torch.no_grad():
+            return self.written.solutions(self.values)
 
     def plot(self) -> Any:
         """A figure of matplotlib: the data with their deviations, and the model through them."""

@@ -1,7 +1,8 @@
 """A field of one state as a field of rows, each with parameters of its own.
 
 Users write f(t, y, *parameters, *known) for one state, as for a solve that is not batched. In a
-kernel one row is all that is ever looked at; the eager loop maps f over rows by `torch.vmap`.
+kernel one row is all that is ever looked at; the eager loop maps f over rows by `torch.vmap`, or
+takes them one by one where f branches on their values.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.fields.array_function import ArrayFunction
+from stiffguide.fields.flat import refuse_mixed_dtypes
 from stiffguide.fields.layout import Layout
 from stiffguide.fitting.parameters import Form
 
@@ -37,8 +39,13 @@ def rowwise(f: Function, layout: Layout, form: Form, known: tuple[Any, ...]) -> 
     def field(t: Tensor, y: Tensor, theta: Tensor, *own: Tensor) -> Tensor:
         if len(y) == 1:  # which a trace can follow
             return one(t[0], y[0], theta[0], *(x[0] for x in own)).unsqueeze(0)
-        return torch.vmap(one)(t, y, theta, *own)
+        try:
+            return torch.vmap(one)(t, y, theta, *own)
+        except RuntimeError:  # in torch's words, on values that decide
+            rows = zip(t, y, theta, *own, strict=True)
+            return torch.stack([one(*row) for row in rows])
 
+    vars(field)["by_row"] = True  # its branches are those of one row, which a trace may follow
     return field
 
 
@@ -75,13 +82,18 @@ def understood(
     field = rowwise(f, layout, form, known)
     rows = [x.unsqueeze(0) for x in at]
     try:  # numpy refuses a tensor with a gradient
-        asked = [x.clone().requires_grad_() * 1 for x in rows]
-        return _checked(field, field(*asked))
+        with torch.enable_grad():
+            value = field(*(x.clone().requires_grad_() * 1 for x in rows))
+        return _checked(field, value.detach())
     except Exception as error:  # whatever a function of arrays raises on tensors
         try:
             arrays = of_arrays(f, layout, form, known)
             arrays(*rows)
+        except InputError as wrong:  # the shape of an array
+            raise wrong from None
         except Exception:  # the user shall see what f says on tensors
+            if isinstance(error, RuntimeError):
+                refuse_mixed_dtypes(error, torch.float64)
             raise error from None
         return arrays
 

@@ -140,7 +140,8 @@ def _followed(
 ) -> Run:
     (k, part), f = which, which[1].function
     graph = sources.graph
-    course = Course(path, sources, batched=s.layout.batched)
+    one_way = s.layout.batched and not getattr(s.f, "by_row", False)
+    course = Course(path, sources, batched=one_way)
     watch = Interpreter(graph, sources, s.layout.dtype, course)
     t = t.to(real_dtype(s.layout.dtype)).clone()
     t, y = t if s.layout.batched else t[0], y.clone()
