@@ -105,7 +105,8 @@ class Sensitivities:
             native("sensitivities.h"),
             "CALLED void points(Lanes& s, V t1, V dt, bool saving) {",
             *[*points.lines, "}"],
-            "FUSED CALLED void direction(Lanes& s, const V dt, int j, bool saving, V (*u)[N], V* by1) {",
+            "FUSED CALLED void direction(Lanes& s, const V dt, int j, bool saving, V (*u)[N], "
+            "V* by1) {",
             *[*body.lines, "}"],
             "INLINE void polynomial(Lanes& s, V dt, int j, V (*u)[N], V* by1, V (*sum)[N]) {",
             *[*sums.lines, "}"],

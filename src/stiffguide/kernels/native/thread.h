@@ -2,6 +2,9 @@
 
 INLINE void free_lanes(Lanes* s) {
 #if IMPLICIT
+#if ANEW
+    s->dense = s->every, s->pivot = s->everywhere;
+#endif
     free(s->dense), free(s->pivot);
 #endif
     free(s);
