@@ -73,6 +73,11 @@ def differentiate(call: Call) -> None:
     call.k = call.k.requires_grad_()
 
 
+def differentiate_in_segments(call: Call) -> None:
+    differentiate(call)
+    call.settings["gradient"] = "checkpoint"
+
+
 def turn(call: Call) -> None:
     """Multiply states by a complex number of modulus 1."""
     phase = cmath.exp(0.7j)
@@ -235,7 +240,18 @@ OPTIONS = [
         "gradients",
         differentiate,
         check=same_gradient,
+        argument="gradient",
         refuses={"BDF": "bdf records no gradient"},
+    ),
+    Option(
+        '`gradient="checkpoint"`',
+        differentiate_in_segments,
+        check=same_gradient,
+        argument="gradient",
+        refuses={
+            "BDF": "bdf records no gradient",
+            '`backend="kernel"`': "records the eager loop, and backend='kernel' was asked for",
+        },
     ),
     Option("complex states", turn),
     Option("float32", narrow),

@@ -27,7 +27,7 @@ from stiffguide.fields.flat import jacobian as flat_jacobian
 from stiffguide.fields.given_sparse import matrices
 from stiffguide.fields.outside import Outside
 from stiffguide.gradients import direct as gradient
-from stiffguide.gradients import modes
+from stiffguide.gradients import modes, transforms
 from stiffguide.gradients.times import Span
 from stiffguide.gradients.unreached import without_gradient
 from stiffguide.linear_systems import Situation, Systems
@@ -39,7 +39,7 @@ from stiffguide.stepping.course import Stretches
 from stiffguide.stepping.live import Live, Problem, begin, first_dt
 from stiffguide.stepping.output import Dense
 from stiffguide.stepping.trajectory import Trajectory
-from stiffguide.tensors import real_dtype, tangles
+from stiffguide.tensors import real_dtype, tangles, transformed
 
 NO_STEPS = (
     "kernel: cannot be used here, native steps of {name} need a sparse Jacobian and a compiler, "
@@ -142,6 +142,8 @@ def _attempted(r: kernels.Request, run: Run) -> Result:
     except Exception as error:  # whatever a function of arrays raises on tensors
         look_for_arrays(r, error)
         raise
+    if transformed():
+        transforms.check(r, f0)
     implicit, sparse = r.problem.method.implicit, None
     if implicit:
         sparse = matrices(jac, r.args, r.layout, r.t0, r.y0.detach())

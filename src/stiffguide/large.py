@@ -8,6 +8,7 @@ from stiffguide import kernels, linear_systems
 from stiffguide.algebra.pattern import Pattern
 from stiffguide.linear_systems import Asked, Situation, Systems
 from stiffguide.stepping.contracts import Field
+from stiffguide.tensors import transformed
 
 
 def outlook(r: kernels.Request, way: kernels.Way, *, recorded: bool) -> kernels.Outlook:
@@ -27,6 +28,8 @@ def systems(
     known: Pattern | None,
 ) -> Systems:
     """The field with its linear systems, evaluated as loops where these are there."""
+    if transformed():
+        return Systems(plain, "dense: torch.func, or forward mode, goes through it")
     asked = Asked(r.jac, r.jac_sparsity, r.linear_solver)
     if outlook.loops is None:
         return linear_systems.choose(asked, s, plain, known)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from torch import Tensor
@@ -17,8 +17,9 @@ from stiffguide.gradients.modes import Gradient
 from stiffguide.inputs import Number, Numbers, PerEntry, State, Times
 from stiffguide.kernels import Backend
 from stiffguide.solution import Solution
-from stiffguide.solve import named, solve
+from stiffguide.solve import solve
 from stiffguide.stepping.contracts import Controller, Method, Output
+from stiffguide.tensors import transformed
 
 OWN = ("first_step", "nonnegative", "gradient")  # what no call of a kernel is known by
 
@@ -40,13 +41,13 @@ class Prepared:
 
     def __call__(self, y0: State, t0: Numbers, t1: Numbers, *args: Any) -> Solution[Any]:
         """Solve dy/dt = f(t, y, *args) from t0 to t1; raises as `solve` does."""
-        if self._call is not None:
+        if self._call is not None and not transformed():
             found = self._call(self._f, y0, t0, t1, args, self._first_step)
             if found is not None:
                 return found
         solution: Solution[Any] = solve(self._f, y0, t0, t1, args=args, **self._settings)
         if self._plain:
-            self._call = kernels.known(named(self._f, y0, **self._name))
+            self._call = kernels.known(_named(self._f, y0, **self._name))
         return solution
 
     def __getstate__(self) -> dict[str, Any]:
@@ -136,3 +137,22 @@ def prepare(
 def _owned(value: Any) -> Any:
     """Numbers that nobody else writes to."""
     return value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+
+
+def _named(
+    f: Callable[..., Any],
+    y0: State,
+    *,
+    method: Any,
+    rtol: PerEntry,
+    atol: PerEntry,
+    save_at: Any,
+    max_step: Number | None,
+    max_attempts: int,
+    controller: Controller | None,
+    batched: bool,
+    backend: Backend,
+) -> Hashable | None:
+    """The name under which a solve with these settings and no others may be known."""
+    numbers = rtol, atol, save_at, max_step, max_attempts, batched, backend
+    return kernels.asked(f, y0, numbers, (method, controller, None, None, None, None))

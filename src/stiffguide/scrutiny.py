@@ -15,6 +15,7 @@ from stiffguide.fields.independence import Start
 from stiffguide.fields.recording import look
 from stiffguide.gradients import direct as gradient
 from stiffguide.stepping.live import Problem
+from stiffguide.tensors import transformed
 
 UNSEEN_TIME = (
     "autograd does not see how f depends on t, and so neither what {what}: look for detach(), "
@@ -36,6 +37,8 @@ def check(
     recorded: bool,
 ) -> int:
     """Check f, if it is new, and say how many evaluations that took; raises InputError."""
+    if transformed():
+        return 0
     implicit = r.problem.method.implicit
     recorded = recorded or (implicit and isinstance(wrapped, jacobian.AutogradJacobian))
     by_hand = given if implicit and callable(given) else None
@@ -56,6 +59,8 @@ def check_time(flat: Flat, t0: Tensor, y0: Tensor, what: str) -> None:
 
 def check_seen(p: Problem, t0: Tensor, y0: Tensor) -> None:
     """Raise InputError where autograd misses a part of an event or of a jump."""
+    if transformed():
+        return
     t, y = t0.clone().requires_grad_(), y0.clone().requires_grad_()
     for name, function in gradient.functions(p):
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 import torch
@@ -19,7 +19,7 @@ from stiffguide.fields import mass as masses
 from stiffguide.fields.array_function import ArrayFunction
 from stiffguide.fields.flat import field
 from stiffguide.fields.layout import Layout
-from stiffguide.gradients import modes
+from stiffguide.gradients import modes, transforms
 from stiffguide.gradients.modes import Gradient
 from stiffguide.inputs import (
     Events,
@@ -43,6 +43,7 @@ from stiffguide.stepping.live import Problem
 from stiffguide.stepping.nonnegative import Nonnegative
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 from stiffguide.tableaux.tableau import Tableau
+from stiffguide.tensors import transformed
 
 
 # What y is depends on y0 alone; the rest is the signature below.
@@ -168,6 +169,9 @@ def solve(
         way = "kernel"
     elif way != backend:
         why = kernels.SWITCHED
+    if transformed():
+        transforms.enter(backend, (t0, t1, save_at), (y0, args))
+        way, why = "eager", transforms.WHY
     Asked(jac, jac_sparsity, linear_solver).check()
     name, special = None, (method, controller, guidance, monitor, jac, linear_solver)
     seen = progress or monitor is not None
@@ -280,22 +284,3 @@ def _result(
         return eager.solve(r, flat, watch, why, patience, way, checks=checks)
     except kernels.Overtaken as overtaken:
         return kernels.run(overtaken.kernel, r, str(overtaken))
-
-
-def named(
-    f: Callable[..., Any],
-    y0: State,
-    *,
-    method: Any,
-    rtol: PerEntry,
-    atol: PerEntry,
-    save_at: Any,
-    max_step: Number | None,
-    max_attempts: int,
-    controller: Controller | None,
-    batched: bool,
-    backend: Backend,
-) -> Hashable | None:
-    """The name under which a solve with these settings and no others may be known."""
-    numbers = rtol, atol, save_at, max_step, max_attempts, batched, backend
-    return kernels.asked(f, y0, numbers, (method, controller, None, None, None, None))

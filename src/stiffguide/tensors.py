@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.utils._pytree import tree_leaves
 
 T = TypeVar("T")
@@ -86,6 +87,13 @@ def tangles(*values: Any) -> bool:
     """Whether autograd is recording and one of the values takes part."""
     return torch.is_grad_enabled() and any(
         isinstance(v, Tensor) and v.requires_grad for v in values
+    )
+
+
+def transformed() -> bool:
+    """Whether torch.func, or forward mode, is at work; see `gradients.transforms`."""
+    return (
+        torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
     )
 
 

@@ -121,6 +121,16 @@ def attach(
     return step(z, residual(once), once, solve_transposed)
 
 
+def attached(
+    z: Tensor, residual: Callable[[Tensor], Tensor], solve: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """The same by operations that torch.func and forward mode go through."""
+    z = z.detach()
+    for _ in range(2):
+        z = z - solve(residual(z))
+    return z
+
+
 class NewtonStep(torch.autograd.Function):
     """start - W^-1 left, where that is the root z to rounding; without a start, from z itself.
 

@@ -16,9 +16,10 @@ from stiffguide.algebra.dense import DENSE
 from stiffguide.algebra.protocol import LinearSolver
 from stiffguide.errors import InputError
 from stiffguide.fields.differences import difference_in_time, differences
+from stiffguide.fields.pulled import PulledJacobian
 from stiffguide.fields.recording import UNRECORDABLE, look, time_derivative
 from stiffguide.stepping.contracts import Linearisation, Units
-from stiffguide.tensors import constant
+from stiffguide.tensors import constant, transformed
 
 SWEEPS = 24  # up to this size single sweeps beat one vmapped sweep
 
@@ -194,12 +195,14 @@ def _gather(sweeps: list[Tensor | None], like: Tensor) -> Tensor:
 
 def wrap(
     f: Flat, jac: Flat | str | None, t0: Tensor, y0: Tensor
-) -> GivenJacobian | AutogradJacobian | DifferenceJacobian:
+) -> GivenJacobian | AutogradJacobian | DifferenceJacobian | PulledJacobian:
     """Choose how the Jacobian is made; f is known to work at (t0, y0)."""
     if jac == "differences":
         return DifferenceJacobian(f)
     if isinstance(jac, str) and jac != "autograd":
         raise InputError(f"jac: {jac!r} is unknown; give a function, 'autograd' or 'differences'")
+    if transformed():
+        return PulledJacobian(f) if jac is None or isinstance(jac, str) else GivenJacobian(f, jac)
     t, y = t0.detach().requires_grad_(), y0.detach().requires_grad_()
     clock = not look(f, t, y0, t).whole
     if jac is not None and not isinstance(jac, str):

@@ -30,7 +30,7 @@ from stiffguide.stepping import loop
 from stiffguide.stepping.contracts import Field, Linearisation, Table, Units
 from stiffguide.stepping.controllers import Fixed, Grid
 from stiffguide.stepping.live import Live, Problem, begin
-from stiffguide.tensors import tangles
+from stiffguide.tensors import tangles, transformed
 from stiffguide.tracing.fingerprint import fingerprint
 
 UNTOLD = 1024  # steps, where a controller does not tell their lengths
@@ -38,6 +38,8 @@ UNTOLD = 1024  # steps, where a controller does not tell their lengths
 
 def wanted(p: Problem, f: Callable[..., Any], args: tuple[Any, ...], *values: Tensor) -> bool:
     """Whether anything requires a gradient: the values, or what functions may depend on."""
+    if transformed():
+        return True
     if not torch.is_grad_enabled():
         return False
     return tangles(*values) or within_reach(f, *args) or _moved(p)
@@ -122,7 +124,7 @@ def direct(
     Once, where nothing is to be chosen. y0 (B, F) is the state at the number t0, and f0 the value
     of f there.
     """
-    sure = tangles(y0, f0) or span.differentiable(p.outputs) or _moved(p)
+    sure = transformed() or tangles(y0, f0) or span.differentiable(p.outputs) or _moved(p)
     if sure and p.method.multistep:
         raise _unrecorded(p)
     recorder, first = Recorder(asked, p), First(Diary(p), Instants())

@@ -27,7 +27,7 @@ def check(gradient: str, backend: str) -> None:
     if gradient in EAGER and backend == "kernel":
         raise UnsupportedError(
             f"gradient={gradient!r} records the eager loop, and backend='kernel' was asked for: "
-            "leave one of them out"
+            "leave one of them out; use gradient='kernel' for kernels"
         )
     if gradient == "kernel" and backend == "eager":
         raise UnsupportedError(

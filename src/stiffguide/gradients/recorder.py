@@ -14,7 +14,7 @@ from stiffguide.gradients import checkpoint
 from stiffguide.gradients.replay import Replay
 from stiffguide.stepping import loop
 from stiffguide.stepping.live import Live, Problem
-from stiffguide.tensors import tangles
+from stiffguide.tensors import tangles, transformed
 from stiffguide.tracing.fingerprint import fingerprint
 
 ROOM = 2**30  # bytes: where nobody says how, a graph of more is not kept whole
@@ -42,7 +42,7 @@ class Recorder:
         refusal = checkpoint.refusal(p)
         if refusal and asked.name == "checkpoint":
             raise UnsupportedError(refusal)
-        self._chooses = asked.name == "auto" and not refusal
+        self._chooses = asked.name == "auto" and not (refusal or transformed())
 
     def solve(
         self,

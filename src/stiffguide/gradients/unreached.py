@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from stiffguide.errors import Status, StiffguideWarning
-from stiffguide.tensors import rows
+from stiffguide.tensors import rows, transformed
 
 
 def without_gradient(y: Tensor, status: Tensor, *, batched: bool) -> Tensor:
@@ -18,7 +18,7 @@ def without_gradient(y: Tensor, status: Tensor, *, batched: bool) -> Tensor:
 
     `status` (B,) tells how the rows ended. Who interrupts a solve wants what was reached.
     """
-    if not y.requires_grad:
+    if not (y.requires_grad or transformed()):
         return y
     wanted = [int(s) for s in Status if s.ok or s is Status.INTERRUPTED]
     failed = ~torch.isin(status, torch.tensor(wanted, device=status.device))
@@ -46,11 +46,24 @@ def _sentence(failed: Tensor, status: Tensor, batched: bool) -> str:
 class Unreached(torch.autograd.Function):
     """States as they are; a gradient that arrives at a failed row becomes nan."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, y: Tensor, failed: Tensor) -> Tensor:
+    def forward(y: Tensor, failed: Tensor) -> Tensor:
         """The states themselves."""
-        ctx.save_for_backward(failed)
-        return y.view_as(y)
+        return y.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        """What failed."""
+        ctx.save_for_backward(inputs[1])
+        ctx.save_for_forward(inputs[1])
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        """What has moved at a failed row was not reached."""
+        (failed,) = ctx.saved_tensors
+        return torch.where(rows(failed, tangent) & (tangent != 0), float("nan"), tangent)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:

@@ -27,7 +27,7 @@ from stiffguide.tableaux.continuous import damped_extension
 from stiffguide.tableaux.exact import floats
 from stiffguide.tableaux.stability import is_a_stable
 from stiffguide.tableaux.tableau import Tableau
-from stiffguide.tensors import combine, rows, select
+from stiffguide.tensors import combine, rows, select, transformed
 
 
 class EsdirkState(NamedTuple):
@@ -232,7 +232,8 @@ class Esdirk:
                 guess = s.h_gamma * combine(self._guess[i], torch.stack((start, *k)))
                 root = s.root(times[i], base, guess, doubt)
             # f may come to depend on a parameter in the middle of a step
-            z = s.attach(times[i], base, root.z) if torch.is_grad_enabled() else root.z
+            recorded = torch.is_grad_enabled() or transformed()
+            z = s.attach(times[i], base, root.z) if recorded else root.z
             # an old J shows at the first stage whether it contracts
             doubt, seen = None, seen.after(root)
             y = base + z

@@ -12,7 +12,7 @@ from stiffguide.algebra import newton
 from stiffguide.algebra.protocol import Factors
 from stiffguide.stepping.constraints import slope as derivative
 from stiffguide.stepping.contracts import Field, Units
-from stiffguide.tensors import rows, select
+from stiffguide.tensors import rows, select, transformed
 
 REFINED = 8  # times, where a system must be solved and the factors are those of another dt
 
@@ -88,8 +88,8 @@ class System(NamedTuple):
     def attach(self, t: Tensor, base: Tensor, z: Tensor) -> Tensor:
         """The root z again, as a function of all that f and base depend on, if they depend."""
         residual = partial(self.residual, t, base)
-        left = residual(z)
-        if not left.requires_grad:
+        left = residual(z.detach())
+        if not (left.requires_grad or transformed()):
             return z
         with torch.no_grad():
             units = Units(self.h.squeeze(-1).to(t.dtype), self.scale)
@@ -97,6 +97,8 @@ class System(NamedTuple):
             # the unknowns of the transposed system have other units than y: none are known
             shift = 1 / self.h_gamma.squeeze(-1)
             factors = self.f.linear.factor(shift, jac, torch.ones_like(self.scale))
+        if transformed():
+            return newton.attached(z, residual, partial(self.f.linear.solve, factors))
         transposed = partial(self.f.linear.solve_transposed, factors)
         return newton.attach(z, left, residual, transposed)
 
