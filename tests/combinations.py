@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from calls import Call, K, M, constrained, flow, weighed
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 import stiffguide as sg
 from stiffguide import guidance
@@ -163,6 +164,18 @@ def same_gradient(call: Call, solution: sg.Solution[Any]) -> None:
     close(*slopes, 5e-2)
 
 
+def same_sensitivities(call: Call, solution: sg.Solution[Any]) -> None:
+    """The start of the exact solution hangs on k, too."""
+    k = call.k.unsqueeze(-1) if call.k.ndim else call.k
+
+    def by_k(t: Tensor) -> Tensor:
+        return torch.func.jvp(lambda k: flow(t, k), (k,), (torch.ones_like(k),))[1]
+
+    by_p = call.ours(tree_map(lambda x: x.select(-1, 0), solution.dy_dp)).double()
+    moved = solution.dy_dy0.double() @ by_k(torch.zeros_like(solution.t[..., :1])).unsqueeze(-1)
+    close(by_p + moved.squeeze(-1), by_k(solution.t), 5e-2)
+
+
 def nowhere_below(call: Call, solution: sg.Solution[Any]) -> None:
     assert not (call.real(solution.y) < 0).any()
 
@@ -299,6 +312,21 @@ OPTIONS = [
             "singular `mass`": "nonnegative takes f for y'",
             "guidance": "nonnegative: guidance moves y1|guidance moves y1",
             '`backend="kernel"`': f"{NO_KERNEL}, it does not hold states at zero",
+        },
+    ),
+    Option(
+        "`sensitivities`",
+        **setting("sensitivities", lambda call: [0, "y0"]),
+        check=same_sensitivities,
+        refuses={
+            **dict.fromkeys(["events", "jumps"], "sensitivities do not go with events"),
+            **dict.fromkeys(["`mass`", "singular `mass`"], "sensitivities do not go with mass"),
+            "gradients": "sensitivities: .* require grad",
+            "complex states": "sensitivities: y0 is torch.complex",
+            "`dense`": "sensitivities do not go with dense",
+            "guidance": "sensitivities do not go with guidance",
+            "`nonnegative`": "sensitivities do not go with nonnegative",
+            "BDF": "sensitivities: the steps of bdf rest on",
         },
     ),
     Option("`jac_sparsity`", **setting("jac_sparsity", lambda call: torch.ones(2, 2))),

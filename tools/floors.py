@@ -38,6 +38,7 @@ FLOORS = (
     ("gradients", "kernels"),
     ("constrained", "large", "scrutiny", "sharing/solve"),
     ("eager",),
+    ("recorded",),
     ("solve",),
     ("explanation", "fitting", "prepared"),
     (PUBLIC,),

@@ -206,7 +206,7 @@ def _result(
     pieces = next((_trajectory(p, o) for o in p.outputs if isinstance(o, Dense)), None)
     return Result(
         t=t,
-        y=without_gradient(y, ended.status, batched=r.layout.batched),
+        y=y if r.sensitivities else without_gradient(y, ended.status, batched=r.layout.batched),
         counts=torch.stack((ended.status, ended.accepted, ended.attempts, *ended.work)),
         messages=end.messages or diagnosis.messages(p, ended, r.layout),
         warnings=_caveats(r, run.watch, p, ended, found),

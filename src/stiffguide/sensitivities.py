@@ -113,7 +113,9 @@ def _path(entry: Sensitivity, args: tuple[Any, ...]) -> tuple[Any, ...]:
             if step not in at:
                 raise InputError(f"sensitivities: {name} has no key {step!r}, only {list(at)}")
         elif not isinstance(at, (tuple, list)):
-            raise InputError(f"sensitivities: {name} is a {_kind(at)} and has no part {step!r}")
+            raise InputError(
+                f"sensitivities: {name} is of type {_kind(at)} and has no part {step!r}"
+            )
         elif type(step) is not int:
             raise InputError(f"sensitivities: {WAY}; {step!r} is none of these")
         elif not 0 <= step < len(at):
@@ -137,7 +139,7 @@ def _check(value: Any, name: str) -> None:
             return
         kind = f"{kind} of {value.dtype}"
     raise InputError(
-        f"sensitivities: {name} is a {kind}; give a float, or a tensor or an array of floats"
+        f"sensitivities: {name} is of type {kind}; give a float, or a tensor or an array of floats"
     )
 
 

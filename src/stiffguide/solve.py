@@ -9,10 +9,18 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from stiffguide import arguments, choices, constrained, eager, kernels, linear_systems
+from stiffguide import (
+    arguments,
+    choices,
+    constrained,
+    eager,
+    kernels,
+    linear_systems,
+    recorded,
+)
 from stiffguide.algebra.krylov import Krylov
 from stiffguide.caveats import Witness
-from stiffguide.errors import InputError, UnsupportedError
+from stiffguide.errors import InputError
 from stiffguide.events import Setting, jumping, watched, written
 from stiffguide.fields import jacobian
 from stiffguide.fields import mass as masses
@@ -278,7 +286,7 @@ def _result(
             return result
         why, patience = result
     if r.sensitivities is not None:
-        raise UnsupportedError(f"sensitivities need a kernel, and there is none: {why}")
+        return recorded.solve(r, watch, why, way, checks=checks)
     try:
         flat = field(r.f, r.args, r.layout)
         return eager.solve(r, flat, watch, why, patience, way, checks=checks)

@@ -273,6 +273,7 @@ def result(kernel: Kernel, r: Request, task: Task, ended: Ended, why: str) -> Re
     t, y = kept_states(p.outputs[0], task, ended, r.y0.dtype)
     tables = happening.tables(ended, r.y0.dtype)
     name = p.method.name if r.pair is None else r.pair.name
+    why = f"{why}; {r.alone}" if r.sensitivities and r.alone else why
     return Result(
         *(t, y, ended.counts, messages, warnings, trajectory, "kernel", why, tables),
         stretches=turns.stretches(r.pair, r.t0, ended),

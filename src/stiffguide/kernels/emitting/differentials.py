@@ -2,8 +2,8 @@
 
 Where W u = r, the derivative of u solves W du = dr + dJ u with the factors of the step; so it is
 exact for the numbers that the step has found. The lines live inside
-`direction(Lanes& s, V dt, int j, bool saving, V (*u)[N])`: they leave in `u` the derivatives of the
-stages in direction j, and in `s.by1[j]` that of y1.
+`direction(Lanes& s, V dt, int j, V (*u)[N], V* by1, bool saving)`: they leave in `u` the
+derivatives of the stages in direction j, and in `by1` that of y1.
 """
 
 from __future__ import annotations

@@ -99,16 +99,16 @@ class Sensitivities:
         differentials.FAMILIES[m.family](m, body, changing=any(self.changes))
         differentials.points(m, points)
         differentials.interpolant(m, sums)
+        given = "int j, V (*u)[N], V* by1"
         return [
             *self._values(),
             *self._products(),
             native("sensitivities.h"),
             "CALLED void points(Lanes& s, V t1, V dt, bool saving) {",
             *[*points.lines, "}"],
-            "FUSED CALLED void direction(Lanes& s, const V dt, int j, bool saving, V (*u)[N], "
-            "V* by1) {",
+            f"FUSED CALLED void direction(Lanes& s, V dt, {given}, bool saving) {{",
             *[*body.lines, "}"],
-            "INLINE void polynomial(Lanes& s, V dt, int j, V (*u)[N], V* by1, V (*sum)[N]) {",
+            f"INLINE void polynomial(Lanes& s, V dt, {given}, V (*sum)[N]) {{",
             *[*sums.lines, "}"],
             native("differentiate.h"),
         ]

@@ -55,7 +55,7 @@ CALLED M differentiate(Lanes& s, const Call& c, M accept, V t1, V dt) {
     curvature(s.t, s.y, s.p, s.curved);
     V u[STAGES + 1][N], sum[DEGREE][N], by1[N], zero = 0.0;
     for (int j = 0; j < DIRECTIONS; j++) {
-        direction(s, dt, j, saving, u, by1);
+        direction(s, dt, j, u, by1, saving);
         clear_more(s, j);
         if (saving) {
             polynomial(s, dt, j, u, by1, sum);
