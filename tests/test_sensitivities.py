@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from cached import needs_compiler
@@ -12,6 +14,8 @@ from families import real
 from torch import Tensor
 
 import stiffguide as sg
+from stiffguide.problems.kinetics import HIRES, OREGO
+from stiffguide.problems.mass_action import Network
 from stiffguide.problems.robertson import RATES, robertson_field
 
 D = torch.float64
@@ -35,11 +39,37 @@ def forced(t: Tensor, y: Tensor, k: Tensor) -> Tensor:
     return torch.stack((da, db, -200 * k[..., 2] * (c - torch.sin(t) * a)), -1)
 
 
+def circling(t: Tensor, y: Tensor, k: Tensor) -> Tensor:
+    """Van der Pol's oscillator."""
+    x, v = y.unbind(-1)
+    return torch.stack((v, k[..., 0] * (1 - x * x) * v - x), -1)
+
+
+def mass_action(network: Network) -> Callable[..., Tensor]:
+    """A field with the rates (R,) or (B, R) of a network as its argument."""
+    shape = (2, len(network.reactions), len(network.species))
+    orders, change = torch.zeros(shape, dtype=D), torch.zeros(shape[1:], dtype=D)
+    for r, reaction in enumerate(network.reactions):
+        for place, s in enumerate(reaction.reactants):
+            orders[place, r, s] = 1.0
+        for s, number in reaction.change:
+            change[r, s] = number
+    (one, two), missing = orders.mT, 1.0 - orders.sum(-1)
+
+    def f(t: Tensor, y: Tensor, k: Tensor) -> Tensor:
+        return (k * (y @ one + missing[0]) * (y @ two + missing[1])) @ change
+
+    return f
+
+
+HIRES_RATES = real(*(reaction.rate for reaction in HIRES.reactions))
+OREGO_RATES = real(*(reaction.rate for reaction in OREGO.reactions))
 CASES = {
-    "robertson": Case(
-        robertson_field, real(1.0, 0, 0), 40.0, real(*RATES), real(1e-8, 1e-12, 1e-8)
-    ),
+    "robertson": Case(robertson_field, real(1.0, 0, 0), 1.0, real(*RATES), real(1e-8, 1e-12, 1e-8)),
     "forced": Case(forced, real(0.3, 1.0, 0.5), 1.0, real(1.0, 0.7, 0.5)),
+    "hires": Case(mass_action(HIRES), real(1.0, *(6 * [0.0]), 0.0057), 1.0, HIRES_RATES),
+    "orego": Case(mass_action(OREGO), real(1.0, 2.0, 3.0), 2.0, OREGO_RATES),
+    "circling": Case(circling, real(2.0, 0.0), 2.0, real(50.0)),
 }
 
 
@@ -48,31 +78,178 @@ def solve(case: Case, **settings: Any) -> sg.Solution[Any]:
     return sg.solve(case.f, case.y0, 0.0, case.t1, **given).raise_if_failed()
 
 
-def by_autograd(case: Case, **settings: Any) -> tuple[Tensor, Tensor]:
-    """Both derivatives (T, F, P) and (T, F, F), through the eager loop."""
-    k, y0 = case.k.clone().requires_grad_(), case.y0.clone().requires_grad_()
-    y = solve(case._replace(k=k, y0=y0), backend="eager", checks=False, **settings).y
-    rows = [torch.autograd.grad(x, (k, y0), retain_graph=True) for x in y.reshape(-1)]
-    return tuple(torch.stack(x).reshape(*y.shape, -1) for x in zip(*rows, strict=True))
-
-
-def close(found: Tensor, expected: Tensor, part: float = 1e-10) -> None:
-    """Equal to that part of the largest of their column."""
-    size = expected.abs().amax((0, 1))
+def close(found: Tensor, expected: Tensor, part: float) -> None:
+    """Equal to that part of the largest entry of their column."""
+    size = expected.abs().amax(tuple(range(expected.ndim - 1)))
     torch.testing.assert_close(found / size, expected / size, rtol=0.0, atol=part)
 
 
 @needs_compiler
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("method", ["rodas5p", "rosenbrock23"])
-def test_they_are_the_derivatives_of_the_steps(name: str, method: str) -> None:
-    case = CASES[name]
-    settings = {"method": method, "save_at": torch.linspace(0, case.t1, 7)}
-    settings["rtol"] = 1e-6 if method == "rodas5p" else 1e-3
-    found = solve(case, backend="kernel", sensitivities=[0, "y0"], **settings)
-    by_k, by_start = by_autograd(case, **settings)
-    close(found.dy_dp, by_k)
-    close(found.dy_dy0, by_start)
-    plain = solve(case, backend="kernel", **settings)
+def test_they_are_the_derivatives_of_the_steps(name: str) -> None:
+    """Of saved states in sums of random weights, as autograd finds them through the eager loop."""
+    case, dice = CASES[name], torch.Generator().manual_seed(0)
+    times = torch.linspace(0, case.t1, 7)
+    found = solve(case, backend="kernel", sensitivities=[0, "y0"], save_at=times)
+    k, y0 = case.k.clone().requires_grad_(), case.y0.clone().requires_grad_()
+    recorded = case._replace(k=k, y0=y0)
+    y = solve(recorded, backend="eager", checks=False, save_at=times).y
+    part = 1e-5 if name == "circling" else 1e-10
+    sums: list[list[Tensor]] = [[], [], [], []]
+    for _ in range(2):
+        weights = torch.rand(y.shape, generator=dice, dtype=D) / y.detach().abs().amax(0)
+        expected = torch.autograd.grad((weights * y).sum(), (k, y0), retain_graph=True)
+        for place, x in enumerate((found.dy_dp, found.dy_dy0)):
+            sums[place].append((weights.unsqueeze(-1) * x).sum((0, 1)))
+            sums[place + 2].append(expected[place])
+    close(torch.stack(sums[0]), torch.stack(sums[2]), part)
+    close(torch.stack(sums[1]), torch.stack(sums[3]), part)
+    plain = solve(case, backend="kernel", save_at=times)
     assert torch.equal(plain.y, found.y)
     assert torch.equal(plain.counts, found.counts)
+
+
+@needs_compiler
+@pytest.mark.parametrize("method", ["rodas5p", "rosenbrock23", "kvaerno3", "bosh3", "dop853"])
+def test_they_are_those_of_differences(method: str) -> None:
+    """Of a random polynomial field, at ends, between steps and at all of them."""
+    dice = torch.Generator().manual_seed(len(method))
+    linear, cubic = (torch.randn(3, 3, generator=dice, dtype=D) for _ in range(2))
+
+    def f(t: Tensor, y: Tensor, k: Tensor) -> Tensor:
+        return (y * k) @ linear + torch.cos(t) * k[..., 1:2] - (y**3) @ cubic.abs() - y**3
+
+    case = Case(f, real(0.5, -0.3, 0.2), 0.5, real(0.3, 1.1, 0.7), 1e-11)
+    tight = {"method": method, "rtol": 1e-7 if method == "bosh3" else 1e-9, "backend": "kernel"}
+    h, moved = 1e-4, []
+    for j in range(6):
+        ends = []
+        for step in (h, -h):
+            move = step * torch.eye(6, dtype=D)[j]
+            other = case._replace(k=case.k + move[:3], y0=case.y0 + move[3:])
+            ends.append(solve(other, **tight, save_at=[0.2, 0.5]).y)
+        moved.append((ends[0] - ends[1]) / (2 * h))
+    expected = torch.stack(moved, -1)
+    for save_at in ([0.2, 0.5], None, sg.EveryStep()):
+        found = solve(case, **tight, save_at=save_at, sensitivities=[0, "y0"])
+        both = torch.cat((found.dy_dp, found.dy_dy0), -1)
+        count = min(len(both), 2) if isinstance(save_at, list) else 1
+        close(both[-count:], expected[-count:], 2e-5)
+        if isinstance(save_at, sg.EveryStep):
+            assert both.shape[:2] == found.y.shape
+            assert torch.equal(both[0], torch.eye(6, dtype=D)[3:])
+
+
+@needs_compiler
+def test_a_batch_is_its_rows() -> None:
+    """With times, parameters and directions of their own, and stops on the way."""
+    case = CASES["forced"]
+    t0, t1 = real(0.0, 0.1, 1.0, 0.3, 0.2), real(0.4, 0.5, 0.9, 0.3, 0.6)
+    y0 = case.y0 + 0.1 * torch.arange(5, dtype=D).unsqueeze(1)
+    k = case.k * (1 + 0.1 * torch.arange(5, dtype=D).unsqueeze(1))
+    asked = {"sensitivities": ["y0", 0], "tstops": [0.25], "method": "rodas5p"}
+    given = {"backend": "kernel", "atol": case.atol, **asked}
+    together = sg.solve(case.f, y0, t0, t1, args=(k,), batched=True, **given)
+    for i in range(5):
+        alone = sg.solve(case.f, y0[i], t0[i], t1[i], args=(k[i],), **given)
+        assert together.stats.accepted[i] == alone.stats.accepted
+        torch.testing.assert_close(together.dy_dp[i], alone.dy_dp, rtol=1e-11, atol=1e-13)
+        torch.testing.assert_close(together.dy_dy0[i], alone.dy_dy0, rtol=1e-11, atol=1e-13)
+    assert torch.equal(together.dy_dy0[3, 0], torch.eye(3, dtype=D))
+
+
+def nested(t: Tensor, y: dict[str, Tensor], k: dict[str, Any], scale: Tensor) -> dict[str, Tensor]:
+    a, b = y["a"], y["b"]
+    slow = k["slow"].unsqueeze(-1) if k["slow"].ndim else k["slow"]
+    return {"a": -slow * a * scale, "b": k["fast"] * a.sum(-1) - b}
+
+
+@needs_compiler
+def test_what_is_asked_for_has_names() -> None:
+    """Dicts in args, states in a dict, rows with their own numbers and some that they share."""
+    y0 = {"a": torch.rand(3, 2, dtype=D), "b": torch.rand(3, dtype=D)}
+    args = ({"slow": real(1.0, 2.0, 0.5), "fast": 0.7}, real(1.0, 1.5))
+    given = {"args": args, "batched": True, "save_at": [0.1, 0.5], "method": "tsit5"}
+    asked = ["slow", (0, "fast"), 1, "y0"]
+    kernel, eager = (
+        sg.solve(nested, y0, 0.0, 0.5, sensitivities=asked, backend=way, **given)
+        for way in ("kernel", "eager")
+    )
+    assert kernel.sensitivity_names == eager.sensitivity_names
+    names = ("args[0]['slow']", "args[0]['fast']", "args[1][0]", "args[1][1]")
+    assert kernel.sensitivity_names == names
+    assert kernel.dy_dp["a"].shape == (3, 2, 2, 4)
+    assert kernel.dy_dp["b"].shape == (3, 2, 4)
+    assert kernel.dy_dy0.shape == (3, 2, 3, 3)
+    for name in y0:
+        torch.testing.assert_close(kernel.dy_dp[name], eager.dy_dp[name], rtol=1e-10, atol=1e-13)
+    torch.testing.assert_close(kernel.dy_dy0, eager.dy_dy0, rtol=1e-10, atol=1e-13)
+
+
+@needs_compiler
+@pytest.mark.usefixtures("auto")
+def test_functions_of_arrays_have_them() -> None:
+    def f(t: float, y: Any, k: Any) -> Any:
+        return np.array([-k[0] * y[0] + k[1] * y[1] ** 2, k[0] * y[0] - k[1] * y[1] ** 2])
+
+    k = np.array([0.5, 3.0])
+    found = sg.solve(f, real(1.0, 0.5), 0.0, 1.0, args=(k,), sensitivities=[0], rtol=1e-8)
+    assert found.stats.backend == "kernel"
+    assert "at once" in found.stats.why
+    assert found.method == "rodas5p"
+    moved = [
+        sg.solve(f, real(1.0, 0.5), 0.0, 1.0, args=(k * [s, 1],), rtol=1e-10).y
+        for s in (1.001, 0.999)
+    ]
+    close(found.dy_dp[..., 0], (moved[0] - moved[1]) / 0.001, 1e-5)
+
+
+@needs_compiler
+@pytest.mark.parametrize("backend", ["kernel", "eager"])
+def test_what_overflows_is_no_success(backend: Any) -> None:
+    """At rest in zero, from where steps that are too long for it lead away without bounds."""
+    y0, asked = torch.zeros(2, 1, dtype=D), {"sensitivities": ["y0"], "backend": backend}
+    given = {"args": (real(1.0, 5e4),), "batched": True, "save_at": [0.02, 1.0], **asked}
+    given |= {"method": "tsit5", "max_step": 0.02}
+    found = sg.solve(lambda t, y, k: y * k.unsqueeze(-1), y0, 0.0, 1.0, **given)
+    assert found.status.tolist() == [sg.Status.SUCCESS, sg.Status.NON_FINITE]
+    assert "row 1: the sensitivities are not finite" in found.message
+    close(found.dy_dy0[0, :, 0, 0], torch.exp(real(0.02, 1.0)), 1e-6)
+    assert not torch.isfinite(found.dy_dy0[1, 1]).any()
+
+
+K = torch.tensor(1.0, dtype=D, requires_grad=True)
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"sensitivities": "y0"}, "give a list"),
+    ({"sensitivities": [1]}, "no entry 1, only 0 to 0"),
+    ({"sensitivities": [-1]}, "no entry -1"),
+    ({"sensitivities": [True]}, "True is none of these"),
+    ({"sensitivities": ["k"]}, "'k' is no key of a dict"),
+    ({"sensitivities": [(0, "k")]}, "has no part 'k'"),
+    ({"args": (3,)}, "args.0. is of type int; give a float"),
+    ({"args": (K,)}, "require grad.*; use"),
+    ({"dense": True}, "dense: .*; use save_at"),
+    ({"method": "bdf"}, "bdf rest on all steps before; use"),
+    ({"events": lambda t, y, k: y[0] - 0.5}, "events: .*; use"),
+    ({"y0": torch.ones(1, dtype=torch.complex128)}, "real numbers; use"),
+]
+
+
+@pytest.mark.parametrize(("settings", "words"), REFUSED, ids=[words for _, words in REFUSED])
+def test_what_cannot_be_is_refused(settings: dict[str, Any], words: str) -> None:
+    given: dict[str, Any] = {"args": (1.0,), "sensitivities": [0], "y0": real(1.0), **settings}
+    with pytest.raises(sg.InputError, match=words):
+        sg.solve(lambda t, y, k: -k * y, t0=0.0, t1=1.0, **given)
+
+
+def test_what_autograd_does_not_see_is_refused() -> None:
+    with pytest.raises(sg.InputError, match="does not see how f depends on args"):
+        sg.solve(
+            lambda t, y, k: -y * math.exp(k),
+            real(1.0),
+            0.0,
+            1.0,
+            args=(1.0,),
+            sensitivities=[0],
+            backend="eager",
+        )
