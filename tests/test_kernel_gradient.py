@@ -9,6 +9,7 @@ from torch import Tensor
 
 import stiffguide as sg
 from stiffguide.errors import StiffguideWarning, UnsupportedError
+from stiffguide.kernels import patience
 
 D = torch.float64
 Y0 = torch.tensor([1.0, 0.5], dtype=D)
@@ -160,3 +161,32 @@ def test_a_row_that_failed_leaves_the_others_their_gradient():
     torch.testing.assert_close(slope[[0, 2]], expected, rtol=1e-4, atol=0.0)
     (slope,) = torch.autograd.grad(found.y.sum(), k)
     assert torch.isnan(slope).flatten().tolist() == [False, True, False]
+
+
+@needs_compiler
+def test_a_long_recorded_solve_builds_its_kernel(auto, monkeypatch):
+    """It is done when the loop has taken as long as the build, and is not begun the next time."""
+    monkeypatch.setattr(patience, "A_BUILD", 20_000)
+
+    def f(t, y, k):
+        return -k * y + torch.sin(3.0 * t)
+
+    k, slopes, said = rates(), [], []
+    for gradient in ("auto", "auto", "direct"):
+        given = {"method": "tsit5", "max_step": 0.01, "gradient": gradient}
+        found = sg.solve(f, Y0, 0.0, 1.5, args=(k,), **given)
+        said.append((found.stats.backend, found.stats.why.split(",")[0]))
+        slopes.append(torch.autograd.grad(found.y.sum(), k)[0])
+    assert said[0] == ("kernel", "the eager loop had taken as long as the build of a kernel")
+    assert said[1] == ("kernel", "the kernel was there")
+    assert said[2][0] == "eager"
+    for slope in slopes[:2]:
+        torch.testing.assert_close(slope, slopes[2], rtol=1e-9, atol=0.0)
+
+
+@needs_compiler
+def test_nobody_named_a_method(auto):
+    k = rates()
+    found = sg.solve(by_argument()[0], Y0, 0.0, 0.1, args=(k,), backend="kernel")
+    assert found.method == "rodas5p"
+    assert "gradients go through its steps" in found.stats.why

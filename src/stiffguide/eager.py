@@ -136,7 +136,7 @@ class Later:
 def _attempted(r: kernels.Request, run: Run) -> Result:
     """The solve; raises `Outside` where the Jacobian turns out to have more entries."""
     span, r = Span(r.t0, r.t1), r._replace(t0=r.t0.detach(), t1=r.t1.detach())
-    flat, watch, checks = run.flat, run.watch, run.checks
+    flat, checks = run.flat, run.checks
     try:
         f0, jac = first_value(flat, r.t0, r.y0, r.layout), r.jac
     except Exception as error:  # whatever a function of arrays raises on tensors
@@ -179,7 +179,7 @@ def _attempted(r: kernels.Request, run: Run) -> Result:
         scrutiny.check_seen(problem, r.t0, r.y0.detach())
     if r.mass is not None:
         r, problem, f0 = constrained.started(r, problem, f0, span if recorded else None)
-    found = _recorded(r, problem, span, f0, watch) if recorded else None
+    found = _recorded(r, problem, span, f0, run) if recorded else None
     result = _result(r, problem, run, found, f0, span if timed else None)
     result.counts[3] += spent
     return result._replace(linear_solver=systems.note)
@@ -225,13 +225,13 @@ def _trajectory(p: Problem, dense: Dense) -> Trajectory:
 
 
 def _recorded(
-    r: kernels.Request, p: Problem, span: Span, f0: Tensor, watch: Progress
+    r: kernels.Request, p: Problem, span: Span, f0: Tensor, run: Run
 ) -> gradient.Recorded:
     """The loop with a history."""
     y0 = span.start(p.f, r.y0)
     y, slope = y0.detach(), f0.detach()
-    asked = gradient.Asked(r.gradient, (r.f, r.args, r.jac))
-    return gradient.direct(p, span, y0, f0, lambda q: _start(q, r.t0, y, slope), watch, asked)
+    asked = gradient.Asked(r.gradient, (r.f, r.args, r.jac), run.patience)
+    return gradient.direct(p, span, y0, f0, lambda q: _start(q, r.t0, y, slope), run.watch, asked)
 
 
 def _caveats(

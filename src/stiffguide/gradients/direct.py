@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -140,7 +141,7 @@ def direct(
             scout = p._replace(f=lookout or p.f, outputs=(*first, *p.outputs))
             for output in scout.outputs:
                 output.start(span.t0.detach(), p.stops[:, -1], y0.detach())
-            ended = loop.solve(scout, start(scout), watch.look)
+            ended = loop.solve(scout, start(scout), partial(_look, watch, asked))
         # who stops a solve wants no second
         if (lookout is not None and not lookout.seen) or interrupted(ended):
             modes.found(asked.name, recorded=interrupted(ended))
@@ -149,6 +150,12 @@ def direct(
         if p.method.multistep:
             raise _unrecorded(p)
     return _again(p, span, y0, ended, first, recorder)
+
+
+def _look(watch: Progress, asked: Asked, s: Live) -> Tensor | None:
+    if asked.waiting is not None:
+        asked.waiting.look()
+    return watch.look(s)
 
 
 class First(NamedTuple):

@@ -31,6 +31,7 @@ class Asked(NamedTuple):
 
     name: str  # of a way, see `modes`
     reach: tuple[Any, ...]  # functions and values that steps may depend on
+    waiting: Any = None  # what counts attempts until a kernel is there that does it
 
 
 class Recorder:
