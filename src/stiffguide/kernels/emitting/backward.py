@@ -108,11 +108,21 @@ def _begin(m: Coefficients, body: Body, weights: Sequence[float], count: int) ->
     return found
 
 
+def _asked(weights: Sequence[float]) -> int:
+    """How many stages y1 hangs on: those behind serve the interpolant, and error estimates."""
+    return 1 + max(i for i, weight in enumerate(weights) if weight != 0)
+
+
 def _rosenbrock(m: Coefficients, body: Body, places: Sequence[Place]) -> None:
-    names, last = stage_names(m.stages), m.stages - 1
-    steps.rosenbrock_stages(m, body, guard=False)
+    names = stage_names(m.stages)
+    weights = m.a[m.stages - 1] if m.accurate else m.b
+    count = _asked(weights)
+    steps.rosenbrock_system(body, guard=False)
+    steps.rosenbrock_slopes(m, body, range(count))
+    with _Perhaps(body, sure=count == m.stages):
+        steps.rosenbrock_slopes(m, body, range(count, m.stages))
     _ended(m, body)
-    alive = _begin(m, body, m.a[last] if m.accurate else m.b, m.stages)
+    alive = _begin(m, body, weights, m.stages)
     body.add("V slope_bar[N];", "for (int e = 0; e < NJ; e++) jac_bar[e] = 0.0;")
     body.each("slope_bar[@] = 0.0;")
     for i in reversed(range(m.stages)):
@@ -166,13 +176,12 @@ def _outer(body: Body, i: int, places: Sequence[Place]) -> None:
 
 def _explicit(m: Coefficients, body: Body, places: Sequence[Place]) -> None:
     names = stage_names(m.stages + m.interpolant.late)
-    steps.explicit_stages(m, body)
-    if m.interpolant.late:
-        body.add("if (inside) {")
-        for i in range(m.stages, len(names)):
-            body.each(f"arg[@] = s.y[@]{plus(weighted(m.a[i], names), 'dt')};")
-            body.field(m.c[i], "arg", f"k[{i}]")
-        body.add("}")
+    count = _asked(m.b)
+    body.add("V arg[N];", "STAGE_VECTORS")
+    body.each("k[0][@] = s.f0[@];")
+    steps.explicit_slopes(m, body, range(1, count))
+    with _Perhaps(body, sure=count == len(names)):
+        steps.explicit_slopes(m, body, range(count, len(names)))
     _ended(m, body)
     alive = _begin(m, body, m.b, len(names))
     for i in reversed(range(1, len(names))):

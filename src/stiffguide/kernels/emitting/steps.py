@@ -109,13 +109,23 @@ def rosenbrock(m: Coefficients, body: Body) -> None:
     _arrive_rosenbrock(m, body, stage_names(m.stages))
 
 
-def rosenbrock_stages(m: Coefficients, body: Body, *, guard: bool = True) -> None:
+def rosenbrock_stages(m: Coefficients, body: Body) -> None:
     """The system and its solutions k; `arg` is where the last stage was evaluated."""
-    names = stage_names(m.stages)
+    rosenbrock_system(body, guard=True)
+    rosenbrock_slopes(m, body, range(m.stages))
+
+
+def rosenbrock_system(body: Body, *, guard: bool) -> None:
+    """What all stages have in common."""
     body.add("V arg[N], rhs[N];", "STAGE_VECTORS")
     body.system(guard=guard)
     body.add("const V per_dt = 1.0 / dt;")
-    for i in range(m.stages):
+
+
+def rosenbrock_slopes(m: Coefficients, body: Body, which: Iterable[int]) -> None:
+    """The solutions k of some stages."""
+    names = stage_names(m.stages)
+    for i in which:
         slope = "" if body.autonomous or m.g[i] == 0 else f" + {literal(m.g[i])} * dt * slope[@]"
         coupling = plus(weighted(m.big_c[i], names), "per_dt")
         if at_start(m, i):
@@ -173,10 +183,15 @@ def explicit(m: Coefficients, body: Body) -> None:
 
 def explicit_stages(m: Coefficients, body: Body) -> None:
     """The slopes k; `arg` is where the last stage was evaluated."""
-    names = stage_names(m.stages)
     body.add("V arg[N];", "STAGE_VECTORS")
     body.each("k[0][@] = s.f0[@];")
-    for i in range(1, m.stages):
+    explicit_slopes(m, body, range(1, m.stages))
+
+
+def explicit_slopes(m: Coefficients, body: Body, which: Iterable[int]) -> None:
+    """Those of some stages, which may be late ones."""
+    names = stage_names(m.stages + m.interpolant.late)
+    for i in which:
         body.each(f"arg[@] = s.y[@]{plus(weighted(m.a[i], names), 'dt')};")
         body.field(m.c[i], "arg", f"k[{i}]")
         if m.ends and i in m.ends:  # from which of them to which, and what f makes of it
