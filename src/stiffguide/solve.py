@@ -153,6 +153,8 @@ def solve(
         set the state anew. What happened stands in `Solution.events`.
     nonnegative: True, indices of components, or truth values in the shape of a row's state: these
         are kept at zero or above (docs: "Solving", which says what that is not).
+    sensitivities: what to differentiate the states by: indices into args, keys of dicts there, and
+        "y0", as in [0, "y0"]; see `Solution.dy_dp` and `dy_dy0` (docs: "Gradients").
     first_step, max_step: lengths of dt, in units of t. max_attempts: per row.
     controller: `PID`, `Fixed` or `Grid` of `stiffguide.controllers`.
     backend: "kernel" solves by generated native code (`stiffguide.kernels`), with a Jacobian of its
