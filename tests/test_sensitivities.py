@@ -158,6 +158,24 @@ def test_a_batch_is_its_rows() -> None:
     assert torch.equal(together.dy_dy0[3, 0], torch.eye(3, dtype=D))
 
 
+@needs_compiler
+def test_a_jump_of_f_at_a_stop_belongs_to_one_side() -> None:
+    """Also of the first stage after it, which is f where that has jumped."""
+
+    def f(t: Tensor, y: Tensor, k: Tensor) -> Tensor:
+        rate, (a, b) = torch.where(t < 0.25, k[0], k[1]), y.unbind(-1)
+        return torch.stack((-rate * a * b - t * a, rate * a * b - 5 * b * b), -1)
+
+    given = {"args": (real(2.0, 30.0),), "tstops": [0.25], "save_at": [0.25, 0.3, 0.6]}
+    given |= {"sensitivities": [0, "y0"], "method": "rosenbrock23", "rtol": 1e-4}
+    kernel, eager = (
+        sg.solve(f, real(1.0, 0.5), 0.0, 0.6, backend=way, **given) for way in ("kernel", "eager")
+    )
+    assert kernel.stats.accepted == eager.stats.accepted
+    torch.testing.assert_close(kernel.dy_dp, eager.dy_dp, rtol=1e-10, atol=1e-13)
+    torch.testing.assert_close(kernel.dy_dy0, eager.dy_dy0, rtol=1e-10, atol=1e-13)
+
+
 def nested(t: Tensor, y: dict[str, Tensor], k: dict[str, Any], scale: Tensor) -> dict[str, Tensor]:
     a, b = y["a"], y["b"]
     slow = k["slow"].unsqueeze(-1) if k["slow"].ndim else k["slow"]

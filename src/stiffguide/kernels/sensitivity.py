@@ -17,7 +17,7 @@ from stiffguide.stepping.contracts import Slopes
 from stiffguide.stepping.output import AtTimes, EveryStep
 from stiffguide.tracing.traced_field import Traced
 
-LARGEST = 2**23  # numbers of a lane, at eight bytes and up to sixteen lanes a thread
+LARGEST = 2**20  # numbers of a lane, at eight bytes and up to sixteen lanes a thread
 AT_ONCE = "sensitivities were asked for, and a kernel has them: it is built at once"
 
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from stiffguide.graphs.partials import Entries, Partials, partials
+from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.kernels.emitting import differentials
 from stiffguide.kernels.emitting.coefficients import Coefficients
 from stiffguide.kernels.emitting.elimination import Place
@@ -24,6 +25,7 @@ from stiffguide.tracing.traced_field import Traced
 
 WRITTEN_OUT = 200  # products of a sparse matrix and a vector, up to which they are
 INLINED = 60
+LARGEST = 65_535  # entries of a table
 
 
 class Directions(NamedTuple):
@@ -57,7 +59,13 @@ class Sensitivities:
     @cached_property
     def found(self) -> Partials:
         """The derivatives of f, J and df/dt; raises UntraceableError where they are too many."""
-        return partials(self.traced.derived, self.directions.entries)
+        made = partials(self.traced.derived, self.directions.entries)
+        if max(len(found) for found in (made.jac, *made[3:])) > LARGEST:
+            raise UntraceableError(
+                f"kernel: sensitivities with more than {LARGEST} derivatives of one kind cannot be "
+                "generated: ask for fewer, or use backend='eager'"
+            )
+        return made
 
     @property
     def slopes(self) -> bool:
