@@ -95,12 +95,15 @@ class Boxes:
 
 def kept(way: str, steps: int) -> int:
     """The most that is in memory at a time on the way forwards and back."""
-    boxes, grid = Boxes(), sg.Grid(torch.linspace(0, 1, steps + 1))
+    boxes, times = Boxes(), torch.linspace(0.1, 0.9, 4)
+    grid = sg.Grid(torch.linspace(0, 1, steps + 1))
     hooks = torch.autograd.graph.saved_tensors_hooks(
         lambda x: Boxes.Box(boxes, x.detach()), lambda b: b.x
     )
     with hooks:
-        found, leaves = solved("rodas5p", way, controller=grid, t1=real(1.0, 1.0), max_step=None)
+        found, leaves = solved(
+            "rodas5p", way, controller=grid, t1=real(1.0, 1.0), max_step=None, save_at=times
+        )
         assert int(found.stats.accepted.max()) == steps
         slopes(found, leaves)
     return boxes.most

@@ -50,6 +50,14 @@ def test_a_row_that_fails_leaves_the_others_their_gradients(way: str) -> None:
     assert torch.isnan(whole[:, 0]).tolist() == [False, True, False]
 
 
+@pytest.mark.parametrize("controller", [None, sg.Fixed(0.1)])
+def test_no_row_has_a_gradient_too(controller: Any) -> None:
+    found, leaves = solved("tsit5", 0, controller=controller)
+    slope = torch.autograd.grad(found.y.sum(), leaves, allow_unused=True)[1]
+    assert slope is not None
+    assert slope.shape == (0, 1)
+
+
 def test_f_is_evaluated_as_often_as_is_said() -> None:
     calls = 0
 

@@ -141,6 +141,24 @@ def test_what_transforms_do_not_go_through_is_refused(what: str) -> None:
         grad(lambda k: end(k, settings.get("method", "rodas5p"), **settings).sum())(K)
 
 
+@pytest.mark.parametrize("transform", [jacrev, jacfwd])
+@pytest.mark.parametrize("part", [Tensor.detach, lambda y: torch.tensor(y.tolist())])
+def test_a_part_of_f_that_is_missed_is_noticed(transform: Any, part: Any) -> None:
+    def last(k: Tensor) -> Tensor:
+        def f(t: Tensor, y: Tensor) -> Tensor:
+            return -k * y - 3 * part(y)
+
+        return sg.solve(f, Y0, 0.0, 0.3, method="tsit5").y
+
+    with pytest.raises(sg.InputError, match=r"derivative by y is wrong|write it in op"):
+        transform(last)(K)
+
+
+def test_a_trace_of_derivatives_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match=r"use torch\.func\.jvp"):
+        torch.func.linearize(lambda k: end(k, "tsit5"), K)
+
+
 @pytest.mark.parametrize("hidden", [False, True])
 def test_rows_that_vmap_hides_are_to_be_a_batch(hidden: bool) -> None:
     def loss(k: Tensor) -> Tensor:

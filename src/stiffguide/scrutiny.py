@@ -9,7 +9,7 @@ from torch import Tensor
 from stiffguide import kernels
 from stiffguide.errors import InputError
 from stiffguide.fields import jacobian
-from stiffguide.fields.checks import evaluations
+from stiffguide.fields.checks import check_inside, evaluations
 from stiffguide.fields.flat import Flat
 from stiffguide.fields.independence import Start
 from stiffguide.fields.recording import look
@@ -38,6 +38,7 @@ def check(
 ) -> int:
     """Check f, if it is new, and say how many evaluations that took; raises InputError."""
     if transformed():
+        check_inside(flat, Start(r.t0, r.t1, r.y0, f0))
         return 0
     implicit = r.problem.method.implicit
     recorded = recorded or (implicit and isinstance(wrapped, jacobian.AutogradJacobian))

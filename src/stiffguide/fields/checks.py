@@ -20,6 +20,8 @@ from torch import Tensor
 from stiffguide.errors import InputError
 from stiffguide.fields import independence, slopes, verdicts
 from stiffguide.fields.independence import Flat, Start
+from stiffguide.fields.pulled import pulled
+from stiffguide.fields.recording import UNRECORDABLE
 
 LOG = logging.getLogger("stiffguide")
 
@@ -27,6 +29,10 @@ UNSEEN = (
     "autograd does not see all of f, and its derivative by y is wrong: look for detach(), no_grad, "
     ".item() or .numpy() in f; without gradients, jac='differences' serves (checks=False lets it "
     "pass)"
+)
+NUMBERS = (
+    "f does what torch.func and forward mode cannot go through, such as to make numbers of "
+    "tensors: write it in operations of torch"
 )
 WRONG = (
     "jac is not the derivative of f by y (is it transposed, or a sign wrong?): the solve takes "
@@ -54,6 +60,16 @@ def evaluations(key: Key, flat: Flat, s: Start, jac: Flat | None, *, recorded: b
     if bool(torch.isfinite(s.f0).all()):
         verdicts.remember(*key)
     return f.calls
+
+
+def check_inside(flat: Flat, s: Start) -> None:
+    """Raise InputError where torch.func or forward mode, which are at work, miss a part of f."""
+    try:
+        pulled(flat, s.t0, s.y0)
+    except UNRECORDABLE as error:
+        raise InputError(NUMBERS) from error
+    if not slopes.agrees(lambda t, y: pulled(flat, t, y)[1], flat, s):
+        raise InputError(UNSEEN)
 
 
 class _Counted:

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stiffguide.errors import InputError, StiffguideError
+from stiffguide.errors import InputError, StiffguideError, UnsupportedError
 from stiffguide.fields import parts
 from stiffguide.fields.layout import Layout
-from stiffguide.tensors import real_dtype
+from stiffguide.tensors import real_dtype, transformed
 
 Flat = Callable[[Tensor, Tensor], Tensor]
 
@@ -27,6 +27,8 @@ def first_value(flat: Flat, t0: Tensor, y0: Tensor, layout: Layout) -> Tensor:
         f0 = flat(t, y)
     except RuntimeError as error:
         refuse_mixed_dtypes(error, layout.dtype)
+        if transformed() and not isinstance(error, StiffguideError):
+            raise UnsupportedError(f"torch.func does not go through f: {error}") from error
         raise
     for name, before, after in (("y", y0, y), ("t", t0, t)):
         # in inference mode a tensor keeps no count of its changes

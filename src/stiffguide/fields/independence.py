@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from stiffguide.errors import InputError
-from stiffguide.tensors import real_dtype
+from stiffguide.tensors import real_dtype, transformed
 
 Flat = Callable[[Tensor, Tensor], Tensor]
 
@@ -52,8 +52,11 @@ def sizes(y: Tensor) -> Tensor:
 
 def draws(seed: int, like: Tensor) -> Tensor:
     """Numbers (F,) between 1/2 and 3/2, the same ones in every process."""
-    draw = torch.Generator().manual_seed(seed)
-    u = torch.rand(like.shape[-1], generator=draw, dtype=torch.float64)
+    if transformed():  # vmap, which may be at work, lets nobody draw
+        u = torch.arange(1, like.shape[-1] + 1, dtype=torch.float64) * (0.618 * seed) % 1.0
+    else:
+        draw = torch.Generator().manual_seed(seed)
+        u = torch.rand(like.shape[-1], generator=draw, dtype=torch.float64)
     return (0.5 + u).to(dtype=real_dtype(like.dtype), device=like.device)
 
 

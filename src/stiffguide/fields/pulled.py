@@ -17,6 +17,16 @@ from stiffguide.stepping.contracts import Linearisation, Units
 Flat = Callable[[Tensor, Tensor], Tensor]  # f(t (B,), y (B, F)) -> (B, F)
 
 
+def pulled(f: Flat, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The derivatives of f by t (B, F) and by y (B, F, F)."""
+    found: tuple[Any, ...] = torch.func.vjp(f, t, y)
+    value, pull = found
+    seeds = torch.eye(y.shape[1], dtype=y.dtype, device=y.device)
+    rows = [pull(seed.expand_as(value)) for seed in seeds]
+    by_t, by_y = (torch.stack(x, 1) for x in zip(*rows, strict=True))
+    return by_t, by_y
+
+
 class PulledJacobian:
     """A field whose Jacobian comes from pullbacks, one a component, as functions of all inside."""
 
@@ -32,13 +42,9 @@ class PulledJacobian:
     def linearise(self, t: Tensor, y: Tensor, units: Units, *, time: bool) -> Linearisation:
         """The Jacobian at (t, y) and, with `time`, the derivative by t."""
         try:
-            found: tuple[Any, ...] = torch.func.vjp(self._f, t, y)
-            value, pull = found
-            seeds = torch.eye(y.shape[1], dtype=y.dtype, device=y.device)
-            pulled = [pull(seed.expand_as(value)) for seed in seeds]
-        except UNRECORDABLE:  # f turns into numbers what it is given
+            by_t, by_y = pulled(self._f, t, y)
+        except UNRECORDABLE:  # f met an operation that it had not met at the start
             return self.by_differences(t, y, units, time=time)
-        by_t, by_y = (torch.stack(x, 1) for x in zip(*pulled, strict=True))
         return Linearisation(by_y, by_t.to(y.dtype) if time else None, 1)
 
     def by_differences(self, t: Tensor, y: Tensor, units: Units, *, time: bool) -> Linearisation:

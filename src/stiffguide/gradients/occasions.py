@@ -52,7 +52,7 @@ class Instants(Keeper):
         """(B, 1 + N) for N steps at most, and no states; rows with fewer stay at their end t."""
         ends, accept = (torch.stack(x, 1) for x in zip(*self.pages, strict=True))
         place = accept.cumsum(1) - 1
-        times = t.unsqueeze(1).repeat(1, int(place.max()) + 1 if place.numel() else 0)
+        times = t.unsqueeze(1).repeat(1, int(place.max()) + 1 if place.numel() else 1)
         row, attempt = torch.nonzero(accept, as_tuple=True)
         return times.index_put((row, place[row, attempt]), ends[row, attempt]), y.unsqueeze(1)
 

@@ -31,6 +31,8 @@ def enter(backend: str, times: Sequence[Any], values: Sequence[Any]) -> None:
     """Raise UnsupportedError where something was given that cannot be gone through."""
     if backend == "kernel":
         raise UnsupportedError(UNSEEN.format(name="kernels", instead="backend='eager'"))
+    if torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is not None:
+        raise UnsupportedError(UNSEEN.format(name="torch.func.linearize", instead="torch.func.jvp"))
     refuse_batches(*times, *values)
     times = [getattr(x, "times", x) for x in times]
     if any(isinstance(x, Tensor) and _moves(x) for x in tree_leaves(times)):
