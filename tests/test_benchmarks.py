@@ -370,3 +370,22 @@ def test_the_page_in_the_manual_is_of_this_benchmark(name):
     assert f"`python benchmarks/{name}.py --out docs/{name}_benchmark.md`" in text
     for named in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
         assert (ROOT / "docs" / named).stat().st_size < 100_000
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_fits_stand_beside_scipy_and_their_intervals_hold(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    fitting = import_module("fitting")
+    asked = ["--restarts", "20", "--few", "1", "--sets", "100"]
+    monkeypatch.setattr(sys, "argv", ["fitting.py", *asked])
+    fitting.main()
+    said = capsys.readouterr().out
+    (best,) = re.findall(r"20 of 20 starts reached the best cost ([\d.]+)", said)
+    (theirs,) = re.findall(r"SciPy's costs: ([\d.]+)", said)
+    assert float(theirs) == pytest.approx(float(best), rel=1e-3)
+    shares = [float(x) for x in re.findall(r"([\d.]+) %", said.splitlines()[-1])[1:]]
+    assert len(shares) == 3
+    assert all(85 < share <= 100 for share in shares)

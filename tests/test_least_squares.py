@@ -14,6 +14,7 @@ from torch import Tensor
 from stiffguide.fitting.levenberg_marquardt import (
     CONVERGED,
     FAILED,
+    MOVING,
     Aims,
     Box,
     Minimum,
@@ -35,9 +36,9 @@ def decay(u: Tensor, target: Tensor) -> Residuals:
     return Residuals(y - target, torch.stack((y, -k * T * y), -1), torch.ones(len(u)) > 0)
 
 
-def found(target: Tensor, u0: Tensor, box: Box = OPEN, enough: float = 0.0) -> Minimum:
-    aims = Aims(1e-14, torch.full((len(u0),), enough, dtype=D), torch.full((2,), 2.0, dtype=D))
-    return minimise(lambda u, rows: decay(u, target[rows]), u0, box, aims)
+def found(target: Tensor, u0: Tensor, attempts: int) -> Minimum:
+    aims = Aims(1e-14, torch.zeros(len(u0), dtype=D), torch.full((2,), 2.0, dtype=D), attempts)
+    return minimise(lambda u, rows: decay(u, target[rows]), u0, OPEN, aims)
 
 
 def data(rows: int, noise: float) -> Tensor:
@@ -46,15 +47,17 @@ def data(rows: int, noise: float) -> Tensor:
     return y + noise * torch.randn(rows, len(T), generator=draw, dtype=D)
 
 
-def test_a_batch_of_searches_is_each_of_them_alone() -> None:
+@pytest.mark.parametrize("attempts", [3, 100])
+def test_a_batch_of_searches_is_each_of_them_alone(attempts: int) -> None:
+    """On the way, and in the end."""
     target, draw = data(20, 0.05), torch.Generator().manual_seed(5)
     u0 = TRUE + 2 * torch.randn(20, 2, generator=draw, dtype=D)
-    whole = found(target, u0)
-    assert bool((whole.status == CONVERGED).all())
+    whole = found(target, u0, attempts)
+    assert bool((whole.status == (CONVERGED if attempts == 100 else MOVING)).all())
     for k in range(20):
-        alone = found(target[k : k + 1], u0[k : k + 1])
+        alone = found(target[k : k + 1], u0[k : k + 1], attempts)
         torch.testing.assert_close(alone.u[0], whole.u[k], rtol=1e-7, atol=1e-7)
-        assert float(alone.cost[0]) == pytest.approx(float(whole.cost[k]), rel=1e-12)
+        assert float(alone.cost[0]) == pytest.approx(float(whole.cost[k]), rel=1e-9)
 
 
 @given(st.integers(0, 10_000))
