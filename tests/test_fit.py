@@ -17,7 +17,7 @@ import stiffguide as sg
 from stiffguide.errors import InputError, SolveFailed, UnsupportedError
 from stiffguide.fields.layout import Layout
 from stiffguide.fitting.parameters import taken
-from stiffguide.fitting.rowwise import rowwise
+from stiffguide.fitting.rowwise import of_arrays, rowwise
 from stiffguide.tracing import tracer
 
 D = torch.float64
@@ -36,7 +36,7 @@ def chain(t: Tensor, y: Tensor, p: dict[str, Tensor]) -> Tensor:
     return torch.stack((-made, made - p["b"] * b))
 
 
-def of_arrays(t: float, y: Any, k: Any) -> Any:
+def chain_of_arrays(t: float, y: Any, k: Any) -> Any:
     a, b = y
     made = k[0] * a
     return np.array([-made, made - k[1] * b])
@@ -65,7 +65,7 @@ def test_without_noise_the_parameters_come_back_in_their_form(form: str) -> None
         "tensor": (lambda t, y, k: chain(t, y, {"k": k[0], "b": k[1]}), pair),
         "array": (lambda t, y, k: chain(t, y, {"k": k[0], "b": k[1]}), pair.numpy()),
         "tuple": (lambda t, y, k, b: chain(t, y, {"k": k, "b": b}), (1.0, pair[0])),
-        "numpy f": (of_arrays, pair.numpy()),
+        "numpy f": (chain_of_arrays, pair.numpy()),
     }
     f, params = forms[form]
     found = sg.fit(f, Y0, TIMES, exact(), params, **HOW, **FINE)
@@ -201,6 +201,7 @@ def test_branches_of_one_row_are_followed_in_a_kernel() -> None:
     assert traced.paths == 2
     expected = torch.stack([f(t[0], y, k) for y, k in zip(rows, args[0], strict=True)])
     assert torch.equal(field(t, rows, *args), expected)
+    assert torch.equal(of_arrays(f, Layout(Y0, batched=False), form, ())(t, rows, *args), expected)
 
 
 # by the loop in torch: other fields, few starts ---------------------------------------------------

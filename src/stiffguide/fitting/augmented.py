@@ -1,7 +1,8 @@
 """A field of rows together with the derivatives of its solution, for the loop in torch.
 
 S' = (df/dy) S + df/dp beside y' = f, S (F, K) by K parameters and initial values. Tolerances leave
-S without a say in the steps, so that S is the derivative of the y that is found.
+S without a say in the steps, so that S is the derivative of the y that is found. Data have many
+times, and a pass of autograd for every one of them would take several times as long.
 """
 
 from __future__ import annotations

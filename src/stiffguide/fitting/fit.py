@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -93,7 +94,7 @@ def fit(
     with torch.no_grad():  # f may have parameters of its own that require gradients
         model = _model(f, p, m, free, settings)
         found = search(model, starts.spread(p, count, seed), progress=progress)
-        return presented(found, Written(f, model), level)
+        return presented(found, Written(f, model, settings), level)
 
 
 def _measured(
@@ -172,10 +173,10 @@ def _model(
     field = understood(f, m.layout, p.form, known, at)
     weights = torch.ones_like(m.data) if m.sigma is None else m.sigma.reciprocal()
     target = m.data[m.present]
-    made = Model(field, p, m, own, free, settings, target, weights[m.present])
-    if kernels.way(settings.backend) == "eager":
-        why = kernels.ASKED["eager"]
-    else:
+    native = replace(settings, backend="kernel")
+    made = Model(field, p, m, own, free, native, target, weights[m.present])
+    why = kernels.ASKED["eager"]
+    if kernels.way(settings.backend) != "eager":
         try:
             made(p.coordinates(p.start).unsqueeze(0), torch.zeros(1, dtype=torch.int64))
             return made

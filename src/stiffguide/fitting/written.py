@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from stiffguide.fields.array_function import ArrayFunction
-from stiffguide.fitting.model import Model
+from stiffguide.fitting.model import Model, Settings
 from stiffguide.solution import Solution
 
 
@@ -19,6 +19,7 @@ class Written:
 
     f: Callable[..., Any]
     model: Model
+    settings: Settings
 
     def state(self, values: Tensor, k: int) -> Any:
         """The initial state of an experiment at parameters (P,)."""
@@ -27,12 +28,12 @@ class Written:
 
     def solution(self, values: Tensor, k: int) -> Solution[Any]:
         """An experiment at parameters (P,), with its interpolant."""
-        m, p, s = self.model.measured, self.model.parameters, self.model.settings
+        m, p = self.model.measured, self.model.parameters
         leaves: list[Any] = p.form.leaves(values[: p.own])
         if isinstance(self.model.field, ArrayFunction):
             leaves = [x.numpy() if x.ndim else x.item() for x in leaves]
         times = m.times[k, : m.counts[k]]
-        return s.solve(
+        return self.settings.solve(
             self.f,
             self.state(values, k),
             float(m.t0[k]),
