@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -54,6 +55,7 @@ class Call:
     unpack: list[Callable[[Any], Any]] = field(default_factory=list)  # and back
     settings: dict[str, Any] = field(default_factory=dict)
     rates: Callable[[Tensor, Tensor, Tensor], Tensor] = rates
+    parted: bool = False  # f is a pair: the rate of the first component, and that of the second
 
     @property
     def end(self) -> Any:
@@ -85,8 +87,15 @@ class Call:
         """Make the call."""
         y0 = flow(torch.zeros(self.rows) if self.rows else torch.tensor(0.0), self.k)
         wide = {"rtol": 1e-3, "atol": 1e-5, "args": (self.k.to(self.dtype),)}
+        first = torch.tensor([True, False])
+
+        def f(t: Tensor, state: Any, k: Tensor, part: Tensor | None = None) -> Any:
+            value = self.rates(t, self.ours(state), k)
+            return self.theirs(value if part is None else torch.where(part, value, 0.0))
+
+        pair = (partial(f, part=first), partial(f, part=~first))
         return sg.solve(
-            lambda t, y, k: self.theirs(self.rates(t, self.ours(y), k)),
+            pair if self.parted else f,
             self.theirs(y0.to(self.dtype)),
             0.0,
             self.end,

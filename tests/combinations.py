@@ -24,6 +24,7 @@ FAMILIES = {
     "explicit RK": "bosh3",
     "Rosenbrock": "rodas3",
     "ESDIRK": "kvaerno3",
+    "IMEX": "kencarp3",
     "SDIRK": "sdirk2",
     "Radau": "radau5",
     "stabilised explicit": "rkc2",
@@ -237,7 +238,9 @@ def at_rest(call: Call) -> sg.SteadyState:
 
 
 NO_KERNEL = "kernel: cannot be used here"
+PARTED = ("IMEX",)  # families whose f is a pair
 NOT_SLOPES = {  # what does not go with a mass
+    "IMEX": "f is a pair, whose sum is y'",
     "explicit RK": "bosh3 solves y' = f",
     "stabilised explicit": "rkc2 solves y' = f",
     "secant": "secant_heun solves y' = f",
@@ -307,6 +310,7 @@ OPTIONS = [
         **setting("nonnegative", lambda call: True),
         check=nowhere_below,
         refuses={
+            "IMEX": "held there by the sum of both parts",
             "complex states": "complex numbers are not ordered",
             "`mass`": "nonnegative takes f for y'",
             "singular `mass`": "nonnegative takes f for y'",
@@ -344,6 +348,7 @@ OPTIONS = [
             "`linear_solver`": f"{NO_KERNEL}, it eliminates in its own way",
             "stabilised explicit": "rkc2 has no kernel",
             "secant": "secant_heun has no kernel",
+            "IMEX": f"{NO_KERNEL}, it solves one f",
             "BDF": "bdf has no kernel",
             "Radau": "radau5 has no kernel",
         },

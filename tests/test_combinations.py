@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from combinations import FAMILIES, OPTIONS, Option, build, close, pairs, refusal, table
+from combinations import FAMILIES, OPTIONS, PARTED, Option, build, close, pairs, refusal, table
 
 import stiffguide as sg
 from stiffguide import methods
@@ -21,6 +21,7 @@ def label(options: tuple[Option, ...]) -> str:
 
 def agrees_or_is_refused(family: str, options: tuple[Option, ...]) -> None:
     call, chosen = build(options)
+    call.parted = family in PARTED
     if family == "Radau":  # of order 5: it would take four steps, and end before it is looked at
         call.settings.setdefault("max_step", 0.15)
     words = refusal(family, options)
@@ -63,8 +64,9 @@ def test_options_go_with_kernels_or_are_refused(family: str, options: tuple[Opti
 
 def test_the_families_are_all_there_are() -> None:
     named = {family: method for family, method in FAMILIES.items() if family != "auto"}
-    assert {name: methods.get(m).family for name, m in named.items()} == {f: f for f in named}
-    every = map(methods.get, methods.names())
+    chosen = {f: (methods.ADDITIVE[m] if f in PARTED else methods.get(m)) for f, m in named.items()}
+    assert {f: method.family for f, method in chosen.items()} == {f: f for f in named}
+    every = [*map(methods.get, methods.names()), *methods.ADDITIVE.values()]
     assert {m.family for m in every if m.error_order is not None} == set(named)
 
 

@@ -33,6 +33,7 @@ TUNING: dict[str, PID] = {
     "secant": PID(icoeff=1.0),
     "Rosenbrock": PID(icoeff=1.0, max_factor=6.0),
     "ESDIRK": PID(pcoeff=0.3, icoeff=0.4, hold=(1.0, 1.2)),
+    "IMEX": PID(pcoeff=0.3, icoeff=0.4, hold=(1.0, 1.2)),
     "SDIRK": PID(pcoeff=0.3, icoeff=0.4, hold=(1.0, 1.2)),
     "Radau": PID(icoeff=1.0, max_factor=8.0, hold=(1.0, 1.2)),
     "BDF": PID(icoeff=1.0, max_factor=10.0),
@@ -88,6 +89,8 @@ def method(given: Any, layout: Layout) -> Method:
         stepper = methods.from_tableau(given)
     elif hasattr(given, "family") and not isinstance(given, type):
         stepper = given
+        if stepper.family == "IMEX":
+            raise InputError(f"{stepper.name} (IMEX): give f as a pair, f=(explicit, implicit)")
     else:
         raise InputError(f"method: give a name or a tableau, not {type(given).__name__}")
     if stepper.implicit:
@@ -98,6 +101,35 @@ def method(given: Any, layout: Layout) -> Method:
             "or give y0.cpu()"
         )
     return stepper
+
+
+def additive(given: Any, layout: Layout) -> Method:
+    """The method of a field in two parts; raises UnsupportedError where it has none."""
+    name = given.lower() if isinstance(given, str) else getattr(given, "name", type(given).__name__)
+    name = methods.AUTO_ADDITIVE if automatic(given) else name
+    own = getattr(given, "family", "") == "IMEX"
+    if not own and not (isinstance(given, str) and name in methods.ADDITIVE):
+        *some, last = map(repr, methods.ADDITIVE)
+        raise UnsupportedError(
+            f"f is a pair (explicit, implicit), and {name} solves one f; use method="
+            f"{', '.join(some)} or {last}, or give the sum of the parts as f"
+        )
+    stepper: Any = given if own else methods.ADDITIVE[name]
+    _check_linear_systems(stepper, layout)
+    return stepper  # type: ignore[no-any-return]
+
+
+def check_additive(mass: Any, bounds: Nonnegative | None) -> None:
+    """Raise UnsupportedError where something does not go with a field in two parts."""
+    if mass is not None:
+        raise UnsupportedError(
+            "f is a pair, whose sum is y', and a mass was given; use one f and method='kvaerno5'"
+        )
+    if bounds is not None:
+        raise UnsupportedError(
+            "nonnegative: a component at zero is held there by the sum of both parts, and f is a "
+            "pair; use one f and method='kvaerno5'"
+        )
 
 
 def _check_linear_systems(stepper: Method, layout: Layout) -> None:

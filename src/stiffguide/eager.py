@@ -21,11 +21,12 @@ from stiffguide import (
 from stiffguide.algebra.pattern import Pattern
 from stiffguide.errors import UnsupportedError
 from stiffguide.fields import jacobian
-from stiffguide.fields.array_function import ArrayFunction, wanting_arrays
+from stiffguide.fields.array_function import ArrayFunction
 from stiffguide.fields.flat import Flat, first_value
 from stiffguide.fields.flat import jacobian as flat_jacobian
 from stiffguide.fields.given_sparse import matrices
 from stiffguide.fields.outside import Outside
+from stiffguide.fields.split import joined, stiff, wanting_arrays
 from stiffguide.gradients import direct as gradient
 from stiffguide.gradients import modes, transforms
 from stiffguide.gradients.times import Span
@@ -136,7 +137,7 @@ class Later:
 def _attempted(r: kernels.Request, run: Run) -> Result:
     """The solve; raises `Outside` where the Jacobian turns out to have more entries."""
     span, r = Span(r.t0, r.t1), r._replace(t0=r.t0.detach(), t1=r.t1.detach())
-    flat, checks = run.flat, run.checks
+    flat, part, checks = run.flat, stiff(run.flat), run.checks
     try:
         f0, jac = first_value(flat, r.t0, r.y0, r.layout), r.jac
     except Exception as error:  # whatever a function of arrays raises on tensors
@@ -150,7 +151,7 @@ def _attempted(r: kernels.Request, run: Run) -> Result:
     elif jac is None:
         jac = "differences"  # nobody will ask for it: no need to try what autograd can do
     given = flat_jacobian(jac if sparse is None else "differences", r.args, r.layout)
-    wrapped = jacobian.wrap(flat, given, r.t0, r.y0)
+    wrapped = jacobian.wrap(part, given, r.t0, r.y0)
     timed = span.differentiable(r.problem.outputs)
     recorded = timed or gradient.wanted(r.problem._replace(f=wrapped), r.f, r.args, r.y0, f0)
     modes.found(r.gradient, recorded=recorded)
@@ -159,7 +160,7 @@ def _attempted(r: kernels.Request, run: Run) -> Result:
     problem, outlook = r.problem._replace(f=wrapped), kernels.Outlook()
     if implicit:
         outlook = run.outlook or large.outlook(r, run.way, recorded=recorded)
-    situation = Situation(*(flat, r.layout, r.t0, r.y0, problem.method, recorded, sparse, r.mass))
+    situation = Situation(*(part, r.layout, r.t0, r.y0, problem.method, recorded, sparse, r.mass))
     systems = Later(r, situation, wrapped, outlook, run.known)
     run = run._replace(outlook=outlook, systems=systems)
     if large.alone(r, outlook, systems):
@@ -170,7 +171,7 @@ def _attempted(r: kernels.Request, run: Run) -> Result:
             sharing.try_jacobian(systems().field, r)
         problem = sharing.first(problem, r.pair)
     elif implicit:
-        problem = problem._replace(f=systems().field)
+        problem = problem._replace(f=joined(flat, systems().field))
     spent = scrutiny.check(r, flat, f0, wrapped, given, jac, recorded) if checks else 0
     if checks and recorded and (tangles(span.t1) or problem.events is not None):
         scrutiny.check_time(flat, r.t0, r.y0, "t1 does" if tangles(span.t1) else "moves an event")

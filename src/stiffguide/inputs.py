@@ -20,6 +20,8 @@ Nested = tuple[Any, ...] | list[Any] | Mapping[Any, Any]
 State = Tensor | complex | Nested  # `fields.layout` takes it apart
 PerEntry = Number | Array | Nested  # one, one per component or per row, or nested as y0 is
 
+Function = Callable[..., Any]
+Rates = Function | tuple[Function, Function] | list[Function]  # f, or (explicit, implicit)
 Jacobian = Callable[..., Tensor] | Tensor | Literal["autograd", "differences"]
 Events = Callable[..., Any] | Sequence[Callable[..., Any]]
 Sensitivity = int | str | tuple[Any, ...]  # an index into args, a key of a dict there, "y0"

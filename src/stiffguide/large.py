@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from stiffguide import kernels, linear_systems
 from stiffguide.algebra.pattern import Pattern
+from stiffguide.fields.split import Split
 from stiffguide.linear_systems import Asked, Situation, Systems
 from stiffguide.stepping.contracts import Field
 from stiffguide.tensors import transformed
@@ -13,7 +14,13 @@ from stiffguide.tensors import transformed
 
 def outlook(r: kernels.Request, way: kernels.Way, *, recorded: bool) -> kernels.Outlook:
     """Whether f is, or may become, loops, and whether there are native steps."""
-    if way == "eager" or recorded or r.mass is not None or r.y0.shape[1] < linear_systems.SMALLEST:
+    if (
+        way == "eager"
+        or recorded
+        or r.mass is not None
+        or isinstance(r.f, Split)
+        or r.y0.shape[1] < linear_systems.SMALLEST
+    ):
         return kernels.Outlook()
     from stiffguide.kernels.looping import outlook  # late: with all that builds kernels
 

@@ -13,6 +13,7 @@ from stiffguide.fields.checks import check_inside, evaluations
 from stiffguide.fields.flat import Flat
 from stiffguide.fields.independence import Start
 from stiffguide.fields.recording import look
+from stiffguide.fields.split import Split, stiff
 from stiffguide.gradients import direct as gradient
 from stiffguide.stepping.live import Problem
 from stiffguide.tensors import transformed
@@ -48,6 +49,15 @@ def check(
     key = (r.f, r.args, jac if by_hand else None, shape)
     # steps of given lengths keep the rows at one time, and f may take the first for all
     start = Start(r.t0, r.t1 if r.problem.controller.adaptive else r.t0, y, f0)
+    if isinstance(r.f, Split):
+        whole = (r.f.explicit, r.f.implicit), r.args, None, shape
+        spent = evaluations(whole, flat, start, None, recorded=recorded)
+        if by_hand is None:
+            return spent
+        # jac is that of the implicit part
+        part = stiff(flat)
+        start, key = start._replace(f0=part(r.t0, y)), (r.f.implicit, *key[1:])
+        return 1 + spent + evaluations(key, part, start, by_hand, recorded=False)
     return evaluations(key, flat, start, by_hand, recorded=recorded)
 
 

@@ -25,8 +25,8 @@ from stiffguide.events import Setting, jumping, watched, written
 from stiffguide.fields import jacobian
 from stiffguide.fields import mass as masses
 from stiffguide.fields.array_function import ArrayFunction
-from stiffguide.fields.flat import field
 from stiffguide.fields.layout import Layout
+from stiffguide.fields.split import Split, flat_field, parted
 from stiffguide.gradients import modes, transforms
 from stiffguide.gradients.modes import Gradient
 from stiffguide.inputs import (
@@ -37,6 +37,7 @@ from stiffguide.inputs import (
     Number,
     Numbers,
     PerEntry,
+    Rates,
     Sensitivity,
     State,
     Times,
@@ -58,7 +59,7 @@ from stiffguide.tensors import transformed
 # fmt: off
 @overload
 def solve(
-    f: Callable[..., Any], y0: Tensor | complex, t0: Numbers, t1: Numbers, *,
+    f: Rates, y0: Tensor | complex, t0: Numbers, t1: Numbers, *,
     method: str | Tableau | RosenbrockTableau | Method = "auto",
     rtol: PerEntry = 1e-6, atol: PerEntry = 1e-9, args: tuple[Any, ...] = (), batched: bool = False,
     jac: Jacobian | None = None, jac_sparsity: Any = None,
@@ -74,7 +75,7 @@ def solve(
 ) -> Solution[Tensor]: ...
 @overload
 def solve(
-    f: Callable[..., Any], y0: Nested, t0: Numbers, t1: Numbers, *,
+    f: Rates, y0: Nested, t0: Numbers, t1: Numbers, *,
     method: str | Tableau | RosenbrockTableau | Method = "auto",
     rtol: PerEntry = 1e-6, atol: PerEntry = 1e-9, args: tuple[Any, ...] = (), batched: bool = False,
     jac: Jacobian | None = None, jac_sparsity: Any = None,
@@ -90,7 +91,7 @@ def solve(
 ) -> Solution[Any]: ...
 # fmt: on
 def solve(
-    f: Callable[..., Any],
+    f: Any,
     y0: State,
     t0: Numbers,
     t1: Numbers,
@@ -130,6 +131,8 @@ def solve(
     numerical failure is returned, never raised; Ctrl-C raises Interrupted. What y0, args, f, t0, t1
     and save_at require gradients of is differentiable. Arguments:
 
+    f: or a pair (explicit, implicit) of such functions, whose sum is dy/dt: the implicit part is
+        solved, and jac and jac_sparsity are its; the other is evaluated (docs: "Methods", IMEX).
     method: a name (`stiffguide methods` lists them), a tableau, or a Method. "auto" (or "lsoda")
         lets an explicit method and a stiff one share the rows, as these turn stiff and mild
         (`stats.methods`); with guidance, a mass or gradients to record, it is the stiff one alone.
@@ -182,6 +185,7 @@ def solve(
     if transformed():
         transforms.enter(backend, (t0, t1, save_at), (y0, args))
         way, why = "eager", transforms.WHY
+    f = parted(f)
     Asked(jac, jac_sparsity, linear_solver).check()
     name, special = None, (method, controller, guidance, monitor, jac, linear_solver)
     seen = progress or monitor is not None
@@ -194,7 +198,8 @@ def solve(
         if known is not None and (found := known(f, y0, t0, t1, args, first_step)) is not None:
             return found
     layout = Layout(y0, batched=batched)
-    stepper = choices.method(method, layout)
+    split = isinstance(f, Split)
+    stepper = choices.additive(method, layout) if split else choices.method(method, layout)
     layout = choices.flat_layout(layout, stepper, guidance)
     start, end = arguments.times(t0, t1, layout)
     tolerance = arguments.tolerance(rtol, atol, layout)
@@ -204,7 +209,7 @@ def solve(
         clashes = {"events": events, "jump_at": jump_at, "guidance": guidance, "mass": mass}
         refuse({**clashes, "nonnegative": nonnegative, "dense": dense}, stepper)
     pair, alone = None, ""
-    if choices.automatic(method):
+    if choices.automatic(method) and not split:
         large = way != "kernel" and linear_systems.large(layout)
         alone = choices.alone(layout, guidance, controller, matrix, save_at)
         if asked is not None and not alone:
@@ -216,9 +221,11 @@ def solve(
     if flat0.is_inference() and not torch.is_inference_mode_enabled():
         flat0 = flat0.clone()  # autograd takes nothing that inference mode has left
     bounds = choices.nonnegative(nonnegative, layout, flat0.detach(), guidance)
+    if split:
+        choices.check_additive(matrix, bounds)
     arrays = isinstance(f, ArrayFunction)
     problem = Problem(
-        f=jacobian.AutogradJacobian(field(f, args, layout)),
+        f=jacobian.AutogradJacobian(flat_field(f, args, layout)),
         method=stepper,
         controller=choices.controller(controller, stepper),
         guidance=choices.guidance(guidance, stepper),
@@ -248,7 +255,7 @@ def solve(
     try:
         result = _result(r, way, why, watch, checks=checks)
     except eager.WantsArrays as found:
-        flat = field(found.field, args, layout)
+        flat = flat_field(found.field, args, layout)
         more = _happening(events, tstops, jump_at, args, layout, bounds, arrays=True)
         problem = problem._replace(f=jacobian.AutogradJacobian(flat), **more)
         result = _result(r._replace(f=found.field, problem=problem), way, why, watch, checks=checks)
@@ -290,7 +297,7 @@ def _result(
     if r.sensitivities is not None:
         return recorded.solve(r, watch, why, way, checks=checks)
     try:
-        flat = field(r.f, r.args, r.layout)
+        flat = flat_field(r.f, r.args, r.layout)
         return eager.solve(r, flat, watch, why, patience, way, checks=checks)
     except kernels.Overtaken as overtaken:
         return kernels.run(overtaken.kernel, r, str(overtaken))

@@ -33,6 +33,15 @@ class Root(NamedTuple):
     rate: Tensor  # (B,) worst contraction theta seen; 0 if one iteration was enough
     iterations: Tensor  # (B,) int64
 
+    def left(self, known: Tensor | None) -> Tensor:
+        """What remains of an error (B,), in parts of the correction before it.
+
+        Of an iteration that was over before it showed, what was `known` before.
+        """
+        before = torch.full_like(self.rate, UNSEEN) if known is None else known
+        remains = torch.where(self.rate < 1, self.rate / (1 - self.rate), before)
+        return torch.where(self.iterations > 1, remains, before)
+
 
 class Convergence(NamedTuple):
     """What the iterations of several systems have shown so far."""
@@ -63,11 +72,13 @@ def solve(
     z: Tensor,
     scale: Tensor,
     doubt: Tensor | None = None,
+    known: Tensor | None = None,
 ) -> Root:
     """Find residual(z) = 0 by z <- z - solve_linear(residual(z)), from the guess z (B, F).
 
     `scale` (B, F) is the tolerance on z. In rows (B,) of `doubt` the linear solve may be out of
-    date: a small first correction proves nothing there, the contraction must be seen.
+    date: a small first correction proves nothing there, the contraction must be seen. `known` (B,)
+    is what the first correction is believed to leave of the error, if another system told.
     """
     sync = z.device.type == "cpu"
     norm = rms(z.abs() / scale)
@@ -87,7 +98,7 @@ def solve(
         # tolerances says so only where the iteration was seen to contract: with a Jacobian of
         # 1e38 it cannot move, and the guess would win.
         if m == 0:
-            done = norm * UNSEEN <= TOLERANCE
+            done = norm * (UNSEEN if known is None else known) <= TOLERANCE
             done = done if doubt is None else done & ~doubt
         else:
             theta = norm / last

@@ -9,11 +9,11 @@ from __future__ import annotations
 from fractions import Fraction as F
 
 from stiffguide.catalogue import kencarp, kvaerno
-from stiffguide.catalogue.kencarp import EXPLICIT_PARTS, with_diagonal
+from stiffguide.catalogue.kencarp import PAIRS, with_diagonal
 from stiffguide.tableaux.exact import decimals, sqrt, square
 from stiffguide.tableaux.tableau import Tableau
 
-__all__ = ["ALL", "EXPLICIT_PARTS"]
+__all__ = ["ALL", "PAIRS"]
 
 IMPLICIT_EULER = Tableau(
     name="implicit_euler",

@@ -3,8 +3,8 @@
 C. A. Kennedy and M. H. Carpenter, Additive Runge-Kutta schemes for convection-diffusion-reaction
 equations, Appl. Numer. Math. 44 (2003) 139-181: ARK3(2)4L[2]SA, ARK4(3)6L[2]SA, ARK5(4)8L[2]SA.
 Both parts share b, b_hat, c and the dense output. `ALL` holds the implicit parts, each a method
-of its own; `EXPLICIT_PARTS` holds the explicit ones under the same names, for implicit-explicit
-splitting. The quotients of the paper are rounded after some 25 digits.
+of its own; `PAIRS` holds both parts under the same names, for fields in two parts. The quotients of
+the paper are rounded after some 25 digits.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction as F
 
+from stiffguide.tableaux.additive import AdditivePair
 from stiffguide.tableaux.exact import Row, decimals, square
 from stiffguide.tableaux.tableau import Tableau
 
@@ -224,8 +225,8 @@ KENCARP5, KENCARP5_EXPLICIT = additive_pair(
 )
 
 ALL = (KENCARP3, KENCARP4, KENCARP5)
-EXPLICIT_PARTS = {
-    "kencarp3": KENCARP3_EXPLICIT,
-    "kencarp4": KENCARP4_EXPLICIT,
-    "kencarp5": KENCARP5_EXPLICIT,
-}
+PAIRS = (
+    AdditivePair("kencarp3", explicit=KENCARP3_EXPLICIT, implicit=KENCARP3),
+    AdditivePair("kencarp4", explicit=KENCARP4_EXPLICIT, implicit=KENCARP4),
+    AdditivePair("kencarp5", explicit=KENCARP5_EXPLICIT, implicit=KENCARP5),
+)

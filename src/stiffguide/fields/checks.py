@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,7 +39,7 @@ WRONG = (
     "more steps, or fails; leave jac out, and autograd makes it"
 )
 
-Key = tuple[Callable[..., Any], tuple[Any, ...], Any, Hashable]  # f, args, jac, shapes
+Key = tuple[Any, tuple[Any, ...], Any, Hashable]  # f or its parts, args, jac, shapes
 
 
 def evaluations(key: Key, flat: Flat, s: Start, jac: Flat | None, *, recorded: bool) -> int:

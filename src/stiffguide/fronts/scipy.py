@@ -66,6 +66,10 @@ def solve_ivp(
     and their times are as good as the solution. A failure is returned with status -1, never raised.
     Raises ValueError for arguments that cannot be used, TypeError for `args` that is no tuple.
     """
+    if isinstance(fun, (tuple, list)):
+        raise InputError(
+            "fun: a pair (explicit, implicit) goes to stiffguide.solve; give their sum"
+        )
     stepper, controller = _method(method)
     watched = front_events.listed(events)
     t0, t1 = map(float, t_span)

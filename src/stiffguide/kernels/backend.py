@@ -15,6 +15,7 @@ from stiffguide import caveats, choices
 from stiffguide.errors import UnsupportedError
 from stiffguide.fields.flat import refuse_mixed_dtypes
 from stiffguide.fields.layout import Layout
+from stiffguide.fields.split import Split
 from stiffguide.gradients import modes
 from stiffguide.gradients.unreached import without_gradient
 from stiffguide.graphs.refusal import UntraceableError
@@ -78,6 +79,10 @@ def solve(r: Request, way: Way) -> Result | Eager:
         if way == "kernel":
             raise limits.unusable("it solves y' = f, and a mass was given")
         return Eager("a mass was given")
+    if isinstance(r.f, Split):
+        if way == "kernel":
+            raise limits.unusable("it solves one f, and f is a pair (explicit, implicit)")
+        return Eager("f is a pair (explicit, implicit)")
     if looping.offers(r):
         return Eager("its steps are native where `stats.backend` says so")
     wide = r.layout.rows > FEW

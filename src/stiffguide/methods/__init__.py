@@ -12,9 +12,10 @@ from functools import cache
 
 from stiffguide.catalogue import TABLEAUX
 from stiffguide.catalogue.backward_differences import ORDERS
+from stiffguide.catalogue.esdirk import PAIRS
 from stiffguide.errors import InputError
 from stiffguide.methods.bdf.method import BDF
-from stiffguide.methods.esdirk import Esdirk
+from stiffguide.methods.esdirk import Esdirk, Imex
 from stiffguide.methods.explicit_rk import ExplicitRK
 from stiffguide.methods.radau.method import FullyImplicit, radau5
 from stiffguide.methods.rkc import RKC
@@ -28,6 +29,9 @@ AUTO = "rodas5p"  # the one to take where only one can be
 ANY = ("auto", "lsoda")  # names under which none is meant
 _OTHERS: tuple[Method, ...] = (SecantHeun(), BDF(), *map(BDF, ORDERS), radau5(), RKC())
 OTHERS = {method.name: method for method in _OTHERS}  # methods that are no tableau, or more
+# of fields in two parts, under the names of their implicit halves
+ADDITIVE = {pair.name: Imex(pair) for pair in PAIRS}
+AUTO_ADDITIVE = "kencarp4"
 
 
 def names() -> list[str]:

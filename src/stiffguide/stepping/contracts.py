@@ -62,6 +62,20 @@ class Field(Protocol):
         ...
 
 
+class SplitField(Field, Protocol):
+    """A field that is a sum of two, of which only the implicit part is linearised."""
+
+    @property
+    def implicit(self) -> Field:
+        """The stiff part."""
+        ...
+
+    @property
+    def explicit(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """The other part: t (B,), y (B, F) -> (B, F)."""
+        ...
+
+
 class Work(NamedTuple):
     """What one attempt cost a row: a number for all rows, or one per row (B,)."""
 

@@ -17,9 +17,13 @@ from typing import NamedTuple
 
 @dataclass(frozen=True)
 class Tree:
-    """A root and the subtrees that hang on it; `Tree()` is the single node."""
+    """A root and the subtrees that hang on it; `Tree()` is the single node.
+
+    Where f is a sum, the colour of a node says which part of it that stands for.
+    """
 
     children: tuple[Tree, ...] = ()
+    colour: str = ""
 
     def __hash__(self) -> int:
         """Kept, since trees are keys of every table."""
@@ -27,7 +31,7 @@ class Tree:
 
     @cached_property
     def _hash(self) -> int:
-        return hash(self.children)
+        return hash((self.children, self.colour))
 
     @cached_property
     def order(self) -> int:
@@ -40,18 +44,29 @@ class Tree:
         return self.order * prod(child.density for child in self.children)
 
     def __str__(self) -> str:
-        """Nested brackets: "[[][]]" is a root with two leaves."""
-        return "[" + "".join(map(str, self.children)) + "]"
+        """Nested brackets: "[[][]]" is a root with two leaves; colours stand before them."""
+        return self.colour + "[" + "".join(map(str, self.children)) + "]"
 
 
 @cache
-def trees(order: int) -> tuple[Tree, ...]:
-    """All trees with `order` nodes: 1, 1, 2, 4, 9, 20, 48, 115, 286, ..."""
-    return tuple(Tree(forest) for forest in _forests(order - 1, order - 1))
+def trees(order: int, colours: str = "") -> tuple[Tree, ...]:
+    """All trees with `order` nodes: 1, 1, 2, 4, 9, 20, 48, 115, 286, ...
+
+    With two colours, of which every node but the root has one: 1, 2, 7, 26, 107, 458, ...
+    """
+    return tuple(Tree(forest) for forest in _forests(order - 1, order - 1, colours))
 
 
 @cache
-def _forests(nodes: int, largest: int) -> tuple[tuple[Tree, ...], ...]:
+def _hanging(order: int, colours: str) -> tuple[Tree, ...]:
+    """All trees with `order` nodes, the root in every colour."""
+    if not colours:
+        return trees(order)
+    return tuple(Tree(t.children, colour) for colour in colours for t in trees(order, colours))
+
+
+@cache
+def _forests(nodes: int, largest: int, colours: str) -> tuple[tuple[Tree, ...], ...]:
     """All multisets of trees with `nodes` nodes together and at most `largest` nodes each."""
     if nodes == 0:
         return ((),)
@@ -60,8 +75,8 @@ def _forests(nodes: int, largest: int) -> tuple[tuple[Tree, ...], ...]:
     return tuple(
         chosen + rest
         for number in range(nodes // largest + 1)
-        for chosen in combinations_with_replacement(trees(largest), number)
-        for rest in _forests(nodes - number * largest, largest - 1)
+        for chosen in combinations_with_replacement(_hanging(largest, colours), number)
+        for rest in _forests(nodes - number * largest, largest - 1, colours)
     )
 
 

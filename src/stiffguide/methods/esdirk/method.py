@@ -16,18 +16,19 @@ from torch import Tensor
 from stiffguide.algebra import newton
 from stiffguide.algebra.protocol import Factors
 from stiffguide.errors import TableauError
+from stiffguide.methods.esdirk.matrices import attempted, renewed
 from stiffguide.methods.esdirk.systems import Slope, System, departing, economy, relaxation
 from stiffguide.stepping.constraints import slope as derivative
 from stiffguide.stepping.constraints import watched
 from stiffguide.stepping.contracts import Field, Step, Units, Work, stage_times
-from stiffguide.stepping.guards import sound, turned
+from stiffguide.stepping.guards import turned
 from stiffguide.stepping.interpolate import extrapolation
 from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tableaux.continuous import damped_extension
 from stiffguide.tableaux.exact import floats
 from stiffguide.tableaux.stability import is_a_stable
 from stiffguide.tableaux.tableau import Tableau
-from stiffguide.tensors import combine, rows, select, transformed
+from stiffguide.tensors import combine, rows, transformed
 
 
 class EsdirkState(NamedTuple):
@@ -105,31 +106,6 @@ class Esdirk:
             slope=() if f.linear.mass is None else torch.full_like(y0, torch.nan),
         )
 
-    def _linearise(
-        self, f: Field, t0: Tensor, units: Units, y0: Tensor, state: EsdirkState
-    ) -> tuple[EsdirkState, Work]:
-        """Renew J where it must not be kept and the factors where J or dt is new."""
-        may_keep = y0.device.type == "cpu"  # elsewhere asking costs more than a new Jacobian
-        stale = ~state.keep if may_keep else torch.ones_like(state.keep)
-        jac: Tensor = state.jac
-        nfe: Tensor | int = 0
-        if bool(stale.any()) if may_keep else True:
-            # where J is not finite even so, Newton will not converge
-            fresh, _ = sound(f.linearise(t0, y0, units, time=False), f, t0, y0, units)
-            jac, nfe = select(stale, fresh.jac, state.jac), fresh.nfe
-        dt = units.dt
-        least, most = economy(f).lag
-        stretch = dt / state.dt
-        refactor = stale | ~((stretch >= least) & (stretch <= most))
-        factors = state.factors
-        if bool(refactor.any()) if may_keep else True:
-            shift = 1 / (dt * self._gamma).to(y0.dtype)
-            made = f.linear.factor(shift, jac, units.scale, where=refactor)
-            factors = select(refactor, made, factors)
-        work = Work(nfe=stale * nfe, njac=stale.long(), nlu=refactor.long())
-        made = torch.where(refactor, dt, state.dt)
-        return EsdirkState(jac, factors, made, ~stale, state.secant, state.slope), work
-
     def step(
         self,
         f: Field,
@@ -141,24 +117,16 @@ class Esdirk:
         tolerance: Tolerance,
     ) -> Step:
         """Attempt one step in every row; where an old J failed, once more with a new one."""
-        with torch.no_grad():
-            units = Units(dt, tolerance.scale(y0))
-            state, work = self._linearise(f, t0, units, y0, state)
+        units = Units(dt, tolerance.scale(y0).detach())
         state = state._replace(slope=departing(f, t0, y0, f0, units, state.slope))
-        kept = state.keep
-        step = self._stages(f, t0, dt, y0, f0, state, units.scale)
-        spent = _add(work, step.work)
-        assert step.ok is not None
-        failed = kept & (~step.ok if step.grown is None else ~step.ok | step.grown)
-        if y0.device.type == "cpu" and bool(failed.any()):
-            with torch.no_grad():
-                state = state._replace(keep=~failed)
-                state, work = self._linearise(f, t0, units, y0, state)
-            again = self._stages(f, t0, dt, y0, f0, state, units.scale)
-            # the rows that had succeeded repeat what they did: keep their first result
-            step = _choose(failed, again, step)
-            spent = _add(spent, Work(*(failed * w for w in _add(work, again.work))))
-        return step._replace(work=spent)
+
+        def renew(state: EsdirkState) -> tuple[EsdirkState, Work]:
+            return renewed(f, t0, units, y0, state, self._gamma, economy(f).lag)
+
+        def stages(state: EsdirkState) -> Step:
+            return self._stages(f, t0, dt, y0, f0, state, units.scale)
+
+        return attempted(stages, renew, state)
 
     def _stages(
         self,
@@ -281,19 +249,3 @@ class Esdirk:
             f1 = derivative(step.f, step.t0 + step.dt, step.y1, f1, end)
             stages = torch.cat((stages, f1.unsqueeze(0)))
         return h * combine(weights, stages)
-
-
-def _add(x: Work, y: Work) -> Work:
-    return Work(*(p + q for p, q in zip(x, y, strict=True)))
-
-
-def _choose(mask: Tensor, new: Step, old: Step) -> Step:
-    """The rows of `new` where mask holds; `stages` has its rows on the second axis."""
-    fields = ("y1", "ok", "state", "jac") + (("error",) if new.error is not None else ())
-    fields += ("f1",) if new.f1 is not None else ()
-    picked = {name: select(mask, getattr(new, name), getattr(old, name)) for name in fields}
-    if new.grown is not None or old.grown is not None:
-        before, now = (torch.zeros_like(mask) if s.grown is None else s.grown for s in (old, new))
-        picked["grown"] = torch.where(mask, now, before)
-    stages = torch.where(mask.unsqueeze(-1), new.stages, old.stages)
-    return old._replace(stages=stages, **picked)

@@ -54,9 +54,17 @@ class System(NamedTuple):
         """What is left (B, F) of M z = h gamma f(t, base + z)."""
         return self.f.linear.weighed(z / self.h_gamma) - self.f(t, base + z)
 
-    def root(self, t: Tensor, base: Tensor, guess: Tensor, doubt: Tensor | None) -> newton.Root:
+    def root(
+        self,
+        t: Tensor,
+        base: Tensor,
+        guess: Tensor,
+        doubt: Tensor | None,
+        known: Tensor | None = None,
+    ) -> newton.Root:
         """Z (B, F) with M z = h gamma f(t, base + z)."""
-        return newton.solve(partial(self.residual, t, base), self.solve, guess, self.scale, doubt)
+        residual = partial(self.residual, t, base)
+        return newton.solve(residual, self.solve, guess, self.scale, doubt, known)
 
     def solve(self, rhs: Tensor) -> Tensor:
         """X (B, F) with W x about rhs: as Newton's iteration needs it."""
