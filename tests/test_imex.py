@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from families import close, real
+from torch import Tensor
 
 import stiffguide as sg
 from stiffguide import Fixed, methods

@@ -164,10 +164,9 @@ def solve(
         own, "eager" by the loop in torch. "auto" takes a kernel that is loaded or cached; else it
         begins eagerly, and builds the kernel once that has taken as long as the build will
         (`stats.backend` and `stats.why` tell). So f may be called by either.
-    gradient: how one is to be had, where something requires it. "direct" records the accepted
-        steps for autograd, "checkpoint" does so in segments, for long solves, and "kernel" goes
-        back along those of a kernel by their exact adjoint, many times faster; "auto" takes a
-        kernel as `backend` does, and else is direct while memory allows.
+    gradient: "direct" records the accepted steps for autograd, "checkpoint" does so in segments,
+        for long solves, and "kernel" goes back along those of a kernel, far faster; "auto" takes a
+        kernel as `backend` does, and else is direct while memory allows (docs/gradients.md).
     monitor: monitor(t, y), called after every attempt; a true value stops (all, or the rows of).
     checks: at the first solve with f, spend a few evaluations on whether its rows are independent,
         its values repeat, and its Jacobian is that of its values (`fields.checks`).
@@ -243,8 +242,8 @@ def solve(
     if not (isinstance(t1, float) and math.isfinite(t1)):  # which is dear to ask of a tensor
         stopping = monitor is not None or (problem.events is not None and problem.events.terminal)
         choices.check_that_it_ends(end, problem.outputs, stopping=stopping)
-    ends, witness = (start.detach(), end.detach()), Witness(problem, flat0, layout)
-    watch = Progress(progress, monitor, layout, *ends, witness=witness)
+    witness = Witness(problem, flat0, layout)
+    watch = Progress(progress, monitor, layout, start.detach(), end.detach(), witness=witness)
     r = kernels.Request(
         *(f, args, layout, problem, start, end, flat0, problem.first_step),
         *(watch if seen else None, jac, name, special, written(events), jump_at),
