@@ -126,6 +126,9 @@ def test_what_was_not_measured_counts_for_nothing() -> None:
     torch.testing.assert_close(ours.values, less.values, rtol=1e-5, atol=0)
     torch.testing.assert_close(ours.covariance, less.covariance, rtol=1e-4, atol=0)
     assert torch.equal(ours.residuals.isnan(), holes.isnan())
+    none = sg.fit(chain, Y0, TIMES[:1], data[:1], start(), **HOW)
+    assert "no more values than parameters, and so no intervals" in none.message
+    assert none.intervals.tolist() == [[0.0, torch.inf]] * 2
     one = sg.fit(chain, Y0, TIMES, data[:, 1], start(), sigma=0.02, observe=[1], **HOW)
     column = torch.stack((torch.full((14,), torch.nan, dtype=D), data[:, 1]), -1)
     same = sg.fit(chain, Y0, TIMES, column, start(), sigma=0.02, **HOW)

@@ -69,11 +69,11 @@ def _message(s: Search, model: Model, found: Uncertainty, held: Tensor) -> str:
             "the best did not come to rest: beside it solves fail, or the cost is rough at this "
             "rtol"
         )
-    if model.measured.sigma is None:
-        told = f"s = {found.scale:.3g}" if found.freedom > 0 else "there are none to spare"
-        said.append(f"sigma was not given, so that residuals tell the deviation, {told}")
-    elif found.freedom < 1:
+    if found.freedom < 1:
         said.append("there are no more values than parameters, and so no intervals")
+    elif model.measured.sigma is None:
+        told = f"sigma was not given, so that residuals tell the deviation, s = {found.scale:.3g}"
+        said.append(told)
     said += [f"{p.names[k]} moves no value of the data" for k in found.without]
     said += [combination(own, found, p.names, p.logs) for own in found.loose]
     u = s.minimum.u[s.best]
