@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,19 @@ KERNEL = OPTIONS[-1]
 PAIRS = pairs()
 
 
-def label(options: tuple[Option, ...]) -> str:
+# families of one kind of step: those of a kind take the pairs of options in turn
+KINDS = (
+    ("explicit RK", "stabilised explicit", "secant"),
+    ("Rosenbrock",),
+    ("ESDIRK", "SDIRK", "Radau"),
+    ("BDF",),
+    ("auto",),
+)
+
+
+def label(options: tuple[Option, ...] | str) -> str:
+    if isinstance(options, str):
+        return options
     return " with ".join(o.name.replace("`", "") for o in options) or "nothing"
 
 
@@ -49,8 +63,16 @@ def test_rows_change_over() -> None:
     assert len(call.solve("auto").stats.methods) > 1
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("options", [(), *(p for p in PAIRS if KERNEL not in p)], ids=label)
+def cells() -> Iterator[tuple[tuple[Option, ...], str]]:
+    """Every option and every refusal in every family; two that go together, in one of each kind."""
+    for turn, options in enumerate([(), *(p for p in PAIRS if KERNEL not in p)]):
+        for kind in KINDS:
+            here = kind[turn % len(kind)]
+            alone = len(options) < 2
+            yield from ((options, f) for f in kind if alone or f == here or refusal(f, options))
+
+
+@pytest.mark.parametrize(("options", "family"), list(cells()), ids=label)
 def test_options_go_together(family: str, options: tuple[Option, ...]) -> None:
     agrees_or_is_refused(family, options)
 
@@ -60,6 +82,13 @@ def test_options_go_together(family: str, options: tuple[Option, ...]) -> None:
 @pytest.mark.parametrize("options", [p for p in PAIRS if KERNEL in p], ids=label)
 def test_options_go_with_kernels_or_are_refused(family: str, options: tuple[Option, ...]) -> None:
     agrees_or_is_refused(family, options)
+
+
+def test_every_option_is_tried_with_many_others_in_every_family() -> None:
+    met = Counter((o.name, family) for options, family in cells() for o in options)
+    assert {*(f for kind in KINDS for f in kind)} == {*FAMILIES}
+    assert set(met) == {(o.name, f) for o in OPTIONS if o is not KERNEL for f in FAMILIES}
+    assert min(met.values()) > 3
 
 
 def test_the_families_are_all_there_are() -> None:
