@@ -243,7 +243,7 @@ def main() -> None:
     there, missing = contenders.present(CONTENDERS)
     with_cantera = not missing
     fires = [SMALL, LARGE] if with_cantera and not chosen.quick else [SMALL]
-    sizes = (1, 6) if chosen.quick else (1, 100, 200)
+    sizes = (1, 3) if chosen.quick else (1, 100, 200)
     rounds, states = (1, 2) if chosen.quick else (5, 40)
     lines: dict[str, list[list[str]]] = {"times": [], "errors": [], "rates": [], "first": []}
     for fire in fires:

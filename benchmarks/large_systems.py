@@ -248,7 +248,7 @@ EXACT = 1e-9
 
 def measured(p: Large, rtols: tuple[float, ...], rounds: int) -> list[wp.Curve]:
     """Every contender at every tolerance."""
-    exact = ours("kvaerno5", p, EXACT)
+    exact = ours("kvaerno5", p, max(EXACT, 1e-3 * min(rtols)))
     curves = [wp.Curve(name, ours=name.startswith("stiffguide")) for name in CONTENDERS]
     for rtol in [r for r in rtols if r >= 0.9 * p.tightest]:
         spent: list[list[float]] = [[] for _ in curves]
@@ -322,7 +322,7 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     quick = chosen.quick
-    rtols, rounds = ((1e-3, 1e-4), 1) if quick else (RTOLS, ROUNDS)
+    rtols, rounds = ((1e-2, 1e-3), 1) if quick else (RTOLS, ROUNDS)
     found = [section(p, measured(p, rtols, rounds)) for p in problems(quick=quick)]
     page = TEXT.format(rounds=ROUNDS, atol=ATOL, exact=EXACT, sections="\n\n".join(found))
     print(page)
