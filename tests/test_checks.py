@@ -390,7 +390,7 @@ def test_a_field_that_is_defined_anew_is_known() -> None:
 
 
 def test_no_verdict_passes_to_another_field() -> None:
-    for _ in range(20):
+    for _ in range(6):
         good = around(lambda y: -y)
         solve(good, method="tsit5")
         del good
