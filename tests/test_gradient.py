@@ -68,9 +68,9 @@ def test_gradients_by_the_start(name: str) -> None:
 
 @every
 def test_gradients_by_arguments_through_saved_times(name: str) -> None:
-    k, times = K.clone().requires_grad_(), real(0.0, 0.3, 0.31, 1.0)
+    k, times = K.clone().requires_grad_(), real(0.0, 0.2, 0.21, 0.6)
     settings = {"args": (k,), "save_at": times, "method": name, **tolerances(name)}
-    found = sg.solve(forced, Y0, 0.0, 1.0, **settings)
+    found = sg.solve(forced, Y0, 0.0, 0.6, **settings)
     agree(name, found.y, flow(times.unsqueeze(1), Y0, k).squeeze(1), k)
 
 
@@ -149,8 +149,8 @@ def test_gradients_of_a_batch_are_those_of_its_rows(name: str) -> None:
             args=(mu[rows],),
             batched=True,
             method=name,
-            rtol=1e-4,
-            atol=1e-5,
+            rtol=1e-3,
+            atol=1e-4,
         )
         assert found.success.all()
         return found.y[:, 0]
@@ -251,7 +251,7 @@ def test_a_written_jacobian_and_differences_give_the_same_gradient(name: str) ->
     for how in (None, jac, "differences"):
         k = K.clone().requires_grad_()
         settings = {"jac": how, "method": name, "rtol": 1e-4, "atol": 1e-5}
-        found = sg.solve(forced, Y0, 0.0, 0.3, args=(k,), **settings)
+        found = sg.solve(forced, Y0, 0.0, 0.2, args=(k,), **settings)
         slopes.append(torch.autograd.grad(found.y.sum(), k)[0])
     for slope in slopes[1:]:
         close(slope, slopes[0], rtol=5e-3)

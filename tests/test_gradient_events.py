@@ -12,12 +12,12 @@ from torch import Tensor, nn
 import stiffguide as sg
 from stiffguide import Event, InputError, UnsupportedError
 
-LOW = ("sdirk2", "kvaerno3", "secant_heun")
+LOW = ("sdirk2", "kvaerno3", "secant_heun", "rkc2")
 FAMILIES = pytest.mark.parametrize("name", ["tsit5", "rodas5p", "kvaerno5", "kvaerno3"])
 
 
 def settings(name: str) -> dict[str, Any]:
-    rtol = 1e-5 if name in LOW else 1e-9
+    rtol = 1e-5 if name in LOW else 1e-8
     return {"method": name, "rtol": rtol, "atol": rtol / 10}
 
 
@@ -241,7 +241,7 @@ def test_a_neuron_that_fires(name: str) -> None:
     event = Event(
         lambda t, y: y[0] - cell.threshold, jump=lambda t, y: 0.1 * cell.threshold + 0 * y
     )
-    found = sg.solve(cell, real(0.0), 0.0, 4.0, events=event, **settings(name))
+    found = sg.solve(cell, real(0.0), 0.0, 3.4, events=event, **settings(name))
     i, theta = leaves
     first = torch.log(i / (i - theta))
     period = torch.log((i - 0.1 * theta) / (i - theta))
@@ -382,7 +382,7 @@ def test_values_do_not_depend_on_whether_someone_differentiates(name: str, save_
     kinds["jump_at"] = lambda t, y, g, r: y + 0.1
     g, r = real(9.81)[0], real(0.8)[0]
     plain, recorded = (
-        sg.solve(fall, real(1.0, 0.0), 0.0, 1.2, args=(g, x), method=name, rtol=1e-4, **kinds)
+        sg.solve(fall, real(1.0, 0.0), 0.0, 1.2, args=(g, x), method=name, rtol=1e-3, **kinds)
         for x in (r, r.clone().requires_grad_())
     )
     close(recorded.y.detach(), plain.y, rtol=1e-9, atol=1e-9)

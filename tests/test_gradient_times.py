@@ -61,7 +61,7 @@ def test_the_curve_solves_the_field() -> None:
 
 
 @every
-@pytest.mark.parametrize(("begin", "end"), [(0.1, 0.9), (0.4, -0.2)])
+@pytest.mark.parametrize(("begin", "end"), [(0.1, 0.5), (0.4, 0.1)])
 def test_by_both_ends(name: str, begin: float, end: float) -> None:
     t0, t1 = leaf(begin), leaf(end)
     found = sg.solve(field, Y0, t0[0], t1[0], args=(K,), **tolerances(name))
@@ -73,9 +73,9 @@ def test_by_both_ends(name: str, begin: float, end: float) -> None:
 @every
 @pytest.mark.parametrize("sign", [1, -1])
 def test_by_saved_times(name: str, sign: int) -> None:
-    t0, times = leaf(0.1), leaf(0.1, 0.1 + 0.2 * sign, 0.1 + 0.5 * sign)
+    t0, times = leaf(0.1), leaf(0.1, 0.1 + 0.1 * sign, 0.1 + 0.3 * sign)
     saved = {"save_at": times, "args": (K,), **tolerances(name)}
-    found = sg.solve(field, Y0, t0[0], 0.1 + 0.5 * sign, **saved)
+    found = sg.solve(field, Y0, t0[0], 0.1 + 0.3 * sign, **saved)
     exact = curve(times[:, None], t0[:, None], Y0, K).squeeze(1)
     agree(found.y, exact, [t0, times], 1e-2 if name in LOW else 1e-5)
     assert found.t.requires_grad
@@ -104,7 +104,7 @@ def test_gradcheck_of_the_end_of_fixed_steps(name: str) -> None:
     """The last step is differentiated as it is: exactly, whatever its error."""
 
     def end(t1: Tensor, k: Tensor) -> Tensor:
-        settings = {"method": name, "controller": sg.Fixed(0.05), "rtol": 1e-10, "atol": 1e-11}
+        settings = {"method": name, "controller": sg.Fixed(0.07), "rtol": 1e-10, "atol": 1e-11}
         return sg.solve(field, Y0, 0.1, t1, args=(k,), **settings).y[-1]
 
     leaves = (real(0.22)[0].requires_grad_(), K.clone().requires_grad_())
@@ -135,14 +135,14 @@ def test_a_stiff_end_has_the_accuracy_of_the_solve() -> None:
     """f(t1, y1) would be wrong by 6 per cent here."""
     p, t1 = robertson(), real(40.0)[0].requires_grad_()
     found = sg.solve(p.f, p.y0, 0.0, t1, rtol=1e-6, atol=1e-9, method="rodas5p").y[-1]
-    exact = sg.solve(p.f, p.y0, 0.0, 40.0, rtol=1e-11, atol=1e-15, method="rodas5p").y[-1]
+    exact = sg.solve(p.f, p.y0, 0.0, 40.0, rtol=1e-10, atol=1e-14, method="rodas5p").y[-1]
     slope = torch.stack([torch.autograd.grad(x, t1, retain_graph=True)[0] for x in found])
     close(slope, p.f(t1.detach(), exact), rtol=1e-4)
 
 
 @every_smooth
 def test_every_row_has_its_own_times(name: str) -> None:
-    t0, t1 = leaf(0.0, 0.1, 0.4), leaf(0.5, 0.3, -0.1)
+    t0, t1 = leaf(0.0, 0.1, 0.4), leaf(0.3, 0.3, 0.1)
     times = torch.stack((t0.detach(), (t0 + t1).detach() / 2, t1.detach()), 1).requires_grad_()
     y0 = torch.stack((Y0, 1.1 * Y0, 0.9 * Y0))
     settings = {"args": (K,), "batched": True, **tolerances(name)}
