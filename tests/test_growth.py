@@ -22,7 +22,9 @@ from stiffguide.problems.hydrogen_ignition import hydrogen_air
 slow = pytest.mark.slow
 RTOL = [1e-3, 1e-6]
 TOLERANCES = [(r, a) for r in RTOL for a in (1e-3 * r, 1e-6 * r)]
-every_stiff = pytest.mark.parametrize("method", STIFF)
+# each implementation by a method of high and one of low order; the first law is of every method
+KINDS = ["rodas5p", "rodas3", "rosenbrock23", "kvaerno5", "trbdf2", "sdirk2", "radau5", "bdf"]
+every_kind = pytest.mark.parametrize("method", KINDS)
 MAIN = ["rodas5p", "kvaerno5"]
 GUARDED = [*MAIN, "bdf", "radau5"]
 SILENT = 1e3  # tolerances: an error beyond is no success
@@ -51,15 +53,16 @@ def silent(s: sg.Solution, expected: Tensor) -> list[tuple[float, float]]:
     return [TOLERANCES[i] for i in torch.nonzero(wrong).flatten().tolist()]
 
 
-@every_stiff
-@pytest.mark.parametrize("k", [1, 2])
+@pytest.mark.parametrize(
+    ("method", "k"), [*((method, 2) for method in STIFF), *((method, 1) for method in GUARDED)]
+)
 def test_copies_of_logistic_growth_reach_their_end(method: str, k: int) -> None:
     start = torch.full((k,), 1e-12, dtype=torch.float64)
     found = at_all_tolerances(growing.logistic(k), start, 1.0, method=method)
     assert silent(found, torch.ones(k, dtype=torch.float64)) == []
 
 
-@every_stiff
+@every_kind
 def test_growth_beside_what_is_seen(method: str) -> None:
     start = real(1.0, 1.0, 0.0, 1e-12, 1e-12)
     expected = real(math.exp(-10.0), math.cos(10.0), -10 * math.sin(10.0), 1.0, 1.0)
@@ -107,8 +110,8 @@ def test_branching_burns(name: str, method: str, backend: str, burnt: dict[str, 
 
 
 @slow
-@every_stiff
-def test_two_branchings_burn_by_every_method(method: str, burnt: dict[str, Tensor]) -> None:
+@every_kind
+def test_two_branchings_burn_by_every_kind(method: str, burnt: dict[str, Tensor]) -> None:
     f, start, _ = FUEL["two"]
     assert silent(at_all_tolerances(f, real(*start), 1e-2, method=method), burnt["two"]) == []
 
@@ -130,10 +133,10 @@ def ignition(cells: int, diffusion: float) -> tuple[Any, Tensor]:
 
 @slow
 @pytest.mark.parametrize("method", GUARDED)
-@pytest.mark.parametrize(("cells", "diffusion"), [(1, 0.0), (2, 0.0), (3, 1e3), (4, 1e3)])
+@pytest.mark.parametrize(("cells", "diffusion"), [(2, 0.0), (3, 1e3)])
 def test_stacked_ignitions_burn(cells: int, diffusion: float, method: str) -> None:
     f, y0 = ignition(cells, diffusion)
-    for rtol in (1e-4, 1e-6):
+    for rtol in (1e-4, 1e-5):
         found = sg.solve(f, y0, 0.0, 2e-3, method=method, rtol=rtol, atol=1e-3 * rtol)
         burnt = found.y[-1].reshape(cells, -1)[:, 0] > 2500.0
         assert not found.success or bool(burnt.all())
