@@ -21,9 +21,13 @@ inside = pytest.mark.parametrize("name", ["tsit5", "rodas5p", "kencarp4", "sdirk
 STARTS = torch.stack((real(2.0, 1.5, 2.0, 1.9), real(0.0, 0.3, -0.6, 0.0)), -1)
 
 
+def asked(name: str) -> float:
+    return 10 * rtol_for(name, 1e-6)
+
+
 def oscillators(name: str, rows: list[int], **settings) -> sg.Solution:
     """Some rows of the batch of oscillators, each with its own mu, end, start and rtol."""
-    rtol = rtol_for(name, 1e-6) * FACTORS
+    rtol = asked(name) * FACTORS
     return sg.solve(
         van_der_pol_field,
         STARTS[rows],
@@ -64,8 +68,8 @@ def test_a_batch_equals_unbatched_solves(name: str) -> None:
             float(ENDS[which]),
             args=(float(MU[which]),),
             method=name,
-            rtol=rtol_for(name, 1e-6) * float(FACTORS[which]),
-            atol=0.1 * rtol_for(name, 1e-6) * float(FACTORS[which]),
+            rtol=asked(name) * float(FACTORS[which]),
+            atol=0.1 * asked(name) * float(FACTORS[which]),
         )
         assert int(batch.stats.accepted[row]) == int(solo.stats.accepted)
         close(batch.y[row], solo.y, rtol=1e-9, atol=1e-10)
@@ -127,7 +131,7 @@ def spoilt(kind: str) -> Callable[[Tensor, Tensor], Tensor]:
 @pytest.mark.usefixtures("eager")
 def test_a_failing_row_does_not_disturb_the_others(name: str, kind: str) -> None:
     y0 = real(1.0, 0.5).repeat(3, 1) * real(1.0, 1.2, 0.7).unsqueeze(1)
-    settings = {"batched": True, "method": name, "rtol": 1e-4, "atol": 1e-5}
+    settings = {"batched": True, "method": name, "rtol": 1e-3, "atol": 1e-4}
     mixed = sg.solve(spoilt(kind), y0, 0.0, real(2.0, 2.0, 3.0), **settings)
     good = sg.solve(decaying, y0[[0, 2]], 0.0, real(2.0, 3.0), **settings)
     assert mixed.success.tolist() == [True, False, True]
