@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import functools
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,33 +32,48 @@ def errors(path: Path) -> dict[str, dict[int, float]]:
     return found
 
 
+@pytest.fixture(scope="module")
+def fast(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of what an example leaves; each is run once."""
+
+    @functools.cache
+    def run(name: str) -> Path:
+        left = tmp_path_factory.mktemp(name)
+        call(load(name).main, "--fast", "--out", left)
+        return left
+
+    return run
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_a_small_model_is_sampled_better_with_more_evaluations_and_by_emg(
-    name: str, tmp_path: Path
+    name: str, fast: Callable[[str], Path]
 ) -> None:
     if name == "video_digits":
         pytest.importorskip("sklearn")
-    call(load(name).main, "--fast", "--out", tmp_path)
-    found = errors(tmp_path / f"{name}.csv")
+    left = fast(name)
+    found = errors(left / f"{name}.csv")
     assert len({tuple(values.values()) for values in found.values()}) == len(found)
     for grid in ("", ", mix grid"):
         emg, other = found[f"emg{grid}"], found[f"dpmpp_2m{grid}"]
         assert all(0 < emg[b] < other[b] for b in (8, 12, 16)), (emg, other)
         assert emg[8] > emg[12] > emg[16]
     assert all(found["heun + error-direction"][b] < found["heun"][b] for b in (8, 12, 16))
-    page = (tmp_path / f"{name}.md").read_text(encoding="utf-8")
+    page = (left / f"{name}.md").read_text(encoding="utf-8")
     assert f"{found['emg'][16]:.3g}" in page
-    picture = (tmp_path / f"{name}.png").read_bytes()
+    picture = (left / f"{name}.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
 
 
 @pytest.mark.slow
-def test_an_example_is_deterministic_and_runs_as_a_script(tmp_path: Path) -> None:
-    call(load("flow_matching").main, "--fast", "--out", tmp_path / "a")
-    script = [sys.executable, EXAMPLES / "flow_matching.py", "--fast", "--out", tmp_path / "b"]
+def test_an_example_is_deterministic_and_runs_as_a_script(
+    tmp_path: Path, fast: Callable[[str], Path]
+) -> None:
+    script = [sys.executable, EXAMPLES / "flow_matching.py", "--fast", "--out", tmp_path]
     subprocess.run(script, check=True, capture_output=True)
-    one, two = (errors(tmp_path / place / "flow_matching.csv") for place in "ab")
+    places = (fast("flow_matching"), tmp_path)
+    one, two = (errors(place / "flow_matching.csv") for place in places)
     for name, values in one.items():
         assert two[name] == pytest.approx(values, rel=1e-6)
 

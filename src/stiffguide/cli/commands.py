@@ -234,7 +234,7 @@ def info() -> None:
     help="where tables and pictures go",
 )
 @click.option("--rows", type=click.IntRange(2, 1_000_000), default=1000, show_default=True)
-@click.option("--quick", is_flag=True, hidden=True, help="two problems, two tolerances")
+@click.option("--quick", is_flag=True, hidden=True, help="one problem, two tolerances")
 @click.option("--progress/--no-progress", default=None, help="show how far it is")
 def demo(**asked: Any) -> None:
     """Solve the stiff test set and a batch, compare methods, sample digits; about a minute."""
