@@ -70,8 +70,8 @@ class Setting(NamedTuple):
 
 
 SETTINGS = (
-    *(Setting(f"umask {mask:03o}", mask) for mask in (0o000, 0o002, 0o022, 0o077)),
-    Setting("no home", without=HOMES),
+    *(Setting(f"umask {mask:03o}", mask) for mask in (0o000, 0o002, 0o022)),
+    Setting("umask 077, no home", 0o077, without=HOMES),
     Setting(
         "a user that the system does not know",
         without=HOMES,
