@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 
+import compilations
 import hypothesis
 import pytest
 import torch
@@ -24,15 +25,34 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="session")
+def common(tmp_path_factory):
+    """A folder of all workers of a session."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 @pytest.fixture(scope="session", autouse=True)
-def kernels_of_the_session(tmp_path_factory):
+def compiled_once(common):
+    """Who has the system's compiler compile a text again, with equal flags, gets what it made."""
+    from stiffguide.kernels.running import compiler
+
+    kept = common / "compiled"
+    kept.mkdir(mode=0o700, exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiler, "finished", compilations.remembered(compiler.finished, kept))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kernels_of_the_session(common):
     """A cache of kernels of its own: tests neither use nor fill the user's.
 
     And a backend that does not depend on which tests went before: "eager", or the one that
     `make test-backends` names. Tests that ask for a backend get it, those of "auto" unset it.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STIFFGUIDE_CACHE", str(tmp_path_factory.mktemp("kernels")))
+        patch.setenv("STIFFGUIDE_CACHE", str(common / "kernels"))
         patch.setenv("STIFFGUIDE_BACKEND", os.environ.get("STIFFGUIDE_BACKEND", "eager"))
         yield
 
