@@ -295,9 +295,9 @@ def test_error_direction_is_exact_for_a_linear_scalar_equation() -> None:
 def test_guided_batch_equals_solo(rule: sg.Guidance) -> None:
     starts = torch.tensor([[1.0, 0.5], [0.2, -0.3], [2.0, 1.0]], dtype=F64)
     f = lambda t, y: coupled(t, y)  # noqa: E731
-    whole = sg.solve(f, starts, 0.0, 1.0, method="heun", batched=True, guidance=rule, rtol=1e-4)
+    whole = sg.solve(f, starts, 0.0, 1.0, method="heun", batched=True, guidance=rule, rtol=1e-3)
     for i, y0 in enumerate(starts):
-        solo = sg.solve(coupled, y0, 0.0, 1.0, method="heun", guidance=rule, rtol=1e-4)
+        solo = sg.solve(coupled, y0, 0.0, 1.0, method="heun", guidance=rule, rtol=1e-3)
         torch.testing.assert_close(whole.y[i], solo.y, rtol=1e-12, atol=1e-14)
         assert int(whole.stats.accepted[i]) == int(solo.stats.accepted)
 
@@ -363,25 +363,25 @@ def slow_fast() -> tuple[object, Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("check", "least"), [(False, 7), (True, 5)])
-def test_secant_heun_on_few_stiff_directions(check: bool, least: float) -> None:
+def test_secant_heun_on_few_stiff_directions() -> None:
     """Evaluations against adaptive Heun at matched error."""
     f, y0 = slow_fast()
     reference = sg.solve(f, y0, 0.0, 2.0, rtol=1e-9, atol=1e-11).y[-1]
     plain = sg.solve(f, y0, 0.0, 2.0, method="heun", rtol=1e-4, atol=1e-6)
     plain_error = float((plain.y[-1] - reference).abs().max())
-    secant = sg.solve(f, y0, 0.0, 2.0, method=SecantHeun(8, check=check), rtol=2e-4, atol=2e-6)
-    assert bool(secant.success)
-    assert float((secant.y[-1] - reference).abs().max()) <= plain_error
-    assert int(plain.stats.nfe) >= least * int(secant.stats.nfe)
+    for check, least in ((False, 7), (True, 5)):
+        secant = sg.solve(f, y0, 0.0, 2.0, method=SecantHeun(8, check=check), rtol=2e-4, atol=2e-6)
+        assert bool(secant.success)
+        assert float((secant.y[-1] - reference).abs().max()) <= plain_error
+        assert int(plain.stats.nfe) >= least * int(secant.stats.nfe)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [1, 2, 8])
-@pytest.mark.parametrize(("name", "t1"), [("van_der_pol", 2000.0), ("robertson", 40.0)])
+@pytest.mark.parametrize(("name", "t1"), [("van_der_pol", 1000.0), ("robertson", 40.0)])
 def test_checked_secant_heun_is_never_wrong_in_silence(name: str, t1: float, rank: int) -> None:
     problem = sg.problems.get(name)
-    rtol, atol = 1e-4, 1e-8
+    rtol, atol = 1e-3, 1e-7
     got = sg.solve(
         problem.f,
         problem.y0,
@@ -390,12 +390,10 @@ def test_checked_secant_heun_is_never_wrong_in_silence(name: str, t1: float, ran
         method=SecantHeun(rank),
         rtol=rtol,
         atol=atol,
-        max_attempts=4000,
+        max_attempts=1200,
     )
     reached = float(got.t[-1])
-    if not bool(got.success):
-        assert got.message
-        return
+    assert bool(got.success) or got.message
     truth = sg.solve(problem.f, problem.y0, 0.0, reached, rtol=1e-9, atol=1e-13).y[-1]
     assert bool(((got.y[-1] - truth).abs() <= 100 * (atol + rtol * truth.abs())).all())
 

@@ -52,10 +52,10 @@ static unsigned long long atomicAdd(unsigned long long* place, unsigned long lon
 """
 
 
-def assert_compiles_as_cpp(source: str, folder: Path) -> Path:
+def assert_compiles_as_cpp(source: str, folder: Path, level: str) -> Path:
     text, library = folder / "kernel.cpp", folder / "kernel.so"
     text.write_text(STAND_IN + source)
-    flags = compiler.flags()
+    flags = (*compiler.flags(), level)
     command = [*compiler.command(), *flags, str(text), "-o", str(library)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -64,7 +64,7 @@ def assert_compiles_as_cpp(source: str, folder: Path) -> Path:
 
 def assert_compiles(source: str, folder: Path) -> None:
     """By nvcc where there is one, and everywhere as C++ with stand-ins for CUDA's own words."""
-    assert_compiles_as_cpp(source, folder)
+    assert_compiles_as_cpp(source, folder, "-O0")
     nvcc = shutil.which("nvcc")
     if nvcc is None:
         return
@@ -115,7 +115,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         assert name == device.NAME
         folder = tmp_path / str(next(number))
         folder.mkdir()
-        return Launcher(assert_compiles_as_cpp(source, folder))
+        return Launcher(assert_compiles_as_cpp(source, folder, "-O1"))
 
     monkeypatch.setattr(torch.cuda, "_compile_kernel", compile_kernel)
     monkeypatch.setattr(torch.cuda, "device", lambda place: nullcontext())
