@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import functools
 import importlib
 import inspect
 import os
@@ -187,26 +188,7 @@ assert len(found) == len(names) and set(found) == {sg.solve}
 """
 
 
-def test_solve_is_the_function_in_every_order_of_imports():
-    # torch is loaded once, before the fork, and this package in every child anew
-    failed = fresh(f"""
-import os, torch
-for order in {ORDERS}:
-    if not os.fork():
-        exec(order + {FUNCTION!r})
-        os._exit(0)
-    if os.wait()[1]:
-        print(order)
-""")
-    assert failed == ""
-
-
-def test_solve_is_the_function_where_threads_import_at_once():
-    fresh(THREADS + FUNCTION)
-
-
-def test_solve_can_be_replaced_before_and_after_its_module_is_loaded():
-    fresh("""
+REPLACED = """
 import sys, stiffguide as sg
 sg.solve = 1
 import stiffguide.solve
@@ -215,11 +197,8 @@ del sg.solve
 assert sg.solve is sys.modules["stiffguide.solve"].solve
 sg.solve = 2
 assert sg.solve == 2
-""")
-
-
-def test_a_package_can_be_loaded_again():
-    fresh("""
+"""
+AGAIN = """
 import importlib, sys, stiffguide as sg
 first, sg.solve = sg.solve, None
 assert importlib.reload(sg) is sg
@@ -228,7 +207,32 @@ again = importlib.reload(sys.modules["stiffguide.solve"])
 assert sg.solve is first is not again.solve
 assert importlib.reload(sg).solve is again.solve
 assert importlib.reload(sg.kernels) is sg.kernels and sg.kernels.solve is not sg.solve
-""")
+"""
+TEXTS = {
+    **{order: order + FUNCTION for order in ORDERS},
+    "by threads at once": THREADS + FUNCTION,
+    "replaced before and after": REPLACED,
+    "loaded again": AGAIN,
+}
+
+
+@functools.cache
+def failed():
+    """The names of the texts that fail; torch is loaded once, and this package in every fork."""
+    return fresh(f"""
+import os, torch
+for name, text in {TEXTS}.items():
+    if not os.fork():
+        exec(text, {{"__name__": "__main__"}})
+        os._exit(0)
+    if os.wait()[1]:
+        print(name)
+""").splitlines()
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_solve_is_the_function_however_it_is_imported(name):
+    assert name not in failed()
 
 
 @pytest.mark.parametrize("package", LAZY)
