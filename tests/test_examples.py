@@ -250,3 +250,23 @@ def test_the_rates_of_hires_lie_in_their_intervals(tmp_path: Path) -> None:
     assert sum(low < true < high for true, _, low, high in rows) >= 13  # of 95 %
     assert sum(high < 1.3 * low for _, _, low, high in rows) >= 10
     assert (tmp_path / "fit_hires.png").read_bytes().startswith(b"\x89PNG")
+
+
+# a neural ODE -------------------------------------------------------------------------------------
+
+
+def test_the_page_shows_the_neural_ode() -> None:
+    text = (ROOT / "docs" / "examples.md").read_text(encoding="utf-8")
+    assert "examples/stiff_neural_ode.py" in text
+    assert "images/stiff_neural_ode.png" in text
+    assert (ROOT / "docs" / "images" / "stiff_neural_ode.png").stat().st_size < 100_000
+
+
+@needs_compiler
+def test_a_network_learns_a_stiff_reaction(tmp_path: Path) -> None:
+    said = call(load("stiff_neural_ode").main, "--fast", "--out", tmp_path)
+    assert said.startswith("59 weights, 150 gradients")
+    with (tmp_path / "stiff_neural_ode.csv").open(encoding="utf-8") as file:
+        losses = [float(row[1]) for row in list(csv.reader(file))[1:]]
+    assert losses[-1] < 0.02 < losses[0]
+    assert (tmp_path / "stiff_neural_ode.png").read_bytes().startswith(b"\x89PNG")
