@@ -14,6 +14,7 @@ from families import real
 from torch import Tensor
 
 import stiffguide as sg
+from stiffguide.kernels.running import build
 from stiffguide.problems.kinetics import HIRES, OREGO
 from stiffguide.problems.mass_action import Network
 from stiffguide.problems.robertson import RATES, robertson_field
@@ -220,6 +221,21 @@ def test_functions_of_arrays_have_them() -> None:
         for s in (1.001, 0.999)
     ]
     close(found.dy_dp[..., 0], (moved[0] - moved[1]) / 0.001, 1e-5)
+
+
+@needs_compiler
+def test_other_captured_numbers_load_no_other_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rates of 1.5 and 2.5, which f reaches by itself, in turn."""
+    find, looked = build.find, []
+    monkeypatch.setattr(build, "find", lambda key: looked.append(key) or find(key))
+    counts = []
+    for rate in (1.5, 2.5, 1.5):
+        c = real(rate)
+        given = {"args": (2.0,), "sensitivities": [0], "backend": "kernel", "method": "bosh3"}
+        found = sg.solve(lambda t, y, k, c=c: -k * c * y, real(1.0), 0.0, 1.0, **given)
+        close(found.dy_dp.reshape(1, 1), (-c * torch.exp(-2 * c)).reshape(1, 1), 1e-2)
+        counts.append(len(looked))
+    assert counts[0] == counts[-1]
 
 
 @needs_compiler

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -67,8 +68,10 @@ def differentiating(kernel: Kernel, x: Wanted) -> Kernel:
         )
     key = (kernel.traced.key, kernel.method.name, directions)
     known = _KERNELS.get(key)
-    if known is None or known.traced is not kernel.traced or known.method != kernel.method:
+    if known is None or known.method != kernel.method:
         known = _KERNELS[key] = Kernel(kernel.traced, kernel.method, directions)
+    elif known.traced is not kernel.traced:  # other captured tensors: they share libraries
+        known = _KERNELS[key] = replace(known, traced=kernel.traced)
     return known
 
 
