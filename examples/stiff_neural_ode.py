@@ -3,9 +3,9 @@
     python examples/stiff_neural_ode.py --out out/examples
 
 The network sees three concentrations at 40 times from 1e-5 to 1e4, with noise of 1 %, and says how
-fast each of three exchanges between them goes; mass is conserved, and nothing else is known. Its time
-constants come to lie eleven decades apart. Gradients go back along the steps of a kernel, a few
-milliseconds each. torchdiffeq's dopri5, by which neural ODEs are mostly trained, is tried as well.
+fast each of three exchanges between them goes; mass is conserved, and nothing else is known.
+Gradients go back along the steps of a kernel, a few milliseconds each. torchdiffeq's dopri5, by which
+neural ODEs are mostly trained, is tried as well.
 """
 
 from __future__ import annotations
