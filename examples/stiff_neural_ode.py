@@ -4,7 +4,7 @@
 
 The network sees three concentrations at 40 times from 1e-5 to 1e4, with noise of 1 %, and says how
 fast each of three exchanges between them goes; mass is conserved, and nothing else is known.
-Gradients go back along the steps of a kernel, a few milliseconds each. The dopri5 of torchdiffeq, by
+Gradients go back along the steps of a kernel, in a few milliseconds. The dopri5 of torchdiffeq, by
 which neural ODEs are mostly trained, is tried as well.
 """
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from families import close, real
-from torch import Tensor
 
 import stiffguide as sg
 from stiffguide import Fixed, methods
@@ -156,22 +155,27 @@ def test_the_interpolant_has_its_order_at_least(pair: AdditivePair) -> None:
     assert math.log2(errors[0] / errors[1]) > claim + 0.6
 
 
+class Witness(Fixed):
+    """Given steps, whose errors are kept."""
+
+    def __init__(self, dt: float) -> None:
+        super().__init__(dt)
+        self.errors: list[torch.Tensor] = []
+
+    def judge(self, step, tolerance, state):
+        self.errors.append(step.error)
+        return super().judge(step, tolerance, state)
+
+
 @every_pair
 def test_the_estimate_has_its_order(pair: AdditivePair) -> None:
     method, t0 = methods.ADDITIVE[pair.name], torch.linspace(0.0, 6.0, ROWS, dtype=torch.float64)
-    seen: list[Tensor] = []
-
-    class Witness(Fixed):
-        def judge(self, step, tolerance, state):
-            seen.append(step.error)
-            return super().judge(step, tolerance, state)
-
     errors = []
     for dt in (0.05, 0.025):
-        seen.clear()
-        chosen = {"method": method, "controller": Witness(dt), "batched": True, **TIGHT}
+        witness = Witness(dt)
+        chosen = {"method": method, "controller": witness, "batched": True, **TIGHT}
         sg.solve(SPLITS["components"], orbit(t0), t0, t0 + dt, **chosen)
-        errors.append(float(seen[0].abs().max()))
+        errors.append(float(witness.errors[0].abs().max()))
     exponent = math.log2(errors[0] / errors[1])
     assert exponent == pytest.approx(pair.implicit.error_order + 1, abs=0.4)
 
@@ -200,6 +204,38 @@ def test_gradients() -> None:
 
     inputs = (real(1.0, 0.5), real(2.0)[0], real(0.7)[0])
     assert torch.autograd.gradcheck(end, tuple(x.requires_grad_() for x in inputs), rtol=1e-6)
+
+
+def test_a_parameter_may_come_late_and_by_checkpoints() -> None:
+    k = real(2.0)[0].requires_grad_()
+
+    def late(t, y):
+        return (k if float(t) > 0.3 else 2.0) * torch.cos(t) * y.flip(-1)
+
+    def end(**more) -> torch.Tensor:
+        done = sg.solve((late, lambda t, y: -5 * y), real(1.0, 0.5), 0.0, 0.6, rtol=1e-4, **more)
+        return torch.autograd.grad(done.y[-1].sum(), k)[0]
+
+    assert end() > 0.01
+    close(end(gradient="checkpoint"), end(), 1e-12)
+
+
+def test_sensitivities_are_slopes_and_transforms_are_refused() -> None:
+    def explicit(t, y, k):
+        return k * torch.cos(t) * y.flip(-1)
+
+    def implicit(t, y, k):
+        return -5 * k * y
+
+    def end(k, **more):
+        chosen = {"args": (k,), "rtol": 1e-4, **more}
+        return sg.solve((explicit, implicit), real(1.0, 0.5), 0.0, 0.4, **chosen)
+
+    k = real(2.0)[0]
+    slope = torch.autograd.functional.jacobian(lambda k: end(k).y[-1], k)
+    close(end(k, sensitivities=[0]).dy_dp[-1, :, 0], slope, 1e-9)
+    with pytest.raises(sg.UnsupportedError, match="do not go through kencarp4"):
+        torch.func.grad(lambda k: end(k).y[-1].sum())(k)
 
 
 # large systems ----------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from torch import Tensor
 from stiffguide import methods
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.fields.layout import Layout
+from stiffguide.fields.split import Split
 from stiffguide.methods.bdf.method import BDF
 from stiffguide.methods.explicit_rk import ExplicitRK
 from stiffguide.sharing.pair import Pair, Price
@@ -81,8 +82,13 @@ def alone(layout: Layout, guidance: Any, controller: Any, mass: Any, save_at: An
     return reason and ALONE.format(name=methods.AUTO, reason=reason)
 
 
-def method(given: Any, layout: Layout) -> Method:
-    """A method by name, from a tableau, or as it is; raises InputError, also if y0 is unfit."""
+def method(given: Any, layout: Layout, f: Any = None) -> Method:
+    """A method by name, from a tableau, or as it is; raises InputError, also if y0 is unfit.
+
+    A field in two parts has methods of its own under the names of their implicit halves.
+    """
+    if isinstance(f, Split):
+        return _additive(given, layout)
     if isinstance(given, str):
         stepper = methods.get(given)
     elif isinstance(given, (Tableau, RosenbrockTableau)):
@@ -103,7 +109,7 @@ def method(given: Any, layout: Layout) -> Method:
     return stepper
 
 
-def additive(given: Any, layout: Layout) -> Method:
+def _additive(given: Any, layout: Layout) -> Method:
     """The method of a field in two parts; raises UnsupportedError where it has none."""
     name = given.lower() if isinstance(given, str) else getattr(given, "name", type(given).__name__)
     name = methods.AUTO_ADDITIVE if automatic(given) else name
@@ -119,8 +125,10 @@ def additive(given: Any, layout: Layout) -> Method:
     return stepper  # type: ignore[no-any-return]
 
 
-def check_additive(mass: Any, bounds: Nonnegative | None) -> None:
+def check_additive(stepper: Method, mass: Any, bounds: Nonnegative | None) -> None:
     """Raise UnsupportedError where something does not go with a field in two parts."""
+    if stepper.family != "IMEX":
+        return
     if mass is not None:
         raise UnsupportedError(
             "f is a pair, whose sum is y', and a mass was given; use one f and method='kvaerno5'"

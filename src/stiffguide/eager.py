@@ -68,8 +68,7 @@ def look_for_arrays(r: kernels.Request, error: Exception) -> None:
     if isinstance(r.f, ArrayFunction):
         return
     t = r.t0.detach().to(real_dtype(r.layout.dtype))
-    t = t if r.layout.batched else t[0]
-    found = wanting_arrays(r.f, r.args, t, r.layout.unflatten(r.y0))
+    found = wanting_arrays(r.f, r.args, t if r.layout.batched else t[0], r.layout.unflatten(r.y0))
     if found is not None:
         raise WantsArrays(found) from error
 

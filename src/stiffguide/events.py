@@ -234,3 +234,21 @@ def _try(jump: Callable[[Tensor, Tensor], Tensor], t0: Tensor, y0: Tensor) -> No
     except InputError as error:
         if error.__cause__ is None:  # it gave something that is no state
             raise
+
+
+def happening(
+    events: Any,
+    tstops: Any,
+    jump_at: Any,
+    args: tuple[Any, ...],
+    layout: Layout,
+    bounds: Nonnegative | None,
+    *,
+    arrays: bool,
+) -> dict[str, Any]:
+    """The parts of a problem that may happen, from functions of tensors or of numpy arrays."""
+    setting = Setting(args, layout, arrays=arrays, bounds=bounds)
+    if jump_at is not None and tstops is None:
+        raise InputError("jump_at: give the times as tstops")
+    jump = None if jump_at is None else jumping(jump_at, "jump_at", setting)
+    return {"events": watched(events, setting), "jump_at": jump}

@@ -12,8 +12,8 @@ from stiffguide import eager, kernels
 from stiffguide.errors import InputError, Status, UnsupportedError
 from stiffguide.fields import jacobian
 from stiffguide.fields.array_function import ArrayFunction
-from stiffguide.fields.flat import field
 from stiffguide.fields.recording import look
+from stiffguide.fields.split import flat_field
 from stiffguide.gradients import direct as gradient
 from stiffguide.progress import Progress
 from stiffguide.sensitivities import Leaf, Wanted, names
@@ -48,18 +48,20 @@ def solve(
         raise UnsupportedError(GRADIENTS)
     try:
         with torch.no_grad():
-            field(r.f, r.args, r.layout)(r.t0, r.y0.clone())
+            flat_field(r.f, r.args, r.layout)(r.t0, r.y0.clone())
     except Exception as error:  # whatever a function of arrays raises on tensors
         eager.look_for_arrays(r, error)
         raise
     if isinstance(r.f, ArrayFunction):
         raise UnsupportedError(ARRAYS.format(why=why))
     if not r.layout.rows:
-        result = eager.solve(r, field(r.f, r.args, r.layout), watch, why, None, way, checks=checks)
+        result = eager.solve(
+            r, flat_field(r.f, r.args, r.layout), watch, why, None, way, checks=checks
+        )
         return result._replace(slopes=_none(result.y, r.args, asked))
     with torch.enable_grad():
         r, leaves = _with_leaves(r, asked)
-        flat = field(r.f, r.args, r.layout)
+        flat = flat_field(r.f, r.args, r.layout)
         if checks:
             for leaf, x in zip(asked.leaves, leaves, strict=False):
                 if not look(flat, r.t0, r.y0.detach(), x).whole:
@@ -83,7 +85,7 @@ def _with_leaves(r: kernels.Request, asked: Wanted) -> tuple[kernels.Request, li
     leaves = [values[leaf.place] for leaf in asked.leaves]
     y0 = r.y0.detach().clone().requires_grad_(asked.start)
     args = tree_unflatten(values, tree)
-    f = jacobian.AutogradJacobian(field(r.f, args, r.layout))
+    f = jacobian.AutogradJacobian(flat_field(r.f, args, r.layout))
     made = r._replace(args=args, y0=y0, problem=r.problem._replace(f=f))
     return made, [*leaves, *([y0] if asked.start else [])]
 

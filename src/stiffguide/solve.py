@@ -20,13 +20,12 @@ from stiffguide import (
 )
 from stiffguide.algebra.krylov import Krylov
 from stiffguide.caveats import Witness
-from stiffguide.errors import InputError
-from stiffguide.events import Setting, jumping, watched, written
+from stiffguide.events import happening, written
 from stiffguide.fields import jacobian
 from stiffguide.fields import mass as masses
 from stiffguide.fields.array_function import ArrayFunction
 from stiffguide.fields.layout import Layout
-from stiffguide.fields.split import Split, flat_field, parted
+from stiffguide.fields.split import flat_field, parted
 from stiffguide.gradients import modes, transforms
 from stiffguide.gradients.modes import Gradient
 from stiffguide.inputs import (
@@ -49,7 +48,6 @@ from stiffguide.sensitivities import refuse, wanted
 from stiffguide.solution import Result, Solution, presented
 from stiffguide.stepping.contracts import Controller, Guidance, Method, Output
 from stiffguide.stepping.live import Problem
-from stiffguide.stepping.nonnegative import Nonnegative
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 from stiffguide.tableaux.tableau import Tableau
 from stiffguide.tensors import transformed
@@ -91,7 +89,7 @@ def solve(
 ) -> Solution[Any]: ...
 # fmt: on
 def solve(
-    f: Any,
+    f: Rates,
     y0: State,
     t0: Numbers,
     t1: Numbers,
@@ -184,7 +182,7 @@ def solve(
     if transformed():
         transforms.enter(backend, (t0, t1, save_at), (y0, args))
         way, why = "eager", transforms.WHY
-    f = parted(f)
+    whole = parted(f)
     Asked(jac, jac_sparsity, linear_solver).check()
     name, special = None, (method, controller, guidance, monitor, jac, linear_solver)
     seen = progress or monitor is not None
@@ -192,13 +190,12 @@ def solve(
     plain = gradient == "auto" and not (dense or seen or any(x is not None for x in happens))
     if way != "eager" and plain:
         numbers = rtol, atol, save_at, max_step, max_attempts, batched, backend
-        name = kernels.asked(f, y0, numbers, special)
+        name = kernels.asked(whole, y0, numbers, special)
         known = kernels.known(name)
-        if known is not None and (found := known(f, y0, t0, t1, args, first_step)) is not None:
+        if known is not None and (found := known(whole, y0, t0, t1, args, first_step)) is not None:
             return found
     layout = Layout(y0, batched=batched)
-    split = isinstance(f, Split)
-    stepper = choices.additive(method, layout) if split else choices.method(method, layout)
+    stepper = choices.method(method, layout, whole)
     layout = choices.flat_layout(layout, stepper, guidance)
     start, end = arguments.times(t0, t1, layout)
     tolerance = arguments.tolerance(rtol, atol, layout)
@@ -208,7 +205,7 @@ def solve(
         clashes = {"events": events, "jump_at": jump_at, "guidance": guidance, "mass": mass}
         refuse({**clashes, "nonnegative": nonnegative, "dense": dense}, stepper)
     pair, alone = None, ""
-    if choices.automatic(method) and not split:
+    if choices.automatic(method) and stepper.family != "IMEX":
         large = way != "kernel" and linear_systems.large(layout)
         alone = choices.alone(layout, guidance, controller, matrix, save_at)
         if asked is not None and not alone:
@@ -220,11 +217,10 @@ def solve(
     if flat0.is_inference() and not torch.is_inference_mode_enabled():
         flat0 = flat0.clone()  # autograd takes nothing that inference mode has left
     bounds = choices.nonnegative(nonnegative, layout, flat0.detach(), guidance)
-    if split:
-        choices.check_additive(matrix, bounds)
-    arrays = isinstance(f, ArrayFunction)
+    choices.check_additive(stepper, matrix, bounds)
+    arrays = isinstance(whole, ArrayFunction)
     problem = Problem(
-        f=jacobian.AutogradJacobian(flat_field(f, args, layout)),
+        f=jacobian.AutogradJacobian(flat_field(whole, args, layout)),
         method=stepper,
         controller=choices.controller(controller, stepper),
         guidance=choices.guidance(guidance, stepper),
@@ -235,7 +231,7 @@ def solve(
         max_attempts=arguments.attempts(max_attempts),
         first_step=arguments.length(first_step, "first_step"),
         nonnegative=bounds,
-        **_happening(events, tstops, jump_at, args, layout, bounds, arrays=arrays),
+        **happening(events, tstops, jump_at, args, layout, bounds, arrays=arrays),
     )
     if matrix is not None:
         constrained.check(matrix, problem)
@@ -245,7 +241,7 @@ def solve(
     witness = Witness(problem, flat0, layout)
     watch = Progress(progress, monitor, layout, start.detach(), end.detach(), witness=witness)
     r = kernels.Request(
-        *(f, args, layout, problem, start, end, flat0, problem.first_step),
+        *(whole, args, layout, problem, start, end, flat0, problem.first_step),
         *(watch if seen else None, jac, name, special, written(events), jump_at),
         *(jac_sparsity, linear_solver, pair, alone, matrix),
         gradient=gradient,
@@ -255,28 +251,10 @@ def solve(
         result = _result(r, way, why, watch, checks=checks)
     except eager.WantsArrays as found:
         flat = flat_field(found.field, args, layout)
-        more = _happening(events, tstops, jump_at, args, layout, bounds, arrays=True)
+        more = happening(events, tstops, jump_at, args, layout, bounds, arrays=True)
         problem = problem._replace(f=jacobian.AutogradJacobian(flat), **more)
         result = _result(r._replace(f=found.field, problem=problem), way, why, watch, checks=checks)
     return presented(result, layout, result.method or stepper.name)
-
-
-def _happening(
-    events: Any,
-    tstops: Any,
-    jump_at: Any,
-    args: tuple[Any, ...],
-    layout: Layout,
-    bounds: Nonnegative | None,
-    *,
-    arrays: bool,
-) -> dict[str, Any]:
-    """The parts of a problem that may happen, from functions of tensors or of numpy arrays."""
-    setting = Setting(args, layout, arrays=arrays, bounds=bounds)
-    if jump_at is not None and tstops is None:
-        raise InputError("jump_at: give the times as tstops")
-    jump = None if jump_at is None else jumping(jump_at, "jump_at", setting)
-    return {"events": watched(events, setting), "jump_at": jump}
 
 
 def _result(

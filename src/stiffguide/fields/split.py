@@ -68,10 +68,11 @@ class SplitField:
         return self.implicit.by_differences(t, y, units, time=time)
 
 
-def parted(f: Any) -> Any:
+def parted(f: Any) -> Callable[..., Any]:
     """The user's f, as a `Split` where it is a pair of functions; raises InputError."""
     if not isinstance(f, (tuple, list)):
-        return f
+        one: Callable[..., Any] = f
+        return one
     if len(f) != 2 or not all(map(callable, f)):
         kinds = ", ".join(type(part).__name__ for part in f)
         raise InputError(

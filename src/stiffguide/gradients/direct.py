@@ -135,7 +135,8 @@ def direct(
             ends = torch.where(ended.status == int(Status.SUCCESS), span.t1, ended.t.detach())
             return Recorded(ended._replace(t=ended.t.detach()), ends, (), None, recorder.note)
     else:
-        lookout = None if sure else Lookout(p.f)
+        parted = p.method.family == "IMEX"  # a lookout has no parts
+        lookout = None if sure or parted else Lookout(p.f)
         with torch.no_grad(), watch:
             # guidance, stopping outputs and the monitor decide in the first pass where a row ends
             scout = p._replace(f=lookout or p.f, outputs=(*first, *p.outputs))

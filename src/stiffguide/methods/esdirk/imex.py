@@ -26,7 +26,7 @@ from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tableaux.additive import AdditivePair
 from stiffguide.tableaux.exact import floats
 from stiffguide.tableaux.stability import is_a_stable
-from stiffguide.tensors import combine, rows
+from stiffguide.tensors import combine, rows, transformed
 
 NOTHING = (1.0, 1.0)  # dt in parts of the one that cheap factors were made with
 
@@ -164,7 +164,8 @@ class Imex:
                 guess = s.h_gamma * combine(self._guess[i], slopes)
                 root = s.root(times[i], base, guess, doubt, known)
             # f may come to depend on a parameter in the middle of a step
-            z = s.attach(times[i], base, root.z) if torch.is_grad_enabled() else root.z
+            recorded = torch.is_grad_enabled() or transformed()
+            z = s.attach(times[i], base, root.z) if recorded else root.z
             # an old J shows at the first stage whether it contracts, and how fast
             doubt, known, seen = None, root.left(known), seen.after(root)
             implicit.append(z / s.h_gamma)
