@@ -325,7 +325,9 @@ OPTIONS = [
         refuses={
             **dict.fromkeys(["events", "jumps"], "sensitivities do not go with events"),
             **dict.fromkeys(["`mass`", "singular `mass`"], "sensitivities do not go with mass"),
-            "gradients": "sensitivities: .* require grad",
+            **dict.fromkeys(
+                ["gradients", '`gradient="checkpoint"`'], "sensitivities: .* require grad"
+            ),
             "complex states": "sensitivities: y0 is torch.complex",
             "`dense`": "sensitivities do not go with dense",
             "guidance": "sensitivities do not go with guidance",

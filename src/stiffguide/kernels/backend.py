@@ -128,6 +128,8 @@ def _kernel(r: Request) -> Kernel:
     """The kernel of a solve; raises UnsupportedError where it has none."""
     limits.refuse(r)
     recorded = _recorded(r)
+    if recorded:
+        limits.refuse_recorded(r)
     method = r.problem.method if recorded or r.pair is None else r.pair
     try:
         kernel = prepare(happening.traced(r), r.args, r.layout, method, r.t0, r.y0)

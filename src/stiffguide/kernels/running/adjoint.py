@@ -33,6 +33,7 @@ class Tapes:
     def __init__(self, library: ctypes.CDLL, most: int) -> None:
         self._library = library
         self._record = (ctypes.c_int64 * 3)(0, 0, most)
+        self.count = 1  # at most, one of every thread
 
     @property
     def address(self) -> int:
@@ -97,7 +98,7 @@ class Adjoint(Kernel):
         return ended, tapes
 
     def _there(self, task: Task, ended: Ended, tapes: Tapes) -> None:
-        flags = Flags()
+        flags, tapes.count = Flags(), threads(task.rows)
         packed = packing.pack(task, ended, self.method.error_order + 1, ctypes.addressof(flags))
         library = self.built(wide=task.rows > FEW)
         there = partial(library.stiffguide_record, packed, ctypes.c_void_p(tapes.address))
@@ -138,8 +139,7 @@ class Adjoint(Kernel):
     def _back(self, task: Task, ended: Ended, tapes: Tapes, given: Cotangents) -> Gradient:
         b, f = task.y0.shape
         table, new = parameters(self.traced), task.y0.new_zeros
-        count = threads(b)
-        by_y0, own, common = new(b, f), new(b, len(table.own)), new(count, len(table.common))
+        by_y0, own, common = new(b, f), new(b, len(table.own)), new(tapes.count, len(table.common))
         place, flags = ctypes.c_int64(0), Flags()
         times = None if given.saved is None else task.times
         packed = _COTANGENTS.pack(
@@ -151,9 +151,8 @@ class Adjoint(Kernel):
         call = packing.pack(plain, ended, self.method.error_order + 1, ctypes.addressof(flags))
         library, address = self.built(wide=b > FEW), ctypes.c_void_p(tapes.address)
         short = int(ended.counts[2].max()) <= alone(b, f)
-        work(
-            partial(library.stiffguide_reverse, call, packed, address), 0 if short else count, flags
-        )
+        back = partial(library.stiffguide_reverse, call, packed, address)
+        work(back, 0 if short else threads(b), flags)
         if flags[1]:
             raise KeyboardInterrupt
         return Gradient(by_y0, _assembled(task.parameters, own, common.sum(0), table))
