@@ -14,7 +14,7 @@ from torch import Tensor
 import stiffguide as sg
 from stiffguide import Event, guidance
 
-FAMILIES = {"tsit5": 1e-5, "rodas5p": 1e-5, "kvaerno5": 1e-5}
+FAMILIES = {"tsit5": 1e-5, "rodas5p": 1e-6, "kvaerno5": 1e-5}
 SECANT = {"secant_heun": 1e-3}  # of which a step costs the most
 LEVEL, RATE = 0.4, 1.7
 

@@ -510,7 +510,7 @@ def test_kernels_leave_them_to_the_loop() -> None:
     )
     for kind in kinds:
         call = {"method": "tsit5", **kind}
-        with pytest.raises(UnsupportedError, match=r"no gradient.*no_grad"):
+        with pytest.raises(UnsupportedError, match="not through events, jumps or tstops"):
             sg.solve(lambda t, y: -y, real(1.0), 0.0, 2.0, backend="kernel", **call)
         found = sg.solve(lambda t, y: -y, real(1.0), 0.0, 2.0, backend="auto", **call)
         assert found.backend == "eager"
