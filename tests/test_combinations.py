@@ -22,6 +22,7 @@ KINDS = (
     ("explicit RK", "stabilised explicit", "secant"),
     ("Rosenbrock",),
     ("ESDIRK", "SDIRK", "Radau"),
+    ("IMEX",),
     ("BDF",),
     ("auto",),
 )

@@ -308,7 +308,7 @@ def test_kernels_leave_them_to_the_loop(times: dict[str, Any]) -> None:
     def f(t: Tensor, y: Tensor) -> Tensor:
         return -y * torch.cos(t)
 
-    with pytest.raises(UnsupportedError, match="gradients through a kernel .* not by times"):
+    with pytest.raises(UnsupportedError, match=r"gradients through a kernel .* not by times"):
         sg.solve(f, Y0, backend="kernel", **call)
     found = sg.solve(f, Y0, backend="auto", **call)
     assert found.backend == "eager"

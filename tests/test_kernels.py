@@ -333,16 +333,6 @@ def test_what_a_kernel_cannot_do(settings, reason: str, caplog) -> None:
     assert reason in caplog.text
 
 
-def test_gradients_are_eager() -> None:
-    y0 = torch.tensor([1.0, 0.0, 0.5, -0.5], dtype=D, requires_grad=True)
-    with pytest.raises(UnsupportedError, match="gradient"):
-        stiffguide.solve(pendulum, y0, 0.0, 0.1, backend="kernel")
-    with torch.no_grad():
-        stiffguide.solve(pendulum, y0, 0.0, 0.1, backend="kernel")
-    solution = stiffguide.solve(pendulum, y0, 0.0, 0.1, backend="auto")
-    assert solution.y.requires_grad
-
-
 def test_a_backend_by_a_wrong_name() -> None:
     with pytest.raises(InputError, match="kernel"):
         stiffguide.solve(pendulum, torch.zeros(4, dtype=D), 0.0, 1.0, backend="fast")
