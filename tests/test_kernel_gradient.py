@@ -10,6 +10,7 @@ from torch import Tensor
 import stiffguide as sg
 from stiffguide.errors import StiffguideWarning, UnsupportedError
 from stiffguide.kernels import patience
+from stiffguide.kernels.emitting import adjoint as emitting
 
 D = torch.float64
 Y0 = torch.tensor([1.0, 0.5], dtype=D)
@@ -190,3 +191,21 @@ def test_nobody_named_a_method(auto):
     found = sg.solve(by_argument()[0], Y0, 0.0, 0.1, args=(k,), backend="kernel")
     assert found.method == "rodas5p"
     assert "gradients go through its steps" in found.stats.why
+
+
+@needs_compiler
+def test_an_adjoint_that_is_too_large_is_recorded(auto, monkeypatch):
+    monkeypatch.setattr(emitting, "LARGEST", 10)
+    monkeypatch.setattr(patience, "A_BUILD", 0)
+    monkeypatch.setattr(patience, "A_NODE", 0)
+    k = rates()
+    given = {"args": (k,), "method": "tsit5"}
+
+    def f(t, y, k):
+        return -k * y * torch.cos(y) - torch.sin(y) * k.flip(0)
+
+    with pytest.raises(UnsupportedError, match="use gradient='direct' or 'checkpoint'"):
+        sg.solve(f, Y0, 0.0, 0.1, gradient="kernel", **given)
+    found = sg.solve(f, Y0, 0.0, 0.1, **given)
+    assert found.stats.backend == "eager"
+    assert found.y.requires_grad

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.graphs.reverse import gathered, pullback
 from stiffguide.kernels.emitting import backward, cpp, transposed
 from stiffguide.kernels.emitting.coefficients import Coefficients
@@ -15,6 +16,7 @@ from stiffguide.kernels.emitting.parameters import Parameters, parameters
 from stiffguide.tracing.traced_field import Traced
 
 FIELD = ("v",)  # cotangents of f
+LARGEST = 200_000  # nodes of a pullback
 WHOLE = ("v", "m", "q")  # of f, of the entries of J, of df/dt
 
 
@@ -77,5 +79,10 @@ def _pullback(traced: Traced, name: str, given: Sequence[str], *, implicit: bool
             place = f"shares[{k}]"
             stored.append((place, graph.add("add", seed(place), by_p[entry])))
     cotangents = ", ".join(f"const V* __restrict__ {letter}" for letter in given)
+    if len(graph.needed([number for _, number in stored])) > LARGEST:
+        raise UntraceableError(
+            f"kernel: the adjoint of f takes more than {LARGEST} scalar operations, too many to "
+            "compile: use gradient='direct' or 'checkpoint'"
+        )
     results = f"{cotangents}, V* __restrict__ part, V* __restrict__ shares"
     return function(graph, Seeded(table, entries, tuple(seeds)), name, results, stored)
