@@ -21,7 +21,6 @@ from torch import Tensor
 import stiffguide as sg
 from stiffguide.adapters.diffusion.curves import markdown
 from stiffguide.problems.kinetics import HIRES
-from stiffguide.problems.mass_action import Network
 from stiffguide.problems.pollu import POLLU, pollu
 from stiffguide.problems.robertson import RATES, robertson_field
 
@@ -41,28 +40,6 @@ class Case(NamedTuple):
     rows: int
 
 
-def field(network: Network) -> Callable[..., Tensor]:
-    """f(t, y, k) of a reaction network with its rates k (R,) or (B, R) as an argument."""
-    shape = (2, len(network.reactions), len(network.species))
-    orders, change = torch.zeros(shape, dtype=D), torch.zeros(shape[1:], dtype=D)
-    for r, reaction in enumerate(network.reactions):
-        for place, s in enumerate(reaction.reactants):
-            orders[place, r, s] = 1.0
-        for s, number in reaction.change:
-            change[r, s] = number
-    (one, two), missing = orders.mT, 1.0 - orders.sum(-1)
-
-    def f(t: Tensor, y: Tensor, k: Tensor) -> Tensor:
-        return (k * (y @ one + missing[0]) * (y @ two + missing[1])) @ change
-
-    return f
-
-
-def rates(network: Network) -> Tensor:
-    """Those of a network (R,)."""
-    return torch.tensor([reaction.rate for reaction in network.reactions], dtype=D)
-
-
 def real(*values: float) -> Tensor:
     """A float64 tensor."""
     return torch.tensor(values, dtype=D)
@@ -76,9 +53,9 @@ def cases() -> dict[str, Case]:
         "robertson": Case(
             robertson_field, real(1.0, 0, 0), 40.0, real(*RATES), real(1e-8, 1e-12, 1e-8), 10_000
         ),
-        "hires": Case(field(HIRES), first, 321.8122, rates(HIRES), 1e-8, 2000),
+        "hires": Case(HIRES.field_of_rates(), first, 321.8122, HIRES.rates, 1e-8, 2000),
         "pollu": Case(
-            field(POLLU), dirty.y0, 60.0, rates(POLLU), real(*dirty.atol_for(1e-6)), 1000
+            POLLU.field_of_rates(), dirty.y0, 60.0, POLLU.rates, real(*dirty.atol_for(1e-6)), 1000
         ),
     }
 

@@ -26,7 +26,7 @@ NAMES = [
     *("-> 1", "1 -> 2", "2 -> 1", "2 -> 4", "3 -> 1", "3 -> 4", "4 -> 3", "4 -> 6", "5 -> 3"),
     *("5 -> 6", "6 -> 5", "6+8 -> 7", "7 -> 5+8", "7 -> 6+8", "7 -> 8"),
 ]
-TRUE = torch.tensor([reaction.rate for reaction in HIRES.reactions], dtype=torch.float64)
+SCHEME, TRUE = HIRES.field_of_rates(), HIRES.rates
 STATES = torch.tensor(
     [[1, 0, 0, 0, 0, 0, 0, 0.0057], [0, 0, 0.5, 0, 0.5, 0.3, 0.003, 0.0027]], dtype=torch.float64
 )
@@ -37,14 +37,7 @@ FEW, MANY = 20, 300  # starts
 
 def field(t: Tensor, y: Tensor, k: dict[str, Tensor]) -> Tensor:
     """Mass action of all reactions at rates k."""
-    total = [torch.zeros_like(y[0])] * len(y)
-    for rate, reaction in zip(k.values(), HIRES.reactions, strict=True):
-        speed = rate
-        for species in reaction.reactants:
-            speed = speed * y[species]
-        for species, number in reaction.change:
-            total[species] = total[species] + number * speed
-    return torch.stack(total)
+    return SCHEME(t, y, torch.stack(list(k.values())))
 
 
 def measured() -> list[sg.Experiment]:

@@ -25,13 +25,6 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-@pytest.fixture(autouse=True)
-def small_numbers():
-    """A library linked with -ffast-math takes them for 0 from where it is loaded on."""
-    yield
-    torch.set_flush_denormal(False)
-
-
 @pytest.fixture(scope="session")
 def common(tmp_path_factory):
     """A folder of all workers of a session."""

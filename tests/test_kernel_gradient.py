@@ -131,9 +131,21 @@ def test_what_has_no_adjoint_is_recorded(given, match, auto):
         sg.solve(
             by_argument()[0], Y0, 0.0, 0.1, args=(k,), method="tsit5", backend="kernel", **given
         )
+    with pytest.raises(UnsupportedError, match="use gradient='direct'"):
+        sg.solve(by_argument()[0], Y0, 0.0, 0.1, args=(k,), gradient="kernel", **given)
     found = sg.solve(by_argument()[0], Y0, 0.0, 0.1, args=(k,), method="tsit5", **given)
     assert found.stats.backend == "eager"
     assert found.y.requires_grad
+
+
+@needs_compiler
+def test_what_is_captured_is_seen_when_it_has_been_traced(auto):
+    f, _, rate = by_captured_tensor()
+    given = {"method": "tsit5", "dense": True}
+    with pytest.raises(UnsupportedError, match="nor of interpolants"):
+        sg.solve(f, Y0, 0.0, 0.1, backend="kernel", **given)
+    found = sg.solve(f, Y0, 0.0, 0.1, **given)
+    assert torch.autograd.grad(found.at(0.05).sum(), rate)[0].shape == rate.shape
 
 
 @needs_compiler

@@ -127,6 +127,7 @@ def test_flags_of_the_compiler_make_another_kernel(gone: bool, cache: Path, monk
     seen = compilations(monkeypatch)
     monkeypatch.setenv("CXX", f"{COMPILER} -ffast-math")
     assert_right(solve())
+    assert float(torch.tensor(5e-324, dtype=torch.float64)) > 0  # which such a library takes for 0
     monkeypatch.delenv("CXX")
     if gone:
         monkeypatch.setenv("PATH", "/nowhere")

@@ -16,7 +16,6 @@ from torch import Tensor
 import stiffguide as sg
 from stiffguide.kernels.running import build
 from stiffguide.problems.kinetics import HIRES, OREGO
-from stiffguide.problems.mass_action import Network
 from stiffguide.problems.robertson import RATES, robertson_field
 
 D = torch.float64
@@ -46,30 +45,11 @@ def circling(t: Tensor, y: Tensor, k: Tensor) -> Tensor:
     return torch.stack((v, k[..., 0] * (1 - x * x) * v - x), -1)
 
 
-def mass_action(network: Network) -> Callable[..., Tensor]:
-    """A field with the rates (R,) or (B, R) of a network as its argument."""
-    shape = (2, len(network.reactions), len(network.species))
-    orders, change = torch.zeros(shape, dtype=D), torch.zeros(shape[1:], dtype=D)
-    for r, reaction in enumerate(network.reactions):
-        for place, s in enumerate(reaction.reactants):
-            orders[place, r, s] = 1.0
-        for s, number in reaction.change:
-            change[r, s] = number
-    (one, two), missing = orders.mT, 1.0 - orders.sum(-1)
-
-    def f(t: Tensor, y: Tensor, k: Tensor) -> Tensor:
-        return (k * (y @ one + missing[0]) * (y @ two + missing[1])) @ change
-
-    return f
-
-
-HIRES_RATES = real(*(reaction.rate for reaction in HIRES.reactions))
-OREGO_RATES = real(*(reaction.rate for reaction in OREGO.reactions))
 CASES = {
     "robertson": Case(robertson_field, real(1.0, 0, 0), 1.0, real(*RATES), real(1e-8, 1e-12, 1e-8)),
     "forced": Case(forced, real(0.3, 1.0, 0.5), 1.0, real(1.0, 0.7, 0.5)),
-    "hires": Case(mass_action(HIRES), real(1.0, *(6 * [0.0]), 0.0057), 1.0, HIRES_RATES),
-    "orego": Case(mass_action(OREGO), real(1.0, 2.0, 3.0), 2.0, OREGO_RATES),
+    "hires": Case(HIRES.field_of_rates(), real(1.0, *(6 * [0.0]), 0.0057), 1.0, HIRES.rates),
+    "orego": Case(OREGO.field_of_rates(), real(1.0, 2.0, 3.0), 2.0, OREGO.rates),
     "circling": Case(circling, real(2.0, 0.0), 2.0, real(50.0)),
 }
 

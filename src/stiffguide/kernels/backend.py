@@ -73,6 +73,17 @@ def solve(r: Request, way: Way) -> Result | Eager:
     "auto" takes a kernel that is loaded or cached; for another one it is patient (see `patience`).
     "kernel if possible" builds at once, "kernel" raises UnsupportedError where there is none.
     """
+    try:
+        return _solved(r, way)
+    except UnsupportedError as error:
+        if not modes.native(r.gradient):
+            raise
+        # the other way out would be refused beside gradient='kernel'
+        text = str(error).replace("backend='eager'", "gradient='direct'")
+        raise UnsupportedError(text) from error
+
+
+def _solved(r: Request, way: Way) -> Result | Eager:
     if not r.layout.rows:  # nothing to trace with
         return Eager("there is no row")
     if r.mass is not None:

@@ -12,7 +12,7 @@ so that four tensor operations give the field and two the Jacobian, whatever the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -46,8 +46,23 @@ class Network:
         names = tuple(species.split())
         return cls(names, tuple(_reaction(names, rate, line) for rate, line in table))
 
+    @property
+    def rates(self) -> Tensor:
+        """The rate constants (R,) of the reactions."""
+        return torch.tensor([reaction.rate for reaction in self.reactions], dtype=torch.float64)
+
     def field(self) -> Field:
         """The field in matrix form: few operations, so the right one for eager tensors."""
+        first, p, second, q, change = self._matrices()
+        rates = self.rates
+        return partial(_matrix_field, first * rates[:, None], p * rates, second, q, change)
+
+    def field_of_rates(self) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """The same as f(t, y, k) of the rate constants k (R,), or (B, R) by row."""
+        return partial(_field_of_rates, *self._matrices())
+
+    def _matrices(self) -> tuple[Tensor, ...]:
+        """P (R, F), p (R,), Q, q and S (F, R)."""
         shape = (len(self.reactions), len(self.species))
         factors = [torch.zeros(shape, dtype=torch.float64) for _ in range(2)]
         absent = [torch.ones(len(self.reactions), dtype=torch.float64) for _ in range(2)]
@@ -55,11 +70,9 @@ class Network:
         for r, reaction in enumerate(self.reactions):
             for factor, offset, species in zip(factors, absent, reaction.reactants, strict=False):
                 factor[r, species], offset[r] = 1.0, 0.0
-            factors[0][r] *= reaction.rate
-            absent[0][r] *= reaction.rate
             for species, number in reaction.change:
                 change[species, r] = number
-        return partial(_matrix_field, factors[0], absent[0], factors[1], absent[1], change)
+        return factors[0], absent[0], factors[1], absent[1], change
 
     def jac(self) -> Field:
         """The Jacobian, which is affine in y."""
@@ -109,6 +122,13 @@ def _matrix_field(
     first: Tensor, p: Tensor, second: Tensor, q: Tensor, change: Tensor, t: Tensor, y: Tensor
 ) -> Tensor:
     return F.linear(F.linear(y, first, p) * F.linear(y, second, q), change)
+
+
+def _field_of_rates(
+    first: Tensor, p: Tensor, second: Tensor, q: Tensor, change: Tensor,
+    t: Tensor, y: Tensor, k: Tensor,
+) -> Tensor:  # fmt: skip
+    return F.linear(k * F.linear(y, first, p) * F.linear(y, second, q), change)
 
 
 def _affine_jac(slopes: Tensor, constant: Tensor, t: Tensor, y: Tensor) -> Tensor:

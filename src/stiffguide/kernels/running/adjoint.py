@@ -83,9 +83,10 @@ class Adjoint(Kernel):
         """The translation unit."""
         return adjoint.source(self.traced, self.method)
 
-    def record(self, task: Task, most: int = MOST) -> tuple[Ended, Tapes]:
-        """Solve every row, and keep the steps."""
-        ended, tapes = space(task), Tapes(self.built(wide=task.rows > FEW), most)
+    def record(self, task: Task, most: int | None = None) -> tuple[Ended, Tapes]:
+        """Solve every row, and keep the steps in at `most` so many bytes."""
+        library = self.built(wide=task.rows > FEW)
+        ended, tapes = space(task), Tapes(library, MOST if most is None else most)
         if not task.rows:
             return ended, tapes
         attempts = alone(*task.y0.shape)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import ctypes
 import errno
 import itertools
+import math
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import cache
 from multiprocessing import util
 from pathlib import Path
+
+import torch
 
 from stiffguide.kernels.running import trust
 
@@ -35,8 +39,23 @@ def _private(process: int) -> Path:
 def load(content: bytes, folder: Path) -> ctypes.CDLL:
     """Load exactly these bytes, which no file can change under our feet; raises OSError.
 
-    From memory where the system can, else from a copy in the private folder, or in `folder`.
+    From memory where the system can, else from a copy in the private folder, or in `folder`. One
+    linked with -ffast-math would leave this thread taking subnormal numbers for 0.
     """
+    subnormal = _subnormal()
+    try:
+        return _loaded(content, folder)
+    finally:
+        if subnormal and not _subnormal():
+            torch.set_flush_denormal(False)
+
+
+def _subnormal() -> bool:
+    """Whether this thread tells a subnormal number from 0."""
+    return math.nextafter(0.0, 1.0) + sys.float_info.min > sys.float_info.min
+
+
+def _loaded(content: bytes, folder: Path) -> ctypes.CDLL:
     problems: list[OSError] = []
     for way in (_from_memory, _from(private), _from(lambda: folder)):
         try:
