@@ -76,7 +76,8 @@ def test_zeros_that_were_structure_are_parameters_when_they_want_a_gradient():
     def f(t, y):
         return matrix @ y
 
-    sg.solve(f, Y0, 0.0, 0.1, method="tsit5", backend="kernel")
+    for _ in range(3):  # its values have been looked at
+        sg.solve(f, Y0, 0.0, 0.1, method="tsit5", backend="kernel")
     matrix.requires_grad_()
     sg.solve(f, Y0, 0.0, 0.1, method="tsit5", backend="kernel").y.sum().backward()
     assert bool((matrix.grad != 0).all())
