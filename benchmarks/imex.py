@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import large_systems
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -114,24 +115,13 @@ def torus(n: int) -> Parted:
         near = w.roll(1, -1) + w.roll(-1, -1) + w.roll(1, -2) + w.roll(-1, -2)
         return (a * (near - 4 * w)).flatten()
 
-    def g(t: float, y: Array) -> Array:
-        w = y.reshape(2, n, n)
-        u, v = w
-        near = np.roll(w, 1, -1) + np.roll(w, -1, -1) + np.roll(w, 1, -2) + np.roll(w, -1, -2)
-        made, out = u * (3.4 - u * v), a * (near - 4 * w)
-        out[0] += 1 - u - made
-        out[1] += made
-        return out.ravel()
-
-    x = np.arange(n) / n
-    u, v = 22 * x * (1 - x) ** 1.5, 27 * x * (1 - x) ** 1.5
-    y0 = np.stack((u[:, None] + np.zeros((n, n)), v[None, :] + np.zeros((n, n)))).ravel()
     ring = sp.diags([1.0] * 4, [-n + 1, -1, 1, n - 1], shape=(n, n))
     eye = sp.identity(n)
     plane = sp.kron(ring, eye) + sp.kron(eye, ring) - 4 * sp.identity(n * n)
     stiff = sp.kron(sp.identity(2), a * plane)
-    name = f"Brusselator on a torus, {2 * n * n:,}"
-    return Parted(name, explicit, implicit, g, stiff.tocsc(), y0, 2.0, 1e-6)
+    whole = large_systems.torus(n)
+    parts = explicit, implicit, whole.numpy_field, stiff.tocsc()
+    return Parted(whole.name, *parts, whole.y0, whole.t1, 1e-6)
 
 
 def ours(method: str, p: Parted, rtol: float, **more: Any) -> Array:
