@@ -1,8 +1,8 @@
 """Reverse mode on scalar graphs: from cotangents of some nodes to those of the leaves.
 
 The factors of the chain rule are those of `derive`, with its conventions at kinks; what is new is
-the order. A cotangent that is 0 stays 0 where a factor may be infinite: nothing that is asked for
-hangs on that node (see `borders`).
+the order (Griewank and Walther 2008, chapter 3). A cotangent that is 0 stays 0 where a factor may
+be infinite: nothing that is asked for hangs on that node (see `borders`).
 """
 
 from __future__ import annotations

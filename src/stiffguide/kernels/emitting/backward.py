@@ -7,7 +7,8 @@ becomes of them by y (`bar`) and by the parameters (`shares`). The stages are co
 With W k_i = f(Y_i) + ..., v_i = W^-T (cotangent of k_i) goes back through f by a pullback at Y_i.
 A Rosenbrock method has J in W: its cotangent is sum_i v_i k_i^T, and that of df/dt is
 dt sum_i g_i v_i, which one pullback of f, J and df/dt at the start of the step takes together
-(second derivatives of f, without which the result is no gradient).
+(second derivatives of f, without which the result is no gradient). See, for Rosenbrock methods,
+Sandu, Daescu and Carmichael, Atmospheric Environment 37 (2003) 5083-5096.
 """
 
 from __future__ import annotations
