@@ -50,11 +50,11 @@ def adds_up(name: str) -> float:
     """How much further errors within the tolerance add up than those of other one-step methods.
 
     Multistep methods take more steps, whose errors have one sign; at order 1 they take many more.
-    So does rkc2.
+    So does rkc2, and the estimate of fehlberg2 is too small (see `test_exactness`).
     """
     if METHODS[name].order == 1:
         return 10.0
-    return 5.0 if METHODS[name].multistep or name == "rkc2" else 1.0
+    return 5.0 if METHODS[name].multistep or name in ("rkc2", "fehlberg2") else 1.0
 
 
 def real(*values: float) -> Tensor:

@@ -186,9 +186,12 @@ def test_implicit_steps_multiply_by_it_far_away(name: str, z: complex) -> None:
 def test_no_error_estimate_is_blind_to_linear_problems(name: str) -> None:
     tableau = TABLEAU[name]
     hat = embedded_weights(tableau)
+    seen = []
     for z in (-0.5, 0.5, 0.5j, -0.5 + 0.5j):
         main, low = (value_of(stability_function(tableau, w), z) for w in (None, hat))
-        assert abs(main - low) > 0.05 * abs(main - np.exp(z))
+        seen.append(abs(main - low) > 0.05 * abs(main - np.exp(z)))
+    # Fehlberg made the error of his order 1 small: it is dt^2/512 where that of order 2 is dt^3/6
+    assert not any(seen) if name == "fehlberg2" else all(seen)
 
 
 # dense output ------------------------------------------------------------------------------------

@@ -31,6 +31,15 @@ HEUN_EULER = Tableau(
     source="Heun, Z. Math. Phys. 45 (1900) 23-38; embedded: Euler's method",
 )
 
+HEUN3 = Tableau(
+    name="heun3",
+    a=((), (F(1, 3),), (F(0), F(2, 3))),
+    b=(F(1, 4), F(0), F(3, 4)),
+    c=(F(0), F(1, 3), F(2, 3)),
+    order=3,
+    source="Heun, Z. Math. Phys. 45 (1900) 23-38",
+)
+
 MIDPOINT = Tableau(
     name="midpoint",
     a=((), (F(1, 2),)),
@@ -47,6 +56,15 @@ RK4 = Tableau(
     c=(F(0), F(1, 2), F(1, 2), F(1)),
     order=4,
     source="Kutta, Z. Math. Phys. 46 (1901) 435-453",
+)
+
+RK4_38 = Tableau(
+    name="rk4_38",
+    a=((), (F(1, 3),), (F(-1, 3), F(1)), (F(1), F(-1), F(1))),
+    b=(F(1, 8), F(3, 8), F(3, 8), F(1, 8)),
+    c=(F(0), F(1, 3), F(2, 3), F(1)),
+    order=4,
+    source="Kutta, Z. Math. Phys. 46 (1901) 435-453: his rule of three eighths",
 )
 
 
@@ -66,6 +84,22 @@ def embedded(
         source=source,
     )
 
+
+# Fehlberg propagates the solution of order 1, torchdiffeq, whose name this is, that of order 2. The
+# two differ by dt^2/512: steps of dt > 0.01 have larger errors than the estimate says
+FEHLBERG2 = embedded(
+    "fehlberg2",
+    (2, 1),
+    """
+    0
+    1/2
+    1/256 255/256
+    """,
+    "0 1/2 1",
+    b="1/512 255/256 1/512",
+    b_hat="1/256 255/256 0",
+    source="Fehlberg, NASA TR R-315 (1969), RK1(2)",
+)
 
 SSPRK3 = embedded(
     "ssprk3",
@@ -174,8 +208,11 @@ DORMAND_PRINCE = dormand_prince()
 ALL = (
     EULER,
     HEUN_EULER,
+    HEUN3,
     MIDPOINT,
     RK4,
+    RK4_38,
+    FEHLBERG2,
     SSPRK3,
     BOGACKI_SHAMPINE,
     FEHLBERG,
