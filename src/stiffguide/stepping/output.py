@@ -158,11 +158,15 @@ class AtTimes(Keeper):
             row, column = _slots(self._next, upto)
             wanted = (self._ahead * self._sign)[row, column]
             theta = (wanted - moment.t0[row]) / (moment.t1 - moment.t0)[row]
-            coefficients = moment.interpolant()[:, row]
+            coefficients = self.piece(moment)[:, row]
             value = evaluate(coefficients, theta, moment.y0[row], moment.y1[row])
             self._keep(row, column, value)
             self._next = upto
         return None
+
+    def piece(self, moment: Moment) -> Tensor:
+        """Coefficients (D, B, F) of the polynomials between both ends of a step."""
+        return moment.interpolant()
 
     def result(self, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T), (B, T, F)."""

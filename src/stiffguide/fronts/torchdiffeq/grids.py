@@ -1,0 +1,71 @@
+"""Steps of given lengths: their times, and the solution between them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stiffguide.fronts.torchdiffeq.settings import Options
+from stiffguide.stepping.contracts import Moment
+from stiffguide.stepping.controllers import Fixed, Grid
+from stiffguide.stepping.output import AtTimes, EveryStep
+
+NO_STEP = (
+    "Event handling for fixed step solvers currently requires `step_size` to be provided in "
+    "options."
+)
+EXCLUSIVE = "step_size and grid_constructor are mutually exclusive arguments."
+
+
+class Chords(AtTimes):
+    """Keep the solution at given times, on straight lines between the steps."""
+
+    def piece(self, moment: Moment) -> Tensor:
+        """Coefficients (1, B, F) of theta."""
+        return (moment.y1 - moment.y0).unsqueeze(0)
+
+
+def settings(options: Options, func: Any, y0: Any, t: Tensor, *, to_event: bool) -> dict[str, Any]:
+    """What a method takes whose steps are given, to the end of t (T,) or to an event."""
+    step, constructor = options.take("step_size"), options.take("grid_constructor")
+    linear, sided = options.take("interp", "linear"), options.take("perturb", False)
+    if linear not in ("linear", "cubic"):
+        raise ValueError(f"interp: {linear!r} is unknown; give 'linear' or 'cubic'")
+    if step is not None and constructor is not None:
+        raise ValueError(EXCLUSIVE)
+    if to_event:
+        assert step is not None, NO_STEP
+        return {"controller": Fixed(abs(float(step)))}
+    if constructor is not None:
+        times = constructor(func, y0, t).to(t.device)
+        same = bool(times[0] == t[0]) and bool(times[-1] == t[-1])
+        assert same, (
+            f"grid_constructor: the grid must run from {float(t[0]):g} to {float(t[-1]):g}, as t "
+            f"does, not from {float(times[0]):g} to {float(times[-1]):g}"
+        )
+    else:
+        times = t if step is None else _even(t, float(step))
+    times = times.double()
+    chosen: dict[str, Any] = {"controller": Grid(times)}
+    if sided:
+        chosen["tstops"] = times.detach()
+    if len(times) == len(t) and bool((times == t).all()):
+        chosen["save_at"] = EveryStep()
+    else:
+        chosen["save_at"] = (Chords if linear == "linear" else AtTimes)(t)
+    return chosen
+
+
+def _even(t: Tensor, step: float) -> Tensor:
+    """Times from t[0] on, `step` apart, and t[-1]."""
+    if not step > 0:
+        raise ValueError(f"step_size must be positive, not {step:g}")
+    length = float(t[-1] - t[0])
+    count = math.ceil(abs(length) / step)
+    # in the precision of t, as is whoever counts these steps
+    times = t[0] + math.copysign(step, length) * torch.arange(count, dtype=t.dtype, device=t.device)
+    inside = (times - t[-1]) * math.copysign(1.0, length) < 0
+    return torch.cat((times[inside], t[-1:]))

@@ -1,0 +1,89 @@
+"""The solve that answers a question."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stiffguide.errors import SolveFailed, Status
+from stiffguide.fronts.torchdiffeq import grids, rowwise, settings
+from stiffguide.fronts.torchdiffeq.by_scipy import by_scipy
+from stiffguide.fronts.torchdiffeq.question import Question
+from stiffguide.fronts.torchdiffeq.schemes import CALLBACKS, SCIPY
+from stiffguide.fronts.torchdiffeq.settings import Options
+from stiffguide.fronts.torchdiffeq.state import field, like, mixed, parts
+from stiffguide.solution import Solution
+from stiffguide.solve import solve
+
+WORDS = {
+    Status.DT_TOO_SMALL: "underflow in dt",
+    Status.NON_FINITE: "non-finite values in state `y`",
+    Status.MAX_ATTEMPTS: "max_num_steps exceeded",
+}
+
+
+class Failed(SolveFailed, AssertionError):
+    """A solve that did not reach its end; an AssertionError, as torchdiffeq raises."""
+
+
+def states(asked: Question) -> Any:
+    """The states at all times."""
+    if asked.scheme.name == SCIPY:
+        return by_scipy(asked.func, asked.y0, asked.t, asked.rtol, asked.atol, asked.options)
+    if len(asked.t) == 1:
+        return like(asked.y0, [x.unsqueeze(0) for x in parts(asked.y0)])
+    return solved(asked, asked.t).y
+
+
+def solved(asked: Question, t: Tensor, end: Any = None, **more: Any) -> Solution[Any]:
+    """The solution at t (T,), or up to `end`; raises Failed."""
+    func, y0, chosen = asked.func, asked.y0, asked.scheme
+    options = Options(asked.options)
+    arguments: dict[str, Any] = {"method": chosen.method, "rtol": asked.rtol, "atol": asked.atol}
+    arguments |= settings.common(options, chosen)
+    norm = options.take("norm", mixed if not chosen.own and not isinstance(y0, Tensor) else None)
+    rows = bool(options.take("rows", False))
+    if norm is not None and not chosen.given:
+        arguments["norm"] = norm
+    arguments["save_at"] = t
+    if chosen.given:
+        arguments |= grids.settings(options, func, y0, t, to_event=end is not None)
+    else:
+        arguments |= settings.adaptive(options, chosen, t)
+    if asked.callbacks:
+        arguments["on_attempt"] = attempts(asked.callbacks)
+    options.end(chosen.name)
+    arguments |= more
+    f = field(func, y0)
+    if rows:
+        f, arguments["batched"] = rowwise.field(f, y0, t), True
+    found = solve(f, y0, t[0], t[-1] if end is None else end, **arguments)
+    if found.messages and not bool(found.success.all()):
+        raise Failed(_sentence(found))
+    for said in found.warnings.values():
+        warnings.warn("; ".join(said), stacklevel=4)
+    return rowwise.times_first(found) if rows else found
+
+
+def _sentence(found: Solution[Any]) -> str:
+    """Why a solve failed, in torchdiffeq's words and in ours."""
+    bad = found.status.reshape(-1)[~found.success.reshape(-1)]
+    words = WORDS.get(Status(int(bad[0])))
+    return f"{words}: {found.message}" if words else found.message
+
+
+def attempts(callbacks: dict[str, Callable[..., Any]]) -> Callable[..., None]:
+    """What `solve` calls after every attempt."""
+    first, accepted, rejected = (callbacks.get(name) for name in CALLBACKS)
+
+    def on_attempt(t0: Tensor, y0: Any, dt: Tensor, accept: Any) -> None:
+        verdict = accepted if bool(torch.as_tensor(accept).all()) else rejected
+        for callback in (first, verdict):
+            if callback is not None:
+                callback(t0, y0, dt.abs())
+
+    return on_attempt

@@ -1,0 +1,84 @@
+"""The state as func knows it: a tensor, or a tuple of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Function = Callable[[Tensor, Any], Any]
+Norm = Callable[[Any], Any]
+
+
+def parts(y: Any) -> tuple[Tensor, ...]:
+    """The tensors of a state."""
+    return (y,) if isinstance(y, Tensor) else tuple(y)
+
+
+def like(y: Any, tensors: Sequence[Tensor]) -> Any:
+    """The state of these tensors, in the form of y."""
+    return tensors[0] if isinstance(y, Tensor) else tuple(tensors)
+
+
+def started(y0: Any) -> Any:
+    """y0 with one dtype for all its tensors; raises AssertionError if it is no state."""
+    if isinstance(y0, Tensor):
+        return y0
+    assert isinstance(y0, tuple), f"y0 must be a tensor or a tuple of tensors, not {type(y0)}"
+    assert y0, "y0 is an empty tuple: there is nothing to solve"
+    return alike(y0)
+
+
+def alike(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The tensors in the dtype that holds them all."""
+    dtype = tensors[0].dtype
+    for x in tensors[1:]:
+        dtype = torch.promote_types(dtype, x.dtype)
+    return tuple(x.to(dtype) for x in tensors)
+
+
+def field(func: Function, y0: Any) -> Function:
+    """Func with values of the shapes and of the dtype of the state, as long as they fit."""
+    if isinstance(y0, Tensor):
+        return lambda t, y: fitted(func(t, y), y)
+    return lambda t, y: tuple(map(fitted, func(t, y), y))
+
+
+def fitted(value: Any, y: Tensor) -> Any:
+    """A value of func in the shape and the dtype of y; what cannot be that is left as it is."""
+    if not isinstance(value, Tensor):
+        return value
+    if value.dtype != y.dtype and not (value.is_complex() and not y.is_complex()):
+        value = value.to(y.dtype)
+    if value.shape == y.shape:
+        return value
+    return value.reshape(y.shape) if value.numel() == y.numel() else value.expand(y.shape)
+
+
+def tolerance(name: str, given: Any, y0: Any) -> Any:
+    """rtol or atol as `solve` takes it: a number, or nested as y0 is; raises AssertionError."""
+    tensors = parts(y0)
+    if isinstance(given, Tensor):
+        assert not given.requires_grad, f"{name} cannot require gradient: detach it"
+    if isinstance(given, (int, float)) or (isinstance(given, Tensor) and not given.ndim):
+        return given
+    if isinstance(y0, Tensor):
+        return torch.as_tensor(given, device=y0.device).expand(y0.shape)
+    several = tuple(given)
+    assert len(several) == len(tensors), (
+        f"{name} has {len(several)} entries, y0 has {len(tensors)}: give one for each tensor"
+    )
+    whole = zip(several, tensors, strict=True)
+    return tuple(torch.as_tensor(x, device=y.device).expand(y.shape) for x, y in whole)
+
+
+def rms(x: Tensor) -> Tensor:
+    """Root mean square of all entries."""
+    return x.abs().square().mean().sqrt() if x.numel() else x.new_zeros((), dtype=x.real.dtype)
+
+
+def mixed(tensors: Sequence[Tensor]) -> Any:
+    """The largest root mean square of several tensors, 0 of none."""
+    return max(map(rms, tensors), default=0.0)
