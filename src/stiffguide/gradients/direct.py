@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from stiffguide.errors import Status, UnsupportedError
-from stiffguide.gradients import modes
+from stiffguide.gradients import modes, onward
 from stiffguide.gradients.occasions import Diary, Instants
 from stiffguide.gradients.recorder import Asked as Asked
 from stiffguide.gradients.recorder import Recorder
@@ -129,6 +129,10 @@ def direct(
     if sure and p.method.multistep:
         raise _unrecorded(p)
     recorder, first = Recorder(asked, p), First(Diary(p), Instants())
+    if sure and onward.serves(p, y0) and not (watch.monitored or asked.name == "checkpoint"):
+        went = _onward(p, span, y0, f0, start, watch, asked)
+        if went is not None:
+            return went
     if sure and not (p.controller.adaptive or watch.monitored or functions(p)):
         ended = _at_once(p, span, y0, f0, first, watch, recorder)
         if _sound(ended) or interrupted(ended):
@@ -194,6 +198,35 @@ def _at_once(
 
     with watch:
         return recorder.solve(again, begun, Replay(p, {}, t0), _about(p, t0), look)
+
+
+def _onward(
+    p: Problem,
+    span: Span,
+    y0: Tensor,
+    f0: Tensor,
+    start: Callable[[Problem], Live],
+    watch: Progress,
+    asked: Asked,
+) -> Recorded | None:
+    """One pass of one row, or None where its graph grows too large."""
+    again = p._replace(stops=span.stops(p.stops, span.t1))
+    for output in p.outputs:
+        output.start(span.t0.detach(), p.stops[:, -1], y0)
+    with torch.no_grad():
+        begun = start(p)
+    begun = begun._replace(y=y0, f0=p.f(span.t0.detach(), y0) if tangles(span.t0) else f0)
+
+    def look(s: Live) -> Tensor | None:
+        with torch.no_grad():
+            return _look(watch, asked, s._replace(t=s.t.detach(), y=s.y.detach()))
+
+    with watch:
+        ended = onward.solve(again, begun, look, bounded=asked.name == "auto")
+    if ended is None:
+        return None
+    ends = torch.where(ended.status == int(Status.SUCCESS), span.t1, ended.t.detach())
+    return Recorded(ended._replace(t=ended.t.detach()), ends, (), None)
 
 
 def _about(p: Problem, t0: Tensor) -> int:

@@ -34,12 +34,12 @@ def field(f: Function, y0: Any, t: Tensor) -> Function:
     for x in tensors:
         if not x.ndim or len(x) != rows:
             raise InputError(DIFFERENT.format(rows=rows, other=len(x) if x.ndim else "none"))
-    shape = (rows, *[1] * (tensors[0].ndim - 1))
+    shape = (-1, *[1] * (tensors[0].ndim - 1))  # a kernel is made of one row
     ways: tuple[Function, ...] = (lambda s, y: f(s.reshape(shape), y), _mapped(f, y0))
     for way in ways:
         if _right(way, f, y0, t.detach()):
             return way
-    raise InputError(UNFIT.format(shape=shape))
+    raise InputError(UNFIT.format(shape=(rows, *shape[1:])))
 
 
 def _mapped(f: Function, y0: Any) -> Function:
