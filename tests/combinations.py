@@ -233,6 +233,10 @@ def event_level(call: Call, row: Tensor) -> Tensor:
     )
 
 
+def largest(call: Call) -> Callable[[Any], Tensor]:
+    return lambda error: call.ours(error).abs().amax(-1)
+
+
 def at_rest(call: Call) -> sg.SteadyState:
     return sg.SteadyState(rtol=0.15, atol=1e-4)
 
@@ -291,6 +295,7 @@ OPTIONS = [
     Option("events", **setting("events", event), check=happened),
     Option("jumps", **setting("events", jump), check=happened),
     Option("`first_step`", **setting("first_step", lambda call: 0.01), check=short_at_first),
+    Option("`norm`", **setting("norm", largest)),
     Option("`max_step`", **setting("max_step", lambda call: 0.06), check=short),
     Option(
         "`Fixed`",
@@ -347,6 +352,7 @@ OPTIONS = [
             "`SteadyState`": f"{NO_KERNEL}, it keeps ends, given times and steps",
             "`Fixed`": f"{NO_KERNEL}, it chooses dt by a PID controller only",
             "guidance": f"{NO_KERNEL}, guidance moves states",
+            "`norm`": f"{NO_KERNEL}, it measures errors by",
             "`linear_solver`": f"{NO_KERNEL}, it eliminates in its own way",
             "stabilised explicit": "rkc2 has no kernel",
             "secant": "secant_heun has no kernel",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import reprlib
 import sys
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,8 @@ from torch import Tensor
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.fields import parts
 from stiffguide.fields.layout import Layout
-from stiffguide.inputs import Number, Numbers, PerEntry, Times
+from stiffguide.fields.norm import GivenNorm
+from stiffguide.inputs import Norm, Number, Numbers, PerEntry, Times
 from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tensors import constant, listed, real_dtype, tangles
 
@@ -42,11 +44,18 @@ def _everywhere(value: float, layout: Layout) -> Tensor:
     return torch.full((layout.rows,), value, dtype=torch.float64, device=layout.device)
 
 
-def tolerance(rtol: PerEntry, atol: PerEntry, layout: Layout) -> Tolerance:
-    """Both tolerances: numbers, or (1 or B, 1 or F); raises InputError.
+def tolerance(
+    rtol: PerEntry, atol: PerEntry, layout: Layout, norm: Norm | None = None
+) -> Tolerance:
+    """Both tolerances: numbers, or (1 or B, 1 or F), and the norm; raises InputError.
 
     A complex number has one, of its modulus, whether or not flat states hold it in parts.
     """
+    made = _tolerance(rtol, atol, layout)
+    return made if norm is None else replace(made, given=GivenNorm(norm, layout))
+
+
+def _tolerance(rtol: PerEntry, atol: PerEntry, layout: Layout) -> Tolerance:
     made = Tolerance(_per_entry(rtol, "rtol", layout), _per_entry(atol, "atol", layout))
     least = 0.0
     for name in ("rtol", "atol"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -112,7 +113,7 @@ def started(
     rows = torch.nonzero(sound & ~(found.ok & regular)).flatten().tolist()
     if rows:
         raise _refusal(r.layout, found, rows[0], regular=bool(regular[rows[0]]))
-    moved = p.tolerance.measure(found.y - y0, y0, found.y) > MOVED
+    moved = replace(p.tolerance, given=None).measure(found.y - y0, y0, found.y) > MOVED
     said = {i: _said(r.layout, y0, found, i) for i in torch.nonzero(moved).flatten().tolist()}
     y = found.y if span is None else constraints.attached(p.f, r.t0, r.y0, found.y, units)
     return r._replace(y0=y, caveats=said), p, p.f(r.t0, y)

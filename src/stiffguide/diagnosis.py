@@ -15,7 +15,7 @@ from stiffguide.stepping.guards import sound
 from stiffguide.stepping.live import Live, Problem
 from stiffguide.tableaux.stability import negative_real_stability_limit
 from stiffguide.tableaux.tableau import Tableau
-from stiffguide.tensors import real_dtype, rows, select
+from stiffguide.tensors import finite, real_dtype, rows, select
 
 MOST_SENTENCES = 1000  # rows of a batch whose ending is put into words
 AHEAD = 10  # steps, in which a jump of f is looked for
@@ -32,6 +32,7 @@ class Finding(NamedTuple):
     grown: Tensor  # (B,) bool: the step would have to damp a growing mode
     infinite: Tensor | None  # (B, ...) bool: entries of the Jacobian that are not finite
     fallen: Tensor | None = None  # (B, F): how far below zero what must not be there would end
+    immense: Tensor | None = None  # (B,) bool: the user's norm of a finite error is not
 
 
 def examine(p: Problem, s: Live) -> Finding | None:
@@ -66,7 +67,10 @@ def _examine(p: Problem, s: Live) -> Finding:
     grown = torch.zeros_like(s.status, dtype=torch.bool) if step.grown is None else step.grown
     fallen = None if p.nonnegative is None else p.nonnegative.fallen(p, step)
     infinite = _infinite(p, s, clip)
-    return Finding(_worst(p, step), stiffness, _jumps(p, s, clip), grown, infinite, fallen)
+    immense = None
+    if p.tolerance.given is not None and step.error is not None:
+        immense = finite(step.error) & ~torch.isfinite(p.tolerance.ratio(step))
+    return Finding(_worst(p, step), stiffness, _jumps(p, s, clip), grown, infinite, fallen, immense)
 
 
 def _worst(p: Problem, step: Step) -> Tensor:
@@ -210,6 +214,8 @@ def _reason(p: Problem, s: Live, found: Finding, status: Status, row: int, layou
             f"last by {float(found.fallen[row, i]):.3g}, which is beyond its tolerance: check "
             "whether f can lead there, and whether atol is 0"
         )
+    if found.immense is not None and bool(found.immense[row]):
+        return "norm is infinite there, though the error is finite: no dt is short enough for it"
     if bool(found.jumps[row]) and status in (Status.MAX_ATTEMPTS, Status.DT_TOO_SMALL):
         return (
             "f jumps there, and no step across a jump is short enough: give the times of jumps as "

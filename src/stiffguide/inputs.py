@@ -25,4 +25,5 @@ Rates = Function | tuple[Function, Function] | list[Function]  # f, or (explicit
 Jacobian = Callable[..., Tensor] | Tensor | Literal["autograd", "differences"]
 Events = Callable[..., Any] | Sequence[Callable[..., Any]]
 Sensitivity = int | str | tuple[Any, ...]  # an index into args, a key of a dict there, "y0"
+Norm = Callable[[Any], Any]  # of an error in units of the tolerance, in the layout of y0
 Monitor = Callable[[Tensor, Any], Any]  # of t and y; a true value stops

@@ -33,6 +33,7 @@ from stiffguide.inputs import (
     Jacobian,
     Monitor,
     Nested,
+    Norm,
     Number,
     Numbers,
     PerEntry,
@@ -64,7 +65,7 @@ def solve(
     linear_solver: str | Krylov | None = None, mass: Any = None,
     save_at: Times | Output | None = None, dense: bool = False,
     tstops: Number | Times | None = None, first_step: Number | None = None,
-    max_step: Number | None = None, max_attempts: int = 100_000,
+    max_step: Number | None = None, max_attempts: int = 100_000, norm: Norm | None = None,
     controller: Controller | None = None, guidance: Guidance | None = None,
     events: Events | None = None, jump_at: Callable[..., Any] | None = None,
     nonnegative: Any = None, sensitivities: Sequence[Sensitivity] | None = None,
@@ -80,7 +81,7 @@ def solve(
     linear_solver: str | Krylov | None = None, mass: Any = None,
     save_at: Times | Output | None = None, dense: bool = False,
     tstops: Number | Times | None = None, first_step: Number | None = None,
-    max_step: Number | None = None, max_attempts: int = 100_000,
+    max_step: Number | None = None, max_attempts: int = 100_000, norm: Norm | None = None,
     controller: Controller | None = None, guidance: Guidance | None = None,
     events: Events | None = None, jump_at: Callable[..., Any] | None = None,
     nonnegative: Any = None, sensitivities: Sequence[Sensitivity] | None = None,
@@ -109,6 +110,7 @@ def solve(
     first_step: Number | None = None,
     max_step: Number | None = None,
     max_attempts: int = 100_000,
+    norm: Norm | None = None,
     controller: Controller | None = None,
     guidance: Guidance | None = None,
     events: Events | None = None,
@@ -157,6 +159,8 @@ def solve(
     sensitivities: what to differentiate the states by: indices into args, keys of dicts there, and
         "y0", as in [0, "y0"]; see `Solution.dy_dp` and `dy_dy0` (docs: "Gradients").
     first_step, max_step: lengths of dt, in units of t. max_attempts: per row.
+    norm: norm(error), a number, (B,) when batched, of an error divided by the tolerance, in the
+        shape of y; a step is accepted up to 1. By default the root mean square.
     controller: `PID`, `Fixed` or `Grid` of `stiffguide.controllers`.
     backend: "kernel" solves by generated native code (`stiffguide.kernels`), with a Jacobian of its
         own, "eager" by the loop in torch. "auto" takes a kernel that is loaded or cached; else it
@@ -186,7 +190,7 @@ def solve(
     Asked(jac, jac_sparsity, linear_solver).check()
     name, special = None, (method, controller, guidance, monitor, jac, linear_solver)
     seen = progress or monitor is not None
-    happens = (events, tstops, jump_at, mass, nonnegative, sensitivities)
+    happens = (events, tstops, jump_at, mass, nonnegative, sensitivities, norm)
     plain = gradient == "auto" and not (dense or seen or any(x is not None for x in happens))
     if way != "eager" and plain:
         numbers = rtol, atol, save_at, max_step, max_attempts, batched, backend
@@ -198,7 +202,7 @@ def solve(
     stepper = choices.method(method, layout, whole)
     layout = choices.flat_layout(layout, stepper, guidance)
     start, end = arguments.times(t0, t1, layout)
-    tolerance = arguments.tolerance(rtol, atol, layout)
+    tolerance = arguments.tolerance(rtol, atol, layout, norm)
     matrix = masses.given(mass, layout)
     asked = wanted(sensitivities, args, layout)
     if asked is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stiffguide.errors import UnsupportedError
-from stiffguide.kernels import tasks
+from stiffguide.kernels import hooks, tasks
 from stiffguide.kernels.names import UNBOUNDED
 from stiffguide.kernels.request import Request
 from stiffguide.kernels.running import device
@@ -20,6 +20,8 @@ def refuse(r: Request) -> None:
     p, reason = r.problem, ""
     if p.nonnegative is not None:
         raise UnsupportedError(UNBOUNDED)
+    if asked := hooks.asked(p):
+        raise unusable(asked)
     if p.guidance is not None:
         reason = "guidance moves states between steps"
     elif r.layout.dtype.is_complex:

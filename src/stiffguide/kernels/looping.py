@@ -14,7 +14,7 @@ import torch
 
 from stiffguide.errors import UnsupportedError
 from stiffguide.fields.array_function import ArrayFunction
-from stiffguide.kernels import remembered
+from stiffguide.kernels import hooks, remembered
 from stiffguide.kernels.emitting.march import source
 from stiffguide.kernels.loops import Refusal
 from stiffguide.kernels.names import Way
@@ -109,7 +109,7 @@ def _unfit(r: Request) -> str:
 
 def _steps(r: Request) -> bool:
     """Whether there are native steps of the method."""
-    return r.problem.method.name == "bdf"
+    return r.problem.method.name == "bdf" and not hooks.asked(r.problem)
 
 
 def _native(r: Request, *, build: bool) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from stiffguide.algebra.rowwise import Rowwise
 from stiffguide.errors import Status
+from stiffguide.kernels import hooks
 from stiffguide.kernels.called import CalledField
 from stiffguide.kernels.looped import LoopedField
 from stiffguide.kernels.running.march import LEFT, PAUSED, March, Solver
@@ -38,7 +39,7 @@ ENDINGS = {int(status) + 1: status for status in Status}  # as native code names
 def marches(p: Problem, s: Live) -> bool:
     """Whether a solve that has begun asks for nothing beyond what native steps do."""
     plain = p.events is None and p.jump_at is None and p.guidance is None and p.nonnegative is None
-    usual = p.tolerance.norm is rms and p.tolerance.size is magnitude
+    usual = p.tolerance.norm is rms and p.tolerance.size is magnitude and not hooks.asked(p)
     one = len(s.t) == 1 and p.stops.shape[1] == 1 and int(s.attempts) == 0
     return (
         plain

@@ -14,6 +14,7 @@ from stiffguide.stepping.contracts import Field, Units
 from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tensors import rows
 
+IMMENSE = 1e100  # tolerances: more than that the user's norm may say, of which nothing follows
 LEAST = 1e-6  # of the interval: the first step where f is 0 at the start
 
 
@@ -55,6 +56,7 @@ def initial_dt(
 
 
 def _size(tolerance: Tolerance, x: Tensor, scale: Tensor) -> Tensor:
-    quotient = torch.where(x == 0, 0.0, x.abs() / scale)
-    size: Tensor = tolerance.norm(quotient)
-    return size.to(torch.float64)
+    quotient = torch.where(x == 0, 0.0, x / scale)
+    size: Tensor = tolerance.used(quotient)
+    size = size.to(torch.float64)
+    return size if tolerance.given is None else torch.clamp(size, max=IMMENSE)

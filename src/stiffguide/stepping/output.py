@@ -88,6 +88,7 @@ class SteadyState(End):
             tolerance,
             rtol=tolerance.rtol if self.rtol is None else self.rtol,
             atol=tolerance.atol if self.atol is None else self.atol,
+            given=None,
         )
         return bound
 

@@ -39,14 +39,20 @@ class Tried(Protocol):
 class Tolerance:
     """rtol and atol: scalars, (B, 1) per row, (F,) per feature or (B, F).
 
-    And the norm over F, and the size of an entry, which for a part of a complex number is that of
-    the number.
+    And the norm over F of errors in such units (that which the user gave has precedence), and the
+    size of an entry, which for a part of a complex number is that of the number.
     """
 
     rtol: Tensor | float
     atol: Tensor | float
     norm: Any = rms
     size: Any = magnitude
+    given: Any = None  # a norm
+
+    @property
+    def used(self) -> Any:
+        """The norm of errors."""
+        return self.norm if self.given is None else self.given
 
     def scale(self, *states: Tensor) -> Tensor:
         """Atol + rtol max |y| (B, F) over the given states (B, F)."""
@@ -67,6 +73,6 @@ class Tolerance:
         """Norm per row (B,) of x (B, F) over the scale of the states, without a gradient."""
         with torch.no_grad():
             # 0/0 where atol = 0 meets a zero state: no error, no complaint
-            quotient = torch.where(x == 0, 0.0, x.abs() / self.scale(*states))
-            size: Tensor = self.norm(quotient)
+            quotient = torch.where(x == 0, 0.0, x / self.scale(*states))
+            size: Tensor = self.used(quotient)
             return size

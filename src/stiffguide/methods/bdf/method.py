@@ -53,7 +53,7 @@ class Measure:
 
     def __init__(self, tolerance: Tolerance, y0: Array, y1: Array) -> None:
         self._tolerance, self._states = tolerance, (y0, y1)
-        self._weight = weight(scale_of(tolerance, y0, y1)) if tolerance.norm is rms else None
+        self._weight = weight(scale_of(tolerance, y0, y1)) if tolerance.used is rms else None
 
     def __call__(self, error: Array) -> Array:
         """The norm, acceptable up to 1."""

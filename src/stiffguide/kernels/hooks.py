@@ -1,0 +1,12 @@
+"""What users may want a say in within a step: no native step asks them."""
+
+from __future__ import annotations
+
+from stiffguide.stepping.live import Problem
+
+
+def asked(p: Problem) -> str:
+    """Why the loop is to solve, or ""."""
+    if p.tolerance.given is not None:
+        return "it measures errors by their root mean square, and norm was given"
+    return ""
