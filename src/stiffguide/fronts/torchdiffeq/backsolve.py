@@ -9,7 +9,7 @@ it was is measured, and said. `adjoint_options={"mode": "checkpoint"}` or "kerne
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -116,7 +116,7 @@ def odeint_adjoint(
         method if adjoint_method is None else adjoint_method,
         chosen,
     )
-    found = Backsolve.apply(back, forward, event_fn, t, _flat(y0, y0), *params)
+    found = _backsolve(back, forward, event_fn, t, _flat(y0, y0), *params)
     if event_fn is None:
         return _shaped(found, y0)
     event_t, flat = found
@@ -154,9 +154,9 @@ def _shaped(flat: Tensor, y0: Any) -> Any:
 def _norm(given: Any, of_state: Norm | None, y0: Any) -> Norm:
     """The norm of (t, y, adjoint of y, adjoints of the parameters), y and its adjoint flat."""
     if callable(given):
-        if isinstance(y0, Tensor):
-            return given
         user: Norm = given
+        if isinstance(y0, Tensor):
+            return user
 
         def unpacked(state: Any) -> Any:
             t, y, adjoint, *params = state
@@ -201,7 +201,7 @@ class Backsolve(torch.autograd.Function):
         return y if event_fn is None else (found[0], y)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *bars: Tensor) -> tuple[Any, ...]:
         """The adjoint at t[0], and what it has gathered."""
         times, y, *params = ctx.saved_tensors
@@ -215,6 +215,9 @@ class Backsolve(torch.autograd.Function):
         wanted = (None, None, None, by_t if timed else None, by_y)
         fitted = (g if p.is_complex() else g.real for g, p in zip(by_params, params, strict=True))
         return (*wanted, *(g.to(p.dtype) for g, p in zip(fitted, params, strict=True)))
+
+
+_backsolve: Callable[..., Any] = Backsolve.apply
 
 
 class Way:

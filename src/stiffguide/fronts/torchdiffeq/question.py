@@ -35,9 +35,8 @@ def question(
     options: dict[str, Any] | None,
     *,
     to_event: bool = False,
-    suffix: str = "",
 ) -> Question:
-    """The arguments, checked as torchdiffeq checks them; `suffix` is that of the callbacks."""
+    """The arguments, checked as torchdiffeq checks them."""
     y0, options = started(y0), dict(options or {})
     _check_times(t, to_event=to_event)
     chosen = scheme(method, options)
@@ -45,9 +44,8 @@ def question(
     if t.device != device:
         warnings.warn("t is not on the same device as y0. Coercing to y0.device.", stacklevel=3)
         t = t.to(device)
-    within = [tolerance(*pair, y0) for pair in (("rtol", rtol), ("atol", atol))]
-    callbacks = _callbacks(func, chosen, suffix)
-    return Question(func, y0, t, *within, chosen, options, callbacks)
+    rtol, atol = tolerance("rtol", rtol, y0), tolerance("atol", atol, y0)
+    return Question(func, y0, t, rtol, atol, chosen, options, _callbacks(func, chosen))
 
 
 def _check_times(t: Any, *, to_event: bool) -> None:
@@ -64,9 +62,9 @@ def _check_times(t: Any, *, to_event: bool) -> None:
     )
 
 
-def _callbacks(func: Function, chosen: Scheme, suffix: str) -> dict[str, Callable[..., Any]]:
+def _callbacks(func: Function, chosen: Scheme) -> dict[str, Callable[..., Any]]:
     """Those of func that will be called; warns of others."""
-    named = {name: getattr(func, name + suffix, None) for name in CALLBACKS}
+    named = {name: getattr(func, name, None) for name in CALLBACKS}
     found = {name: callback for name, callback in named.items() if callback is not None}
     never = sorted(found.keys() - set(chosen.callbacks))
     if never:

@@ -12,10 +12,12 @@ from torch import Tensor
 from stiffguide.errors import SolveFailed, Status
 from stiffguide.fronts.torchdiffeq import grids, rowwise, settings
 from stiffguide.fronts.torchdiffeq.by_scipy import by_scipy
+from stiffguide.fronts.torchdiffeq.effects import affects
 from stiffguide.fronts.torchdiffeq.question import Question
 from stiffguide.fronts.torchdiffeq.schemes import CALLBACKS, SCIPY
 from stiffguide.fronts.torchdiffeq.settings import Options
 from stiffguide.fronts.torchdiffeq.state import field, like, mixed, parts
+from stiffguide.kernels import way
 from stiffguide.solution import Solution
 from stiffguide.solve import solve
 
@@ -45,8 +47,11 @@ def solved(asked: Question, t: Tensor, end: Any = None, **more: Any) -> Solution
     options = Options(asked.options)
     arguments: dict[str, Any] = {"method": chosen.method, "rtol": asked.rtol, "atol": asked.atol}
     arguments |= settings.common(options, chosen)
-    norm = options.take("norm", mixed if not chosen.own and not isinstance(y0, Tensor) else None)
     rows = bool(options.take("rows", False))
+    # of a tuple torchdiffeq takes the largest norm; a kernel, and rows, have that of all entries
+    native = "kernel" in (arguments.get("backend"), arguments.get("gradient"))
+    whole = chosen.own or native or rows or isinstance(y0, Tensor)
+    norm = options.take("norm", None if whole else mixed)
     if norm is not None and not chosen.given:
         arguments["norm"] = norm
     arguments["save_at"] = t
@@ -58,6 +63,8 @@ def solved(asked: Question, t: Tensor, end: Any = None, **more: Any) -> Solution
         arguments["on_attempt"] = attempts(asked.callbacks)
     options.end(chosen.name)
     arguments |= more
+    if "backend" not in arguments and not native:
+        arguments["backend"] = _backend(asked, arguments)
     f = field(func, y0)
     if rows:
         f, arguments["batched"] = rowwise.field(f, y0, t), True
@@ -67,6 +74,18 @@ def solved(asked: Question, t: Tensor, end: Any = None, **more: Any) -> Solution
     for said in found.warnings.values():
         warnings.warn("; ".join(said), stacklevel=4)
     return rowwise.times_first(found) if rows else found
+
+
+def _backend(asked: Question, arguments: dict[str, Any]) -> str:
+    """ "auto" where a kernel may be had, and nobody counts the calls of func."""
+    if asked.scheme.given or not {"norm", "on_attempt", "events"}.isdisjoint(arguments):
+        return "eager"
+    if way("auto") == "eager":
+        return "eager"
+    y = like(asked.y0, [x.detach() for x in parts(asked.y0)])
+    with torch.no_grad():
+        t0 = asked.t[0].detach().to(parts(y)[0].real.dtype)
+        return "eager" if affects(asked.func, t0, y) else "auto"
 
 
 def _sentence(found: Solution[Any]) -> str:

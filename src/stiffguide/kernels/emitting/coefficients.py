@@ -79,11 +79,12 @@ _known: dict[int, tuple[Method, Coefficients]] = {}
 def _read(method: Method) -> Coefficients:
     if method.error_order is None:
         raise UnsupportedError(f"{method.name} has no error estimate: a kernel chooses dt by it")
-    if isinstance(method, Rosenbrock):
+    # exactly: one that is made of them steps in its own way
+    if type(method) is Rosenbrock:
         return _rosenbrock(method.tableau, method.error_order)
-    if isinstance(method, ExplicitRK):
+    if type(method) is ExplicitRK:
         return _explicit(method.tableau, method.error_order)
-    if isinstance(method, Esdirk):
+    if type(method) is Esdirk:
         return _esdirk(method.tableau, method.error_order)
     raise UnsupportedError(
         f"{method.name} has no kernel: explicit, Rosenbrock and (E)SDIRK methods do; "
