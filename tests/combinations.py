@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import cmath
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -237,6 +238,30 @@ def largest(call: Call) -> Callable[[Any], Tensor]:
     return lambda error: call.ours(error).abs().amax(-1)
 
 
+class Attempts(list[tuple[Any, ...]]):
+    """All that were made."""
+
+    def __call__(self, *attempt: Any) -> None:
+        self.append(attempt)
+
+
+def ask(call: Call) -> None:
+    call.settings["norm"], call.settings["on_attempt"] = largest(call), Attempts()
+
+
+def told(call: Call, solution: sg.Solution[Any]) -> None:
+    """Every attempt, once, and where it led to."""
+    _, states, dt, accepted = zip(*call.settings["on_attempt"], strict=True)
+    lengths, ok = torch.stack(dt), torch.stack([torch.as_tensor(x) for x in accepted])
+    attempts = solution.stats.accepted + solution.stats.rejected
+    assert ok.sum(0).tolist() == solution.stats.accepted.tolist()
+    assert (lengths != 0).sum(0).tolist() == attempts.tolist()
+    assert call.ours(states[-1]).shape[:-1] == lengths.shape[1:]
+    reached = math.copysign(1.0, call.t1) * solution.t.detach().abs().nan_to_num(0.0).amax(-1)
+    if not isinstance(call.settings.get("save_at"), list):
+        close((lengths * ok).sum(0), reached, 1e-6)
+
+
 def at_rest(call: Call) -> sg.SteadyState:
     return sg.SteadyState(rtol=0.15, atol=1e-4)
 
@@ -295,7 +320,6 @@ OPTIONS = [
     Option("events", **setting("events", event), check=happened),
     Option("jumps", **setting("events", jump), check=happened),
     Option("`first_step`", **setting("first_step", lambda call: 0.01), check=short_at_first),
-    Option("`norm`", **setting("norm", largest)),
     Option("`max_step`", **setting("max_step", lambda call: 0.06), check=short),
     Option(
         "`Fixed`",
@@ -303,6 +327,7 @@ OPTIONS = [
         check=even,
         refuses={"BDF": "bdf chooses order and dt together"},
     ),
+    Option("`norm`, `on_attempt`", ask, check=told, argument="norm"),
     Option(
         "guidance",
         **setting("guidance", lambda call: guidance.ErkGuid(0.1, 0.1)),
@@ -352,7 +377,7 @@ OPTIONS = [
             "`SteadyState`": f"{NO_KERNEL}, it keeps ends, given times and steps",
             "`Fixed`": f"{NO_KERNEL}, it chooses dt by a PID controller only",
             "guidance": f"{NO_KERNEL}, guidance moves states",
-            "`norm`": f"{NO_KERNEL}, it measures errors by",
+            "`norm`, `on_attempt`": f"{NO_KERNEL}, it measures errors by",
             "`linear_solver`": f"{NO_KERNEL}, it eliminates in its own way",
             "stabilised explicit": "rkc2 has no kernel",
             "secant": "secant_heun has no kernel",

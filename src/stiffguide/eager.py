@@ -262,7 +262,7 @@ def _run(r: kernels.Request, p: Problem, f0: Tensor, run: Run) -> End:
     """The solve."""
     outlook = run.outlook or kernels.Outlook()
     # a monitor sees each attempt once: its solve ends where it began
-    waiting = outlook.waiting if r.watch is None else None
+    waiting = None if r.watch or p.on_attempt else outlook.waiting
 
     def look(s: Live) -> Tensor | None:
         for patience in (run.patience, waiting):

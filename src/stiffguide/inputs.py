@@ -26,4 +26,5 @@ Jacobian = Callable[..., Tensor] | Tensor | Literal["autograd", "differences"]
 Events = Callable[..., Any] | Sequence[Callable[..., Any]]
 Sensitivity = int | str | tuple[Any, ...]  # an index into args, a key of a dict there, "y0"
 Norm = Callable[[Any], Any]  # of an error in units of the tolerance, in the layout of y0
+Attempted = Callable[[Tensor, Any, Tensor, Any], Any]  # of t0, y0, dt and whether it was accepted
 Monitor = Callable[[Tensor, Any], Any]  # of t and y; a true value stops

@@ -25,10 +25,12 @@ from stiffguide.fields import jacobian
 from stiffguide.fields import mass as masses
 from stiffguide.fields.array_function import ArrayFunction
 from stiffguide.fields.layout import Layout
+from stiffguide.fields.listener import Listener
 from stiffguide.fields.split import flat_field, parted
 from stiffguide.gradients import modes, transforms
 from stiffguide.gradients.modes import Gradient
 from stiffguide.inputs import (
+    Attempted,
     Events,
     Jacobian,
     Monitor,
@@ -66,6 +68,7 @@ def solve(
     save_at: Times | Output | None = None, dense: bool = False,
     tstops: Number | Times | None = None, first_step: Number | None = None,
     max_step: Number | None = None, max_attempts: int = 100_000, norm: Norm | None = None,
+    on_attempt: Attempted | None = None,
     controller: Controller | None = None, guidance: Guidance | None = None,
     events: Events | None = None, jump_at: Callable[..., Any] | None = None,
     nonnegative: Any = None, sensitivities: Sequence[Sensitivity] | None = None,
@@ -82,6 +85,7 @@ def solve(
     save_at: Times | Output | None = None, dense: bool = False,
     tstops: Number | Times | None = None, first_step: Number | None = None,
     max_step: Number | None = None, max_attempts: int = 100_000, norm: Norm | None = None,
+    on_attempt: Attempted | None = None,
     controller: Controller | None = None, guidance: Guidance | None = None,
     events: Events | None = None, jump_at: Callable[..., Any] | None = None,
     nonnegative: Any = None, sensitivities: Sequence[Sensitivity] | None = None,
@@ -111,6 +115,7 @@ def solve(
     max_step: Number | None = None,
     max_attempts: int = 100_000,
     norm: Norm | None = None,
+    on_attempt: Attempted | None = None,
     controller: Controller | None = None,
     guidance: Guidance | None = None,
     events: Events | None = None,
@@ -161,6 +166,8 @@ def solve(
     first_step, max_step: lengths of dt, in units of t. max_attempts: per row.
     norm: norm(error), a number, (B,) when batched, of an error divided by the tolerance, in the
         shape of y; a step is accepted up to 1. By default the root mean square.
+    on_attempt: on_attempt(t0, y0, dt, accepted), told of every attempt of the loop, once: where it
+        began, how long it was, a bool; when batched (B,) each, with dt 0 in rows without a part.
     controller: `PID`, `Fixed` or `Grid` of `stiffguide.controllers`.
     backend: "kernel" solves by generated native code (`stiffguide.kernels`), with a Jacobian of its
         own, "eager" by the loop in torch. "auto" takes a kernel that is loaded or cached; else it
@@ -190,7 +197,7 @@ def solve(
     Asked(jac, jac_sparsity, linear_solver).check()
     name, special = None, (method, controller, guidance, monitor, jac, linear_solver)
     seen = progress or monitor is not None
-    happens = (events, tstops, jump_at, mass, nonnegative, sensitivities, norm)
+    happens = (events, tstops, jump_at, mass, nonnegative, sensitivities, norm, on_attempt)
     plain = gradient == "auto" and not (dense or seen or any(x is not None for x in happens))
     if way != "eager" and plain:
         numbers = rtol, atol, save_at, max_step, max_attempts, batched, backend
@@ -235,6 +242,7 @@ def solve(
         max_attempts=arguments.attempts(max_attempts),
         first_step=arguments.length(first_step, "first_step"),
         nonnegative=bounds,
+        on_attempt=None if on_attempt is None else Listener(on_attempt, layout),
         **happening(events, tstops, jump_at, args, layout, bounds, arrays=arrays),
     )
     if matrix is not None:

@@ -90,6 +90,7 @@ class Segment:
 
         s = loop.solve(p, s, after, step, self._most)
         self._most = made  # where rows ended, or the keyboard ended them
+        self._p = self._p._replace(on_attempt=None)  # who has seen them
         return Trail(s, replay.ends, replay.found, [o.pages for o in outputs]), p, replay
 
 

@@ -261,6 +261,7 @@ def _again(
         max_attempts=times.shape[1] + 1,
         events=None,
         jump_at=None,
+        on_attempt=None,
     )
     replay = Replay(p, first.diary.by_steps(), ends)
     begun = begin(again, t0, y0, p.f(t0, y0), times[:, 1] - t0, 0)

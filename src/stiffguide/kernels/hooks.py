@@ -9,4 +9,6 @@ def asked(p: Problem) -> str:
     """Why the loop is to solve, or ""."""
     if p.tolerance.given is not None:
         return "it measures errors by their root mean square, and norm was given"
+    if p.on_attempt is not None:
+        return "it tells nobody of its attempts, and on_attempt was given"
     return ""

@@ -10,8 +10,8 @@ from torch import Tensor
 from stiffguide.errors import Status
 from stiffguide.stepping import events, jumps
 from stiffguide.stepping.contracts import Moment, State, Step, Verdict, Work
-from stiffguide.stepping.interpolate import hermite
 from stiffguide.stepping.live import Live, Problem, limited, next_stop, sliver
+from stiffguide.stepping.piece import Piece
 from stiffguide.tensors import constant, finite, rows, select
 
 ROUNDING = 1e-9  # a stop this close (relative to dt) is reached by this step
@@ -74,6 +74,8 @@ def attempt(p: Problem, s: Live) -> Live:
     stopped = _record(p, Moment(s.t, end.t1, s.y, end.y1, end.f1, out.accept, piece))
     t = torch.where(out.accept, end.t1, s.t)
     attempts = s.attempts + clip.live
+    if p.on_attempt is not None:
+        p.on_attempt(s.t, s.y, end.t1 - s.t, out.accept, clip.live)
     endings = _endings(p, out, t, attempts, stopped)
     if seen is not None:
         endings.append((seen.stuck, Status.CHATTERING))
@@ -246,26 +248,6 @@ def _depart(
     jumps = turning & ~(p.tolerance.measure(leap, s.y, end.y1) < UNFELT)
     state = p.method.restart(step.state, jumps)
     return select(turning, f1, end.f1), 2 * turning.long(), state
-
-
-class Piece:
-    """The interpolant of an attempt: made when asked for, once, and what that cost."""
-
-    def __init__(self, p: Problem, s: Live, step: Step, end: Arrival) -> None:
-        self._of = p, s, step, end
-        self._made: Tensor | None = None
-        self.nfe = 0
-
-    def __call__(self) -> Tensor:
-        """Coefficients (D, B, F)."""
-        if self._made is None:
-            p, s, step, end = self._of
-            if p.guidance is not None:  # the stages know nothing of where guidance moved y1
-                self._made = hermite(end.t1 - s.t, s.y, s.f0, end.y1, end.f1)
-            else:
-                self._made = p.method.interpolant(step, end.f1)
-                self.nfe = step.dense_nfe
-        return self._made
 
 
 def _record(p: Problem, moment: Moment) -> Tensor | None:

@@ -35,6 +35,7 @@ class Problem(NamedTuple):
     events: Watched | None = None
     jump_at: Callable[[Tensor, Tensor], Tensor] | None = None  # at inner stops: t, y -> y (B, F)
     nonnegative: Nonnegative | None = None
+    on_attempt: Callable[..., None] | None = None  # of t0, y0, dt, accept and live rows
 
 
 class Live(NamedTuple):
