@@ -247,6 +247,8 @@ class Attempts(list[tuple[Any, ...]]):
 
 def ask(call: Call) -> None:
     call.settings["norm"], call.settings["on_attempt"] = largest(call), Attempts()
+    if "controller" not in call.settings:  # which may give the lengths of steps
+        call.settings["min_step"] = 0.002
 
 
 def told(call: Call, solution: sg.Solution[Any]) -> None:
@@ -327,7 +329,7 @@ OPTIONS = [
         check=even,
         refuses={"BDF": "bdf chooses order and dt together"},
     ),
-    Option("`norm`, `on_attempt`", ask, check=told, argument="norm"),
+    Option("`norm`, `min_step`, `on_attempt`", ask, check=told, argument="norm"),
     Option(
         "guidance",
         **setting("guidance", lambda call: guidance.ErkGuid(0.1, 0.1)),
@@ -377,7 +379,7 @@ OPTIONS = [
             "`SteadyState`": f"{NO_KERNEL}, it keeps ends, given times and steps",
             "`Fixed`": f"{NO_KERNEL}, it chooses dt by a PID controller only",
             "guidance": f"{NO_KERNEL}, guidance moves states",
-            "`norm`, `on_attempt`": f"{NO_KERNEL}, it measures errors by",
+            "`norm`, `min_step`, `on_attempt`": f"{NO_KERNEL}, it measures errors by",
             "`linear_solver`": f"{NO_KERNEL}, it eliminates in its own way",
             "stabilised explicit": "rkc2 has no kernel",
             "secant": "secant_heun has no kernel",

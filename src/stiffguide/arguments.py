@@ -16,8 +16,12 @@ from stiffguide.fields import parts
 from stiffguide.fields.layout import Layout
 from stiffguide.fields.norm import GivenNorm
 from stiffguide.inputs import Norm, Number, Numbers, PerEntry, Times
+from stiffguide.stepping.controllers import Fixed, Grid
+from stiffguide.stepping.live import Problem
 from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tensors import constant, listed, real_dtype, tangles
+
+ROUNDING = 1e-9  # by which the gaps of a grid may differ from what they were meant to be
 
 
 def times(t0: Numbers, t1: Numbers, layout: Layout) -> tuple[Tensor, Tensor]:
@@ -140,6 +144,35 @@ def length(value: Number | None, name: str) -> float | None:
     if number.ndim > 0 or not bool(number > 0):
         raise InputError(f"{name} must be positive, not {value}")
     return float(number)
+
+
+def shortest(value: Number | None) -> float:
+    """The least length of a step, 0 where it is not limited."""
+    least = length(value, "min_step") or 0.0
+    if math.isinf(least):
+        raise InputError("min_step must be finite; give the length of the shortest step")
+    return least
+
+
+def check_lengths(p: Problem) -> None:
+    """Raise InputError where dt cannot be as short, or as long, as it is to be."""
+    name = type(p.controller).__name__
+    if p.min_step > p.max_step:
+        raise InputError(
+            f"min_step is {p.min_step:g}, and max_step is {p.max_step:g}: exchange them"
+        )
+    if p.min_step and not p.controller.adaptive:
+        raise InputError(f"min_step: {name} gives the lengths of steps; leave min_step out")
+    gap = 0.0
+    if isinstance(p.controller, Fixed):
+        gap = p.controller.dt
+    elif isinstance(p.controller, Grid):
+        gap = float(p.controller.times.diff(dim=1).abs().max())
+    if gap > p.max_step * (1 + ROUNDING):
+        raise InputError(
+            f"max_step is {p.max_step:g}, and {name} makes steps of {gap:g}: leave max_step out, "
+            "or give shorter steps"
+        )
 
 
 def attempts(value: int) -> int:

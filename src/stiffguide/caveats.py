@@ -91,6 +91,8 @@ class Witness:
                 )
         if p.controller.adaptive:
             _add_unresolved(found, p.tolerance, s.y.dtype, moved)
+        if p.min_step:
+            _add_wide(found, p.min_step, s.wide, s.accepted)
         if self.fell is not None:
             self._add_runaways(found, p, s, layout)
         if p.events is not None:
@@ -204,6 +206,16 @@ def _add_unresolved(
         found.setdefault(row, []).append(
             f"{_named('rtol', rtol, row)} is below what {str(dtype).removeprefix('torch.')} "
             f"resolves ({least:.2g}): errors are of that size at least, and steps follow rounding"
+        )
+
+
+def _add_wide(found: dict[int, list[str]], least: float, wide: Tensor, accepted: Tensor) -> None:
+    """Say where errors had no say."""
+    for row in _rows(wide > 0):
+        found.setdefault(row, []).append(
+            f"errors were above the tolerance in {int(wide[row])} of {int(accepted[row])} steps, "
+            f"which could not be shorter than min_step = {least:g}: give a shorter one, or a "
+            "looser rtol"
         )
 
 

@@ -68,7 +68,7 @@ def solve(
     save_at: Times | Output | None = None, dense: bool = False,
     tstops: Number | Times | None = None, first_step: Number | None = None,
     max_step: Number | None = None, max_attempts: int = 100_000, norm: Norm | None = None,
-    on_attempt: Attempted | None = None,
+    on_attempt: Attempted | None = None, min_step: Number | None = None,
     controller: Controller | None = None, guidance: Guidance | None = None,
     events: Events | None = None, jump_at: Callable[..., Any] | None = None,
     nonnegative: Any = None, sensitivities: Sequence[Sensitivity] | None = None,
@@ -85,7 +85,7 @@ def solve(
     save_at: Times | Output | None = None, dense: bool = False,
     tstops: Number | Times | None = None, first_step: Number | None = None,
     max_step: Number | None = None, max_attempts: int = 100_000, norm: Norm | None = None,
-    on_attempt: Attempted | None = None,
+    on_attempt: Attempted | None = None, min_step: Number | None = None,
     controller: Controller | None = None, guidance: Guidance | None = None,
     events: Events | None = None, jump_at: Callable[..., Any] | None = None,
     nonnegative: Any = None, sensitivities: Sequence[Sensitivity] | None = None,
@@ -116,6 +116,7 @@ def solve(
     max_attempts: int = 100_000,
     norm: Norm | None = None,
     on_attempt: Attempted | None = None,
+    min_step: Number | None = None,
     controller: Controller | None = None,
     guidance: Guidance | None = None,
     events: Events | None = None,
@@ -163,7 +164,8 @@ def solve(
         are kept at zero or above (docs: "Solving", which says what that is not).
     sensitivities: what to differentiate the states by: indices into args, keys of dicts there, and
         "y0", as in [0, "y0"]; see `Solution.dy_dp` and `dy_dy0` (docs: "Gradients").
-    first_step, max_step: lengths of dt, in units of t. max_attempts: per row.
+    first_step, min_step, max_step: lengths of dt, in units of t; a step of `min_step` is accepted
+        whatever its error. max_attempts: per row.
     norm: norm(error), a number, (B,) when batched, of an error divided by the tolerance, in the
         shape of y; a step is accepted up to 1. By default the root mean square.
     on_attempt: on_attempt(t0, y0, dt, accepted), told of every attempt of the loop, once: where it
@@ -197,7 +199,17 @@ def solve(
     Asked(jac, jac_sparsity, linear_solver).check()
     name, special = None, (method, controller, guidance, monitor, jac, linear_solver)
     seen = progress or monitor is not None
-    happens = (events, tstops, jump_at, mass, nonnegative, sensitivities, norm, on_attempt)
+    happens = (
+        events,
+        tstops,
+        jump_at,
+        mass,
+        nonnegative,
+        sensitivities,
+        norm,
+        on_attempt,
+        min_step,
+    )
     plain = gradient == "auto" and not (dense or seen or any(x is not None for x in happens))
     if way != "eager" and plain:
         numbers = rtol, atol, save_at, max_step, max_attempts, batched, backend
@@ -243,8 +255,11 @@ def solve(
         first_step=arguments.length(first_step, "first_step"),
         nonnegative=bounds,
         on_attempt=None if on_attempt is None else Listener(on_attempt, layout),
+        min_step=arguments.shortest(min_step),
         **happening(events, tstops, jump_at, args, layout, bounds, arrays=arrays),
     )
+    if problem.min_step or problem.max_step < math.inf:
+        arguments.check_lengths(problem)
     if matrix is not None:
         constrained.check(matrix, problem)
     if not (isinstance(t1, float) and math.isfinite(t1)):  # which is dear to ask of a tensor

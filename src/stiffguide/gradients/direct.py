@@ -262,6 +262,7 @@ def _again(
         events=None,
         jump_at=None,
         on_attempt=None,
+        min_step=0.0,
     )
     replay = Replay(p, first.diary.by_steps(), ends)
     begun = begin(again, t0, y0, p.f(t0, y0), times[:, 1] - t0, 0)

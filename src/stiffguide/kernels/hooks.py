@@ -11,4 +11,6 @@ def asked(p: Problem) -> str:
         return "it measures errors by their root mean square, and norm was given"
     if p.on_attempt is not None:
         return "it tells nobody of its attempts, and on_attempt was given"
+    if p.min_step:
+        return "it rejects steps of any length, and min_step was given"
     return ""

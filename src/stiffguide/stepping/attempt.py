@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stiffguide.errors import Status
-from stiffguide.stepping import events, jumps
+from stiffguide.stepping import events, jumps, shortest
 from stiffguide.stepping.contracts import Moment, State, Step, Verdict, Work
 from stiffguide.stepping.live import Live, Problem, limited, next_stop, sliver
 from stiffguide.stepping.piece import Piece
@@ -58,14 +58,14 @@ def attempt(p: Problem, s: Live) -> Live:
         p, s = p.nonnegative.bounding(p, s)
     clip = aim(p, s, s.status == int(Status.RUNNING))
     step = p.method.step(p.f, clip.t0, clip.dt, s.y, s.f0, s.method, p.tolerance)
-    if step.grown is not None and p.controller.adaptive:
-        step = step._replace(ok=~step.grown if step.ok is None else step.ok & ~step.grown)
-    step, verdict = judged(p, s, step)
+    least, wide = shortest.least(p, s, clip), None
+    step, verdict = judged(p, s, shortest.vouched(p, step, least))
+    if least is not None:
+        verdict, wide = shortest.granted(step, verdict, least)
     end = _arrive(p, s, step, clip)
     values = None if p.events is None else p.events.values(end.t1, end.y1)
     out = _outcome(p, s, step, clip, verdict, end, values)
-    piece = Piece(p, s, step, end)
-    seen = None
+    stuck, piece, seen = shortest.stuck(out, step, least), Piece(p, s, step, end), None
     if values is not None:
         moment = Moment(s.t, end.t1, s.y, end.y1, end.f1, out.accept, piece)
         seen = events.look(p, s, moment, values)
@@ -76,7 +76,7 @@ def attempt(p: Problem, s: Live) -> Live:
     attempts = s.attempts + clip.live
     if p.on_attempt is not None:
         p.on_attempt(s.t, s.y, end.t1 - s.t, out.accept, clip.live)
-    endings = _endings(p, out, t, attempts, stopped)
+    endings = _endings(p, out, t, attempts, stopped) + stuck
     if seen is not None:
         endings.append((seen.stuck, Status.CHATTERING))
     after = Live(
@@ -93,6 +93,7 @@ def attempt(p: Problem, s: Live) -> Live:
         accepted=s.accepted + out.accept,
         work=s.work + clip.live * _spent(step.work, end.nfe + piece.nfe + turned, t),
         events=() if seen is None else select(clip.live, seen.state, s.events),
+        wide=() if wide is None else s.wide + (wide & out.accept),
     )
     if seen is None and p.jump_at is None:
         return after
@@ -174,7 +175,7 @@ def _outcome(
         dt_next = torch.where(verdict.accept & ~usable, clip.dt * SHRINK, dt_next)
         # a step cut short says little about the next one
         short = short & (dt_next.abs() < s.dt.abs())
-        dt_next = limited(torch.where(short, s.dt, dt_next), p.max_step)
+        dt_next = limited(p, torch.where(short, s.dt, dt_next))
     else:  # steps of given lengths go on to where they would have ended
         rest = s.t + s.dt - end.t1
         short = short & (rest.abs() > ROUNDING * s.dt.abs()) & (rest * s.dt > 0)

@@ -116,7 +116,7 @@ def restart(p: Problem, s: Live, y: Tensor, where: Tensor, stopped: Tensor, befo
         dt, more = first_dt(p, t, y, f0)
         nfe += more
         dt, controller = p.controller.init(s.t, t1, dt)
-        dt = limited(dt, p.max_step)
+        dt = limited(p, dt)
     work = s.work.clone()
     work[0] += where * nfe
     status = torch.where(where & ~finite(y, f0), int(Status.NON_FINITE), s.status)

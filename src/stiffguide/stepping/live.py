@@ -36,6 +36,7 @@ class Problem(NamedTuple):
     jump_at: Callable[[Tensor, Tensor], Tensor] | None = None  # at inner stops: t, y -> y (B, F)
     nonnegative: Nonnegative | None = None
     on_attempt: Callable[..., None] | None = None  # of t0, y0, dt, accept and live rows
+    min_step: float = 0.0  # attempts of this length are accepted whatever their error
 
 
 class Live(NamedTuple):
@@ -54,6 +55,7 @@ class Live(NamedTuple):
     accepted: Tensor  # (B,) int64
     work: Tensor  # (3, B) int64: nfe, njac, nlu
     events: State = ()
+    wide: State = ()  # (B,) int64, steps accepted with an error above the tolerance
 
 
 def begin(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor, dt: Tensor, nfe: int) -> Live:
@@ -71,7 +73,7 @@ def begin(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor, dt: Tensor, nfe: int) 
         t=t0.clone(),
         y=y0.clone(),
         f0=f0,
-        dt=torch.where(dt == 0, idle, limited(dt, p.max_step)),
+        dt=torch.where(dt == 0, idle, limited(p, dt) if p.controller.adaptive else dt),
         method=p.method.init(p.f, t0, y0),
         controller=controller,
         guidance=() if p.guidance is None else p.guidance.init(t0, y0),
@@ -81,6 +83,7 @@ def begin(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor, dt: Tensor, nfe: int) 
         accepted=zero.clone(),
         work=work,
         events=() if p.events is None else p.events.start(t0, y0),
+        wide=zero.clone() if p.min_step else (),
     )
 
 
@@ -104,6 +107,8 @@ def sliver(t: Tensor, y: Tensor) -> Tensor:
     return 4 * torch.finfo(real_dtype(y.dtype)).eps * t.abs()
 
 
-def limited(dt: Tensor, longest: float) -> Tensor:
-    """No step is longer than `max_step`."""
-    return dt if longest == float("inf") else torch.clamp(dt, -longest, longest)
+def limited(p: Problem, dt: Tensor) -> Tensor:
+    """No step is longer than `max_step`, nor shorter than `min_step`."""
+    if p.min_step:
+        dt = torch.copysign(torch.clamp(dt.abs(), min=p.min_step), dt)
+    return dt if p.max_step == float("inf") else torch.clamp(dt, -p.max_step, p.max_step)

@@ -155,7 +155,7 @@ def _enter(last: Regime, to: Regime, s: Live, shift: Shift) -> Live:
     work[0] += nfe
     return s._replace(
         f0=f0,
-        dt=torch.where(where, limited(dt, p.max_step), s.dt),
+        dt=torch.where(where, limited(p, dt), s.dt),
         method=Watched(p.method.restart(to.state, where).inner, course),
         controller=select(where, controller, s.controller),
         status=torch.where(where, int(Status.RUNNING), s.status),
