@@ -154,3 +154,385 @@ def test_given_steps_have_their_order(method):
         errors.append((y[-1] - exact).norm())
     slope = torch.log2(errors[0] / errors[1])
     assert abs(slope - order.get(method, 2)) < 0.45, slope
+
+
+class Watched(Field):
+    """A field that keeps what its callbacks are told."""
+
+    def __init__(self, f):
+        super().__init__(f)
+        self.told = []
+        for name in ("callback_step", "callback_accept_step", "callback_reject_step"):
+            for suffix in ("", "_adjoint"):
+                setattr(self, name + suffix, partial(self.tell, name + suffix))
+
+    def tell(self, name, t0, y0, dt):
+        self.told.append((name, float(t0), y0, float(dt)))
+
+    def count(self, name):
+        return sum(told[0] == name for told in self.told)
+
+
+def stiff(t, y, a):
+    return -300 * a * (y - torch.cos(t))
+
+
+@pytest.mark.parametrize("span", [(0.0, 1.0), (1.0, 0.0)])
+def test_callbacks_are_told_of_every_attempt(span):
+    f = Watched(lambda t, y, a: torch.where(t < 0.4, -y, 40 * y * torch.sin(40 * t)))
+    y = odeint_adjoint(f, tensor(1.0, 2.0), tensor(*span))
+    steps = f.count("callback_step")
+    assert steps == f.count("callback_accept_step") + f.count("callback_reject_step")
+    assert f.count("callback_reject_step")
+    first = f.told[0]
+    assert first[0] == "callback_step"
+    assert first[1] == span[0]
+    assert first[2].tolist() == [1, 2]
+    assert all(told[3] > 0 for told in f.told)  # as theirs, whose time always rises
+    assert not f.count("callback_step_adjoint")
+    y.sum().backward()
+    assert f.count("callback_step_adjoint") > 0
+    assert f.count("callback_step") == steps
+
+
+def test_callbacks_that_nobody_calls_are_said():
+    for method, known in (("rk4", ["callback_step"]), ("scipy_solver", [])):
+        f = Watched(lambda t, y, a: -y)
+        with pytest.warns(StiffguideWarning, match="never calls the callbacks"):
+            odeint(f, tensor(1.0), tensor(0.0, 1.0), method=method)
+        assert {told[0] for told in f.told} == set(known)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        ({"t": [0.0, 1.0]}, AssertionError, "torch.Tensor"),
+        ({"t": torch.tensor([0, 1])}, TypeError, "must be a floating point"),
+        ({"t": tensor(0.0, 0.0)}, AssertionError, "strictly increasing or decreasing"),
+        ({"t": tensor(0.0, 1.0, 0.5)}, AssertionError, "strictly increasing or decreasing"),
+        ({"t": tensor(0.0, 1.0)[None]}, AssertionError, "one dimensional"),
+        ({"t": tensor()}, AssertionError, "empty"),
+        ({"method": "dopri"}, ValueError, "Invalid method"),
+        ({"y0": [tensor(1.0)]}, AssertionError, "tuple"),
+        ({"y0": (tensor(1.0),) * 2, "rtol": (1e-3,)}, AssertionError, "entries"),
+        ({"rtol": torch.tensor(1e-3, requires_grad=True)}, AssertionError, "require gradient"),
+        ({"options": {"jump_t": tensor(0.5), "step_t": tensor(0.5)}}, ValueError, "repeated"),
+        (
+            {"method": "rk4", "options": {"step_size": 0.1, "grid_constructor": 1}},
+            ValueError,
+            "mut",
+        ),
+        ({"method": "rk4", "options": {"step_size": -0.1}}, ValueError, "positive"),
+        ({"method": "rk4", "options": {"interp": "quintic"}}, ValueError, "interp"),
+        (
+            {"method": "rk4", "options": {"grid_constructor": lambda f, y, t: t[:1].repeat(2) + 1}},
+            *(AssertionError, "grid_constructor: the grid must run from 0 to 1"),
+        ),
+        ({"event_fn": lambda t, y: y[0], "t": tensor(0.0, 1.0, 2.0)}, ValueError, r"len\(t\) == 2"),
+        ({"event_fn": lambda t, y: y[0], "method": "rk4"}, AssertionError, "step_size"),
+        ({"event_fn": lambda t, y: y[0], "method": "scipy_solver"}, ValueError, "no events"),
+        ({"options": {"rows": True}, "y0": tensor(1.0)[0]}, ValueError, "rows"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(change, error, match):
+    given = {"y0": tensor(1.0), "t": tensor(0.0, 1.0)} | change
+    y0, t = given.pop("y0"), given.pop("t")
+    with pytest.raises(error, match=match):
+        odeint(lambda t, y: y if not isinstance(y, tuple) else y, y0, t, **given)
+
+
+def test_options_that_nobody_reads_are_said():
+    f, y0, t = (lambda t, y: -y), tensor(1.0), tensor(0.0, 1.0)
+    for method in ("dopri5", "rk4", "rodas5p", "scipy_solver"):
+        with pytest.warns(StiffguideWarning, match="Unexpected arguments {'sauce': 1}"):
+            odeint(f, y0, t, method=method, options={"sauce": 1})
+    given = {"first_step": 0.01, "safety": 0.8, "ifactor": 5, "dfactor": 0.3, "max_num_steps": 99}
+    given |= {"min_step": 1e-9, "max_step": 0.5, "dtype": F64, "step_t": tensor(0.3)}
+    y = odeint(f, y0, t, options=dict(given))
+    assert abs(y[-1] - torch.exp(-t[-1])) < 1e-6
+
+
+def test_a_solve_that_fails_says_why():
+    t = tensor(0.0, 1.0)
+    with pytest.raises(AssertionError, match="max_num_steps exceeded"):
+        odeint(lambda t, y: -y, tensor(1.0), t, options={"max_num_steps": 3})
+    with pytest.raises(AssertionError, match="non-finite values|underflow in dt"):
+        odeint(lambda t, y: y**2, tensor(1.0), tensor(0.0, 2.0))
+    with pytest.raises(AssertionError, match="non-finite values"):
+        odeint(lambda t, y: y**20, tensor(3.0), tensor(0.0, 1, 2, 3), method="euler")
+
+
+@both
+def test_a_jump_of_f_costs_little_where_it_is_known(interface):
+    calls = []
+    for options in ({}, {"jump_t": tensor(0.5)}):
+        f = Field(lambda t, y, a: -0.5 * y if t < 0.5 else y**2)
+        y0 = tensor(1.0, 2.0, requires_grad=True)
+        solver = odeint if interface == "odeint" else odeint_adjoint
+        solver(f, y0, tensor(0.0, 1.0), rtol=1e-6, options=options).sum().backward()
+        calls.append(f.calls)
+    assert calls[1] < 0.7 * calls[0]
+
+
+@both
+@pytest.mark.parametrize("method", ["euler", "rk4", "implicit_adams", "trapezoid"])
+@pytest.mark.parametrize("perturb", [True, False])
+def test_perturbed_steps_keep_off_the_grid(interface, method, perturb):
+    times = []
+
+    def f(t, y):
+        times.append(t.item())
+        return -y
+
+    solver = odeint if interface == "odeint" else partial(odeint_adjoint, adjoint_params=())
+    y0 = tensor(1.0, 2.0, requires_grad=True)
+    options = {"step_size": 0.5, "perturb": perturb}
+    y = solver(f, y0, tensor(0.0, 1.0), method=method, options=options)
+    assert ({0.0, 0.5} & set(times) == set()) == perturb
+    times.clear()
+    y.sum().backward()
+    if interface == "odeint_adjoint":
+        assert ({1.0, 0.5} & set(times) == set()) == perturb
+
+
+def test_a_grid_is_constructed_for_the_way_there_and_back():
+    spans = []
+
+    def constructor(f, y0, t):
+        spans.append((float(t[0]), float(t[-1])))
+        return torch.linspace(float(t[0]), float(t[-1]), 11)
+
+    y0 = torch.tensor(1.0, requires_grad=True)
+    options = {"grid_constructor": constructor}
+    keywords = {"method": "euler", "options": options, "adjoint_params": ()}
+    y = odeint_adjoint(lambda t, y: y, y0, torch.tensor([0.0, 1.0]), **keywords)
+    y[-1].backward()
+    assert abs(float(y[-1]) - 1.1**10) < 1e-5
+    assert abs(float(y0.grad) - 1.1**10) < 1e-5
+    assert spans == [(0, 1), (1, 0)]
+
+
+def test_between_given_steps_there_are_chords_or_cubics():
+    t, options = tensor(0.0, 0.25, 1.0), {"step_size": 0.5}
+    f, y0 = (lambda t, y: 3 * t**2 + 0 * y), tensor(0.0)
+    line = odeint(f, y0, t, method="rk4", options=options)
+    assert torch.allclose(line.squeeze(), tensor(0.0, 0.0625, 1.0))
+    cubic = odeint(f, y0, t, method="rk4", options=options | {"interp": "cubic"})
+    assert torch.allclose(cubic.squeeze(), t**3)
+
+
+def test_norms_are_given_the_state_as_it_is():
+    seen = []
+
+    def norm(state):
+        seen.append(tuple(x.shape for x in parts(state)))
+        return max(x.abs().max() for x in parts(state))
+
+    for y0 in (torch.ones(()), (torch.ones(()), torch.ones(2, 2))):
+        seen.clear()
+        odeint(lambda t, y: y, y0, torch.tensor([0.0, 1.0]), options={"norm": norm})
+        assert set(seen) == {tuple(x.shape for x in parts(y0))}
+
+
+@pytest.mark.parametrize("y0", [torch.ones(2), (torch.ones(()), torch.ones(2, 2))])
+def test_the_adjoint_norm_can_be_watched_and_changed(y0):
+    a = torch.rand(7, requires_grad=True)
+    params = (a, torch.rand((), requires_grad=True))
+    f, t = (lambda t, y: y), torch.tensor([0.0, 1.0])
+    given, seen = [], []
+
+    def norm(state):
+        given.append(tuple(x.shape for x in state))
+        return max(x.abs().max() for x in state)
+
+    def run(**keywords):
+        y = odeint_adjoint(f, y0, t, adjoint_params=params, **keywords)
+        return y, sum(x.sum() for x in parts(y))
+
+    shapes = [x.shape for x in parts(y0)]
+    _, total = run(adjoint_options={"norm": norm})
+    total.backward()
+    assert set(given) == {((), *shapes, *shapes, (7,), ())}
+    _, total = run()
+    node = total.grad_fn
+    while not hasattr(node, "adjoint_options"):
+        node = node.next_functions[-1][0]
+    whole = node.adjoint_options["norm"]
+    node.adjoint_options["norm"] = lambda state: seen.append(whole(state)) or seen[-1]
+    total.backward()
+    assert seen
+    size = sum(x.numel() for x in parts(y0))
+    sample = (
+        torch.ones(()),
+        torch.ones(size),
+        torch.ones(size),
+        torch.full((7,), 5.0),
+        -torch.ones(()),
+    )
+    if isinstance(y0, tuple):
+        assert whole(sample) == 5
+        _, total = run(adjoint_options={"norm": "seminorm"})
+
+
+def test_the_adjoint_gradient_is_that_of_the_solution():
+    """By y0, times and parameters; those that nobody uses have a gradient of zero."""
+
+    class Rotation(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = torch.nn.Parameter(tensor([-0.1, 2.0], [-2.0, -0.1]))
+            self.unused = torch.nn.Linear(2, 3)
+
+        def forward(self, t, y):
+            return torch.mm(y**3, self.a) + torch.sin(t)
+
+    found = []
+    for solver in (odeint, odeint_adjoint):
+        f = Rotation()
+        y0, t = tensor([1.0, 0.2], requires_grad=True), tensor(0.0, 0.7, 2.0, requires_grad=True)
+        y = solver(f, y0, t, rtol=1e-9, atol=1e-11)
+        (y * torch.arange(1.0, 7).reshape(3, 1, 2)).sum().backward()
+        found.append((y0.grad, t.grad, f.a.grad))
+    for direct, adjoint in zip(*found, strict=True):
+        assert torch.allclose(direct, adjoint, rtol=1e-5, atol=1e-6)
+    assert f.unused.weight.grad.abs().max() == 0
+
+
+@pytest.mark.parametrize("mode", ["checkpoint", "direct"])
+def test_exact_modes_have_the_gradient_of_the_steps(mode):
+    found = []
+    for keywords in ({}, {"adjoint_options": {"mode": mode}}):
+        f, y0 = Field(PROBLEMS["pendulum"][0]), tensor(1.0, 0.0, requires_grad=True)
+        solver = odeint_adjoint if keywords else odeint
+        solver(f, y0, tensor(1.0, 3.0), rtol=1e-4, **keywords).sum().backward()
+        found.append((y0.grad, f.a.grad))
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_a_state_that_does_not_come_back_is_said():
+    """A stiff problem, of which solutions fall apart backwards."""
+    f, y0, t = Field(stiff), tensor(1.0, requires_grad=True), tensor(0.0, 0.1)
+    y = odeint_adjoint(f, y0, t)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            y.sum().backward()
+        except AssertionError as error:
+            assert "checkpoint" in str(error)
+        else:
+            assert any("not to be trusted" in str(w.message) for w in caught)
+    mild = Field(PROBLEMS["rotation"][0])
+    y = odeint_adjoint(mild, tensor(1.0, 0.0, requires_grad=True), t)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        y.sum().backward()
+
+
+def ball(t, y, a):
+    height, speed = y
+    return speed, -a * torch.ones_like(height)
+
+
+@both
+@pytest.mark.parametrize("keywords", [{}, {"method": "rk4", "options": {"step_size": 0.01}}])
+def test_an_event_moves_with_what_it_depends_on(interface, keywords):
+    """A ball thrown up lands at t = (v + sqrt(v^2 + 2 g h)) / g."""
+    f = Field(ball, a=(9.81,))
+    h, v, t0 = (tensor(x, requires_grad=True) for x in (1.0, 2.0, 0.3))
+    radius = tensor(0.1, requires_grad=True)
+    solver = odeint if interface == "odeint" else odeint_adjoint
+    landed = lambda t, y: y[0] - radius  # noqa: E731
+    t, y = odeint_event(f, (h, v), t0, event_fn=landed, odeint_interface=solver, **keywords)
+    g = f.a
+    root = torch.sqrt(v**2 + 2 * g * (h - radius))
+    exact = torch.cat((t0 + (v + root) / g, -root))
+    got = torch.cat((t.reshape(1), y[1][-1]))
+    assert torch.allclose(got, exact, atol=1e-6)
+    for i in range(2):
+        wanted = torch.autograd.grad(
+            exact[i], (h, v, t0, f.a, radius), retain_graph=True, allow_unused=True
+        )
+        found = torch.autograd.grad(
+            got[i], (h, v, t0, f.a, radius), retain_graph=True, allow_unused=True
+        )
+        for one, other in zip(found, wanted, strict=True):
+            assert torch.allclose(
+                *(x if x is not None else torch.zeros(1).double() for x in (one, other)), atol=1e-5
+            )
+
+
+def test_several_events_end_at_the_first_and_back_in_time():
+    f, y0 = (lambda t, y: 1 + 0 * torch.sin(t) * y), tensor(0.0)
+    both_signs = lambda t, y: torch.stack((y[0] - 2, 1 - y[0], t - 5))  # noqa: E731
+    t, y = odeint(f, y0, tensor(0.0, 1.0), event_fn=both_signs)
+    assert abs(t - 1) < 1e-8
+    assert y.shape == (2, 1)
+    t, _ = odeint_event(
+        f, y0, torch.zeros(1).double(), event_fn=lambda t, y: y[0] + 3, reverse_time=True
+    )
+    assert abs(t + 3) < 1e-8
+    t, y = odeint(f, y0, tensor(0.0, 1.0), event_fn=lambda t, y: y[0])  # there already
+    assert t == 0
+    assert y.tolist() == [[0], [0]]
+
+
+def test_dense_solutions_are_functions_of_time():
+    for y0 in (tensor(1.0, 2.0), (tensor(1.0), tensor(2.0))):
+        at = odeint_dense(
+            lambda t, y: tuple(-x for x in y) if isinstance(y, tuple) else -y,
+            y0,
+            tensor(0.0)[0],
+            2.0,
+        )
+        found = parts(at(tensor(0.5, 1.0)))[0]
+        assert torch.allclose(found[:, 0], torch.exp(-tensor(0.5, 1.0)), atol=1e-7)
+        assert parts(at(1.5))[0].shape == parts(y0)[0].shape
+        with pytest.raises(ValueError, match="between 0 and 2"):
+            at(2.1)
+
+
+@pytest.mark.parametrize("method", ["dopri5", "rodas5p", "kvaerno5", "auto"])
+def test_rows_have_steps_of_their_own(method):
+    """One time for all is asked of func, and every row is as if it were alone."""
+
+    def f(t, y):
+        return torch.cat((y[:, 1:] * torch.sin(t), -50 * y[:, :1] * y[:, 1:] ** 2), 1)
+
+    y0 = tensor([1.0, 2.0], [0.1, 0.5], [3.0, 1.0])
+    t = tensor(0.0, 0.5, 1.0)
+    settings = {"method": method, "rtol": 1e-6, "options": {"rows": True}}
+    whole = odeint(f, y0, t, **settings)
+    assert whole.shape == (3, 3, 2)
+    for i in range(3):
+        alone = odeint(f, y0[i : i + 1], t, **settings)
+        assert torch.allclose(whole[:, i], alone[:, 0], rtol=1e-12, atol=1e-13)
+    with pytest.raises(ValueError, match="depend"):
+        odeint(lambda t, y: y - y.mean(0), y0, t, **settings | {"method": "rodas5p"})
+
+
+def test_what_a_func_does_besides_is_done():
+    """Who counts the calls of func finds them counted: no kernel takes its place."""
+    for _ in range(3):
+        f = Field(PROBLEMS["pendulum"][0])
+        with torch.no_grad():
+            odeint(f, tensor(1.0, 0.0), tensor(0.0, 3.0))
+        assert f.calls > 30
+
+
+def test_gradients_are_recorded_in_one_pass():
+    """As often as without: torchdiffeq's users pay for f."""
+    counts = []
+    for needs in (False, True):
+        f, y0 = Field(PROBLEMS["pendulum"][0]), tensor(1.0, 0.0)
+        with torch.set_grad_enabled(needs):
+            odeint(f, y0, tensor(0.0, 3.0))
+        counts.append(f.calls)
+    assert counts[0] == counts[1]
+
+
+def test_options_are_left_as_they_are():
+    options = {"step_size": 0.25, "interp": "cubic"}
+    kept = copy.copy(options)
+    odeint(lambda t, y: -y, tensor(1.0), tensor(0.0, 1.0), method="rk4", options=options)
+    assert options == kept

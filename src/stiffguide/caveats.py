@@ -21,6 +21,7 @@ Caveats = dict[int, tuple[str, ...]]  # the sentences of the rows that have any
 COMMON = 1e-12  # an rtol from here on is one that float64 resolves
 RESOLVED = 8  # roundings: a smaller rtol is not one that the states can keep to
 ZERO = 1e-10  # scaled errors below are the same to a PID controller
+UNRESOLVED = "is below what"
 AWAY = 1e3  # times as large as it ever was, or as atol: a value that ran away
 FEW = 4  # up to so many rows python asks faster than torch
 MOST_ROWS = 1000  # of a batch that are put into words
@@ -204,7 +205,7 @@ def _add_unresolved(
         fine = ((rtol > 0) & (rtol < least)).any(-1) & moved
     for row in _rows(fine):
         found.setdefault(row, []).append(
-            f"{_named('rtol', rtol, row)} is below what {str(dtype).removeprefix('torch.')} "
+            f"{_named('rtol', rtol, row)} {UNRESOLVED} {str(dtype).removeprefix('torch.')} "
             f"resolves ({least:.2g}): errors are of that size at least, and steps follow rounding"
         )
 

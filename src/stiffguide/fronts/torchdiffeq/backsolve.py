@@ -8,7 +8,6 @@ it was is measured, and said. `adjoint_options={"mode": "checkpoint"}` or "kerne
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,16 +15,17 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from stiffguide.errors import InputError, StiffguideWarning
+from stiffguide.errors import InputError
 from stiffguide.fronts.torchdiffeq.forward import odeint
 from stiffguide.fronts.torchdiffeq.question import question
+from stiffguide.fronts.torchdiffeq.saying import warn
 from stiffguide.fronts.torchdiffeq.schemes import CALLBACKS, scheme
 from stiffguide.fronts.torchdiffeq.solving import Failed, states
 from stiffguide.fronts.torchdiffeq.state import Function, Norm, alike, mixed, rms
 
 MODES = ("backsolve", "checkpoint", "kernel", "direct")
 ADRIFT = 1e3  # tolerances that the state may be off, solved back, before somebody is told
-ROUGH = 1e-2  # of the state, where steps are given, and nobody looks at tolerances
+ROUGH = 1.0  # of the state, where steps are given, and nobody looks at tolerances
 UNSAFE = (
     "odeint_adjoint: solved backwards from t = {t1:g} to {t0:g} the state comes to a point "
     "{size:.1e} of its size away from where it was: the problem is stiff, or the tolerance loose, "
@@ -106,7 +106,7 @@ def odeint_adjoint(
     given = _parameters(func) if adjoint_params is None else tuple(adjoint_params)  # type: ignore[arg-type]
     params = tuple(p for p in given if p.requires_grad)
     if len(params) < len(given) and callable(chosen.get("norm")):
-        warnings.warn(LEFT_OUT, stacklevel=2)
+        warn(LEFT_OUT)
     chosen["norm"] = _norm(chosen.get("norm"), forward["options"].get("norm"), y0)
     back = Backwards(
         func,
@@ -287,7 +287,7 @@ class Way:
         least = max(float(torch.as_tensor(x).max()) for x in _numbers(self._back.rtol))
         if size > max(ADRIFT * least, 0.0 if self._adaptive else ROUGH):
             said = UNSAFE.format(t1=float(t[1]), t0=float(t[0]), size=size)
-            warnings.warn(said, StiffguideWarning, stacklevel=2)
+            warn(said)
 
     @property
     def _adaptive(self) -> bool:

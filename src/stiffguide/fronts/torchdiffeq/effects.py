@@ -1,6 +1,6 @@
 """Whether a func does more than to give a value, such as to count how often it is called.
 
-A kernel calls func a few times only, when it is made. Who moves over with a counter in func reads it.
+A kernel calls func a few times only, when it is made; who comes with a counter in func reads it.
 """
 
 from __future__ import annotations

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from stiffguide.errors import StiffguideWarning
 from stiffguide.fronts.torchdiffeq.forward import odeint
+from stiffguide.fronts.torchdiffeq.saying import warn
 from stiffguide.fronts.torchdiffeq.state import Function, like, parts
 
 GRAZED = "event_fn came to zero at no speed: its time has no derivative there, gradients are nan"
@@ -60,7 +59,7 @@ def _moving(
     slopes = [f.detach() for f in parts(func(time, like(y, [x.detach() for x in tensors])))]
     speed = _speed(event_fn, time, y, first, slopes)
     if not bool(speed):
-        warnings.warn(GRAZED, StiffguideWarning, stacklevel=3)
+        warn(GRAZED)
     moved = -(value - value.detach()) / speed
     shifted = [x + f * moved.to(f.dtype) for x, f in zip(tensors, slopes, strict=True)]
     return t + moved.to(t.dtype), shifted

@@ -27,10 +27,10 @@ def to_event(asked: Question, event_fn: Function) -> tuple[Tensor, Any]:
         raise ValueError("scipy_solver has no events; give another method")
     if asked.options.get("rows"):
         raise InputError("rows: every row would have an event of its own; leave out the option")
-    y0, t = asked.y0, asked.t
-    forwards = float(t[1]) > float(t[0])
+    y0, t = asked.y0, asked.t.detach()
+    forwards = bool(t[1] > t[0])
     with torch.no_grad():
-        start, y = t[0].detach(), like(y0, [x.detach() for x in parts(y0)])
+        start, y = t[0], like(y0, [x.detach() for x in parts(y0)])
         signs = torch.sign(event_fn(start.to(parts(y0)[0].real.dtype), y))
         if not bool((signs != 0).all()):
             return start.clone(), _both(y0, y0)
@@ -40,12 +40,12 @@ def to_event(asked: Question, event_fn: Function) -> tuple[Tensor, Any]:
 
         end = math.inf if forwards else -math.inf
         event = Event(left, terminal=True, direction=-1)
-        quiet = asked._replace(y0=y, t=t.detach())
-        found = solved(quiet, t.detach(), end, events=event, save_at=End())
+        quiet = asked._replace(y0=y, t=t)
+        found = solved(quiet, t, end, events=event, save_at=End())
     time = found.t[-1].to(t.dtype)
     if not _recorded(asked):
         return time, _both(y0, like(y0, [x[-1] for x in parts(found.y)]))
-    whole = torch.stack((t[0].double(), found.t[-1]))
+    whole = torch.stack((asked.t[0].double(), found.t[-1]))
     return time, states(asked._replace(t=whole, callbacks={}))
 
 

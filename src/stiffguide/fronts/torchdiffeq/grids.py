@@ -42,9 +42,10 @@ def settings(options: Options, func: Any, y0: Any, t: Tensor, *, to_event: bool)
     if constructor is not None:
         times = constructor(func, y0, t).to(t.device)
         same = bool(times[0] == t[0]) and bool(times[-1] == t[-1])
+        ends = [float(x) for x in torch.stack((t[0], t[-1], times[0], times[-1])).detach()]
         assert same, (
-            f"grid_constructor: the grid must run from {float(t[0]):g} to {float(t[-1]):g}, as t "
-            f"does, not from {float(times[0]):g} to {float(times[-1]):g}"
+            "grid_constructor: the grid must run from {:g} to {:g}, as t does, not from {:g} to "
+            "{:g}".format(*ends)
         )
     else:
         times = t if step is None else _even(t, float(step))
@@ -63,7 +64,7 @@ def _even(t: Tensor, step: float) -> Tensor:
     """Times from t[0] on, `step` apart, and t[-1]."""
     if not step > 0:
         raise ValueError(f"step_size must be positive, not {step:g}")
-    length = float(t[-1] - t[0])
+    length = float((t[-1] - t[0]).detach())
     count = math.ceil(abs(length) / step)
     # in the precision of t, as is whoever counts these steps
     times = t[0] + math.copysign(step, length) * torch.arange(count, dtype=t.dtype, device=t.device)

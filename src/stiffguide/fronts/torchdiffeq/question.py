@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from stiffguide.fronts.torchdiffeq.saying import warn
 from stiffguide.fronts.torchdiffeq.schemes import CALLBACKS, Scheme, scheme
 from stiffguide.fronts.torchdiffeq.state import Function, parts, started, tolerance
 
@@ -42,7 +42,7 @@ def question(
     chosen = scheme(method, options)
     device = parts(y0)[0].device
     if t.device != device:
-        warnings.warn("t is not on the same device as y0. Coercing to y0.device.", stacklevel=3)
+        warn("t is not on the same device as y0. Coercing to y0.device.")
         t = t.to(device)
     rtol, atol = tolerance("rtol", rtol, y0), tolerance("atol", atol, y0)
     return Question(func, y0, t, rtol, atol, chosen, options, _callbacks(func, chosen))
@@ -68,5 +68,5 @@ def _callbacks(func: Function, chosen: Scheme) -> dict[str, Callable[..., Any]]:
     found = {name: callback for name, callback in named.items() if callback is not None}
     never = sorted(found.keys() - set(chosen.callbacks))
     if never:
-        warnings.warn(f"{chosen.name} never calls the callbacks {never} of func", stacklevel=4)
+        warn(f"{chosen.name} never calls the callbacks {never} of func")
     return {name: found[name] for name in chosen.callbacks if name in found}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from stiffguide.choices import TUNING
+from stiffguide.fronts.torchdiffeq.saying import warn
 from stiffguide.fronts.torchdiffeq.schemes import Scheme
 from stiffguide.stepping.controllers import Integral
 
@@ -43,7 +43,7 @@ class Options:
         for name in IGNORED:
             self._left.pop(name, None)
         if self._left:
-            warnings.warn(f"{method}: Unexpected arguments {self._left}", stacklevel=4)
+            warn(f"{method}: Unexpected arguments {self._left}")
 
 
 def common(options: Options, scheme: Scheme) -> dict[str, Any]:
@@ -88,6 +88,5 @@ def _stops(options: Options, t: Tensor) -> Tensor | None:
     every = torch.cat(stops)
     if len(every.unique()) < len(every):
         raise ValueError("`step_t` and `jump_t` must not have any repeated elements between them.")
-    t0 = float(t[0])
-    ahead = every >= t0 if len(t) < 2 or float(t[-1]) >= t0 else every <= t0
+    ahead = every >= t[0] if bool(t[-1] >= t[0]) else every <= t[0]
     return every[ahead]
