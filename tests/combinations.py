@@ -31,6 +31,7 @@ FAMILIES = {
     "stabilised explicit": "rkc2",
     "secant": "secant_heun",
     "BDF": "bdf",
+    "Adams": "adams_moulton",  # on given steps
     "auto": "auto",
 }
 
@@ -275,6 +276,7 @@ NOT_SLOPES = {  # what does not go with a mass
     "explicit RK": "bosh3 solves y' = f",
     "stabilised explicit": "rkc2 solves y' = f",
     "secant": "secant_heun solves y' = f",
+    "Adams": "adams_moulton solves y' = f",
     "guidance": "guidance takes f for y'",
     "`SteadyState`": "SteadyState takes f for y'",
     '`backend="kernel"`': f"{NO_KERNEL}, it solves y' = f",
@@ -333,7 +335,7 @@ OPTIONS = [
     Option(
         "guidance",
         **setting("guidance", lambda call: guidance.ErkGuid(0.1, 0.1)),
-        refuses={"BDF": "guidance moves y1"},
+        refuses={"BDF": "guidance moves y1", "Adams": "guidance moves y1"},
     ),
     Option("`mass`", weigh, argument="mass", refuses=NOT_SLOPES),
     Option("singular `mass`", constrain, argument="mass", refuses=NOT_SLOPES),
@@ -365,6 +367,7 @@ OPTIONS = [
             "guidance": "sensitivities do not go with guidance",
             "`nonnegative`": "sensitivities do not go with nonnegative",
             "BDF": "sensitivities: the steps of bdf rest on",
+            "Adams": "sensitivities: the steps of adams_moulton rest on",
         },
     ),
     Option("`jac_sparsity`", **setting("jac_sparsity", lambda call: torch.ones(2, 2))),
@@ -385,6 +388,7 @@ OPTIONS = [
             "secant": "secant_heun has no kernel",
             "IMEX": f"{NO_KERNEL}, it solves one f",
             "BDF": "bdf has no kernel",
+            "Adams": f"{NO_KERNEL}, it chooses dt by a PID controller only",
             "Radau": "radau5 has no kernel",
         },
     ),

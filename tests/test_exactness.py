@@ -50,7 +50,7 @@ def horner(polynomial: np.polynomial.Polynomial, t: Tensor) -> Tensor:
 @few
 @given(data=st.data())
 def test_polynomials_of_the_degree_of_the_method_are_exact(name: str, data: st.DataObject) -> None:
-    p = METHODS[name].order
+    p = METHODS[name].order - (METHODS[name].family == "Adams")  # which begins a little below
     first = np.polynomial.Polynomial(data.draw(st.lists(small, min_size=1, max_size=max(1, p - 1))))
     second = np.polynomial.Polynomial(data.draw(st.lists(small, min_size=1, max_size=p)))
     coupling = data.draw(small) if p > 1 else 0.0

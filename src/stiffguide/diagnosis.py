@@ -243,9 +243,8 @@ def _advice(p: Problem, status: Status, stiffness: float) -> str:
     if status is Status.NON_FINITE:
         return "f leaves its domain or overflows there: bound the interval or rewrite f"
     if status is Status.NOT_CONVERGED:
-        return (
-            "Use a smaller dt, an adaptive controller, or method='rodas5p', which does not iterate"
-        )
+        other = "" if p.method.error_order is None else "an adaptive controller, "
+        return f"Use a smaller dt, {other}or method='rodas5p', which does not iterate"
     if status is Status.DT_TOO_SMALL:
         return (
             "The solution has a singularity there, or the tolerances are below what "

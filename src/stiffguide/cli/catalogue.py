@@ -20,6 +20,7 @@ BESIDE = {  # of families without tableaux: guidance, source
         "Sommeijer, Shampine and Verwer, J. Comput. Appl. Math. 88 (1998) 315-326",
     ),
     "BDF": ("no", "Shampine and Reichelt, SIAM J. Sci. Comput. 18 (1997) 1-22"),
+    "Adams": ("no", "Hairer, Norsett and Wanner, Solving ODEs I, III.1"),
 }
 
 

@@ -35,6 +35,7 @@ from stiffguide.tensors import tangles, transformed
 from stiffguide.tracing.fingerprint import fingerprint
 
 UNTOLD = 1024  # steps, where a controller does not tell their lengths
+UNRECORDED = ("BDF",)  # families whose steps rest on values that autograd has not seen
 
 
 def wanted(p: Problem, f: Callable[..., Any], args: tuple[Any, ...], *values: Tensor) -> bool:
@@ -126,7 +127,7 @@ def direct(
     of f there.
     """
     sure = transformed() or tangles(y0, f0) or span.differentiable(p.outputs) or _moved(p)
-    if sure and p.method.multistep:
+    if sure and p.method.family in UNRECORDED:
         raise _unrecorded(p)
     recorder, first = Recorder(asked, p), First(Diary(p), Instants())
     if sure and onward.serves(p, y0) and not (watch.monitored or asked.name == "checkpoint"):
@@ -152,7 +153,7 @@ def direct(
             modes.found(asked.name, recorded=interrupted(ended))
             tables = () if p.events is None else p.events.tables(span.t0.detach(), y0.detach())
             return Recorded(ended, ended.t, tables, None)
-        if p.method.multistep:
+        if p.method.family in UNRECORDED:
             raise _unrecorded(p)
     return _again(p, span, y0, ended, first, recorder)
 

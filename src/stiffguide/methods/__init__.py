@@ -1,7 +1,7 @@
 """Methods by name: every tableau of the catalogue that has a stepper.
 
-Read `explicit_rk`, then `rosenbrock`, `esdirk`, `radau`, `rkc`, `secant_heun` and `bdf` (no
-tableaux): one family a file, or few, and none knows another. Of `stepping` only `contracts`,
+Read `explicit_rk`, then `rosenbrock`, `esdirk`, `radau`, `rkc`, `secant_heun`, `bdf` and `adams`
+(no tableaux): one family a file, or few, and none knows another. Of `stepping` only `contracts`,
 `guards` and `interpolate` may be imported; never `guidance`, a controller, `problems` or `fields`.
 """
 
@@ -14,6 +14,7 @@ from stiffguide.catalogue import TABLEAUX
 from stiffguide.catalogue.backward_differences import ORDERS
 from stiffguide.catalogue.esdirk import PAIRS
 from stiffguide.errors import InputError
+from stiffguide.methods.adams import Adams as Adams
 from stiffguide.methods.bdf.method import BDF
 from stiffguide.methods.esdirk import Esdirk, Imex
 from stiffguide.methods.explicit_rk import ExplicitRK
@@ -27,7 +28,15 @@ from stiffguide.tableaux.tableau import Tableau
 
 AUTO = "rodas5p"  # the one to take where only one can be
 ANY = ("auto", "lsoda")  # names under which none is meant
-_OTHERS: tuple[Method, ...] = (SecantHeun(), BDF(), *map(BDF, ORDERS), radau5(), RKC())
+_OTHERS: tuple[Method, ...] = (
+    SecantHeun(),
+    BDF(),
+    *map(BDF, ORDERS),
+    radau5(),
+    RKC(),
+    Adams(implicit=False, max_order=5),  # as stable as one may expect, and of no lower order
+    Adams(),
+)
 OTHERS = {method.name: method for method in _OTHERS}  # methods that are no tableau, or more
 # of fields in two parts, under the names of their implicit halves
 ADDITIVE = {pair.name: Imex(pair) for pair in PAIRS}
