@@ -30,6 +30,8 @@ FLOORS = (
     ("tracing",),
     ("guidance", "methods", "stepping/controllers", "stepping/output"),
     ("sharing", "solution", "stepping"),
+    ("stepping/strides",),
+    ("stepping/plain",),
     ("caveats",),
     ("arguments", "choices", "diagnosis", "events", "linear_systems", "progress", "sensitivities"),
     ("gradients/modes", "gradients/unreached"),

@@ -58,17 +58,33 @@ class Witness:
         if self._below is not None:
             below = s.y < 0
             if not torch.equal(below, self._below):
-                self._cross(s, below)
+                self._cross(s.t, s.y.detach(), below)
 
-    def _cross(self, s: Live, below: Tensor) -> None:
+    def pass_by(self, t: Sequence[Tensor], y: Tensor) -> None:
+        """Take note of the states (N, B, F) after N attempts, at t (B,), as by N looks.
+
+        Where none fell below zero by less than atol, there is nothing to keep.
+        """
+        if self._below is None:
+            return
+        if self.fell is None and not bool(((y < 0) & (y >= -self._atol)).any()):
+            self._below = y[-1] < 0
+            return
+        for now, state in zip(t, y, strict=True):
+            below = state < 0
+            if not torch.equal(below, self._below):
+                self._cross(now, state, below)
+        if self.fell is not None and bool(torch.isnan(self.fell[0]).all()):
+            self.fell = None
+
+    def _cross(self, t: Tensor, y: Tensor, below: Tensor) -> None:
         """Keep when and where a component went below zero, by less than atol."""
-        y = s.y.detach()
-        when, where = self.fell or (torch.full_like(s.t.unsqueeze(1) * y, torch.nan), y)
+        when, where = self.fell or (torch.full_like(t.unsqueeze(1) * y, torch.nan), y)
         assert self._below is not None
         entered = below & ~self._below & (self._y0 >= 0) & (y >= -self._atol)
         when = torch.where(below, when, torch.nan)
         self.fell = (
-            torch.where(entered, s.t.unsqueeze(1), when),
+            torch.where(entered, t.unsqueeze(1), when),
             torch.where(entered.any(-1, keepdim=True), y, where),
         )
         self._below = below

@@ -32,10 +32,11 @@ from stiffguide.gradients import modes, transforms
 from stiffguide.gradients.times import Span
 from stiffguide.gradients.unreached import without_gradient
 from stiffguide.linear_systems import Situation, Systems
-from stiffguide.progress import Progress
+from stiffguide.progress import Onlookers, Progress
 from stiffguide.sharing import solve as sharing
 from stiffguide.solution import Result
-from stiffguide.stepping import loop
+from stiffguide.stepping import loop, plain
+from stiffguide.stepping.attempt import attempt
 from stiffguide.stepping.course import Stretches
 from stiffguide.stepping.live import Live, Problem, begin, first_dt
 from stiffguide.stepping.output import Dense
@@ -264,12 +265,7 @@ def _run(r: kernels.Request, p: Problem, f0: Tensor, run: Run) -> End:
     # a monitor sees each attempt once: its solve ends where it began
     waiting = None if r.watch or p.on_attempt else outlook.waiting
 
-    def look(s: Live) -> Tensor | None:
-        for patience in (run.patience, waiting):
-            if patience is not None:
-                patience.look()
-        return run.watch.look(s)
-
+    eyes = Onlookers(run.watch, run.patience, waiting)
     with torch.no_grad():
         s = _start(p, r.t0, r.y0, f0)
         for output in p.outputs:
@@ -277,7 +273,7 @@ def _run(r: kernels.Request, p: Problem, f0: Tensor, run: Run) -> End:
         if r.pair is not None:
             assert run.systems is not None
             with run.watch:
-                shared = sharing.solve(p, r.pair, run.systems, s, look)
+                shared = sharing.solve(p, r.pair, run.systems, s, eyes.look)
             messages = sharing.messages(shared, r.layout)
             return End(shared.live, False, shared.stretches(r.pair, r.t0), messages)
         native = outlook.native and r.watch is None
@@ -292,7 +288,8 @@ def _run(r: kernels.Request, p: Problem, f0: Tensor, run: Run) -> End:
             s = march(p, s, seen)
             run.watch.witness.look(s)
         with run.watch:
-            return End(loop.solve(p, s, look), native)
+            step = attempt if r.watch is not None else plain.Unmasked(p, eyes.pass_by)
+            return End(loop.solve(p, s, eyes.look, step), native)
 
 
 def _start(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor) -> Live:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -125,3 +126,26 @@ class Progress:
         if self.witness.implicit:
             return f"{text}. {advice} may make it faster"
         return text + ". If dt is short beside what y does, the problem is stiff: method='rodas5p'"
+
+
+class Onlookers:
+    """Who sees the attempts of a solve: a watch, and those that count them."""
+
+    def __init__(self, watch: Progress, *counting: Any) -> None:
+        self._watch = watch
+        self._counting = [x for x in counting if x is not None]
+        self._counted = False
+
+    def look(self, s: Live) -> Tensor | None:
+        """See the state after an attempt: rows (B,) to stop, or None."""
+        for x in () if self._counted else self._counting:
+            x.look()
+        self._counted = False
+        return self._watch.look(s)
+
+    def pass_by(self, t: Sequence[Tensor], y: Tensor) -> None:
+        """See the states (N, B, F) after N attempts, at t (B,), before a look at the last."""
+        for x in self._counting:
+            x.look(len(t))
+        self._counted = True
+        self._watch.witness.pass_by(t, y)

@@ -63,10 +63,34 @@ def field(f: Callable[..., Any], args: tuple[Any, ...], layout: Layout) -> Flat:
             raise InputError(f"args[{i}] is on {value.device}, y0 on {layout.device}: move one")
     dtype = real_dtype(layout.dtype)
     what = "the value of f"
+    if layout.single and not layout.split:
+        return _single(f, args, layout, what)
 
     def flat(t: Tensor, y: Tensor) -> Tensor:
         t = t.to(dtype)
         value = f(t if layout.batched else t[0], layout.unflatten(y), *args)
+        return layout.flatten(value, what)
+
+    return flat
+
+
+def _single(f: Callable[..., Any], args: tuple[Any, ...], layout: Layout, what: str) -> Flat:
+    """The same where a state is one tensor: a value that is as it should be is seen at a glance."""
+    batched, dtype, device = layout.batched, layout.dtype, layout.device
+    real, rows, features = real_dtype(dtype), layout.rows, layout.features
+    shape = (rows, *layout.feature_shape) if batched else layout.feature_shape
+    if not shape:
+        return lambda t, y: layout.flatten(f(t.to(real)[0], y.reshape(shape), *args), what)
+
+    def flat(t: Tensor, y: Tensor) -> Tensor:
+        if t.dtype != real:
+            t = t.to(real)
+        # torch reads numbers faster than a tuple of them
+        value: Any = f(t if batched else t[0], y.reshape(*shape), *args)
+        fits = type(value) is Tensor and value.shape == shape
+        if fits and value.dtype == dtype and value.device == device:
+            found: Tensor = value.reshape(rows, features)
+            return found
         return layout.flatten(value, what)
 
     return flat

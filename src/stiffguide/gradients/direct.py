@@ -197,8 +197,9 @@ def _at_once(
         with torch.no_grad():
             watch.look(s._replace(t=s.t.detach(), y=s.y.detach()))
 
+    seen = watch.witness.pass_by
     with watch:
-        return recorder.solve(again, begun, Replay(p, {}, t0), _about(p, t0), look)
+        return recorder.solve(again, begun, Replay(p, {}, t0), _about(p, t0), look, seen)
 
 
 def _onward(

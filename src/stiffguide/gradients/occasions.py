@@ -39,6 +39,8 @@ class Occasion(NamedTuple):
 class Instants(Keeper):
     """An output of the first pass that keeps when its steps ended."""
 
+    kept = "instants"
+
     def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
         """Keep the start."""
         self.pages = [(t0, torch.ones_like(t0, dtype=torch.bool))]

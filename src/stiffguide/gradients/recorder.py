@@ -12,7 +12,7 @@ from torch import Tensor
 from stiffguide.errors import UnsupportedError
 from stiffguide.gradients import checkpoint
 from stiffguide.gradients.replay import Replay
-from stiffguide.stepping import loop
+from stiffguide.stepping import loop, plain
 from stiffguide.stepping.live import Live, Problem
 from stiffguide.tensors import tangles, transformed
 from stiffguide.tracing.fingerprint import fingerprint
@@ -52,18 +52,24 @@ class Recorder:
         replay: Replay,
         steps: int,
         after: Callable[[Live], Tensor | None] | None = None,
+        seen: plain.Seen | None = None,
     ) -> Live:
-        """The loop, of about so many steps."""
+        """The loop, of about so many steps; where it makes many at once they are `seen`."""
         segmented = self._asked.name == "checkpoint"
+        at_once = replay.uneventful and plain.serves(p)
         if self._chooses and steps >= FEW:
             with Saved() as saved:
-                s = loop.solve(p, s, after, replay.step, SAMPLE)
+                if at_once:
+                    s = loop.solve(p, s, after, plain.Unmasked(p, seen, SAMPLE), 1)
+                else:
+                    s = loop.solve(p, s, after, replay.step, SAMPLE)
             size = saved.size * steps / SAMPLE
             segmented = size > ROOM
             if segmented:
                 self.note = NOTE.format(steps=steps, size=size / 1e9)
         if not segmented:
-            return loop.solve(p, s, after, replay.step)
+            step = plain.Unmasked(p, seen) if at_once else replay.step
+            return loop.solve(p, s, after, step)
         near = [x for x in fingerprint(*self._asked.reach).alive if _inner(x)]
         return checkpoint.solve(p, s, replay, steps, [*near, *filter(_inner, [p.stops])], after)
 

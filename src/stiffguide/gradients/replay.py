@@ -49,6 +49,11 @@ class Replay:
         self.grazed: Tensor | None = None  # (B, E) bool
         self.found: list[list[tuple[Tensor, ...]]] = [[] for _ in self._triggers]
 
+    @property
+    def uneventful(self) -> bool:
+        """Whether nothing happens between the steps."""
+        return not self._happened
+
     def apart(self, ends: Tensor) -> Replay:
         """The same as it stands, which has found nothing yet: for the steps from here on."""
         other = copy(self)

@@ -47,10 +47,10 @@ class Patience:
         waited = self._kernel.waited(wide=self._wide, more=0.0)
         return self._whole and waited >= self._limit and self._kernel.tried(wide=self._wide)
 
-    def look(self) -> None:
-        """Take note of an attempt; raises Overtaken when the kernel has been built."""
-        self.attempts += 1
-        waited = self._kernel.waited(wide=self._wide, more=self._attempt)
+    def look(self, attempts: int = 1) -> None:
+        """Take note of attempts; raises Overtaken when the kernel has been built."""
+        self.attempts += attempts
+        waited = self._kernel.waited(wide=self._wide, more=attempts * self._attempt)
         if waited < self._limit or self._whole:
             return
         if self._kernel.tried(wide=self._wide):

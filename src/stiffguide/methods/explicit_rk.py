@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fractions import Fraction
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +16,20 @@ from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tableaux.continuous import continuous_extension
 from stiffguide.tableaux.exact import floats
 from stiffguide.tableaux.tableau import Tableau
-from stiffguide.tensors import combine, rows
+from stiffguide.tensors import combine, real_dtype, rows
+
+FEW = 7  # stages that are added up one by one as fast as by a product with a matrix
+
+Terms = tuple[tuple[int, float], ...]  # places and weights in a sum
+
+
+class Pace(NamedTuple):
+    """How a step goes through time."""
+
+    t0: Tensor  # (B,)
+    dt: Tensor  # (B,)
+    h: Tensor  # (B, 1), dt in the precision of y
+    times: Sequence[Tensor]  # of the stages, S of (B,), in the precision in which f is given t
 
 
 class ExplicitRK:
@@ -37,14 +53,16 @@ class ExplicitRK:
         companion = tableau.companion_stage
         low = [] if companion is None else [companion]
         n = 1 + max([*used, *end, *low])  # what follows serves the interpolant alone
-        self._needed = n
+        self._needed, self._late = n, tableau.stages - n
         self._end = end[0] if end else None
         self._companion = companion
-        self._a = tuple(floats(row[:i]) for i, row in enumerate(tableau.a))
-        self._b = floats(tableau.b[:n])
+        self._closed = self._end == n - 1  # y1 is where the last stage is taken
+        rows = [row[:i] for i, row in enumerate(tableau.a)]
+        self._a = tuple(_terms(x, self._closed and i == n - 1) for i, x in enumerate(rows))
+        self._b = _terms(tableau.b[:n], True)
         self._c = floats(tableau.c)
-        self._b_error = None if tableau.b_error is None else floats(tableau.b_error[:n])
-        self._b_lower = None if lower is None else floats(lower[:n])
+        self._b_error = None if tableau.b_error is None else _terms(tableau.b_error[:n])
+        self._b_lower = None if lower is None else _terms(lower[:n])
 
     def __repr__(self) -> str:
         return f"ExplicitRK({self.name})"
@@ -79,54 +97,68 @@ class ExplicitRK:
         tolerance: Tolerance,
     ) -> Step:
         """Attempt one step in every row."""
-        h = rows(dt, y0).to(y0.dtype)
+        return self.paced(f, self.pace(t0, dt, y0), y0, f0, state, tolerance)
+
+    def pace(self, t0: Tensor, dt: Tensor, y0: Tensor) -> Pace:
+        """The times of a step."""
+        times = stage_times(t0, dt, self._c).to(real_dtype(y0.dtype))
+        return Pace(t0, dt, dt.to(y0.dtype).unsqueeze(-1), times.unbind(0))
+
+    def paces(self, t0: Tensor, dt: Tensor, y0: Tensor) -> list[Pace]:
+        """The times of N steps (N, B) at once, or (N, 1) where rows share them."""
+        n, b, s = len(t0), len(y0), len(self._c)
+        times = stage_times(t0.flatten(), dt.flatten(), self._c).to(real_dtype(y0.dtype))
+        each = times.reshape(s, n, -1).transpose(0, 1).expand(n, s, b).flatten(0, 1).unbind(0)
+        stages = [each[i : i + s] for i in range(0, len(each), s)]
+        h = dt.to(y0.dtype).unsqueeze(-1).expand(n, b, 1)
+        given = (x.expand(n, b).unbind(0) for x in (t0, dt))
+        return [Pace(*of) for of in zip(*given, h.unbind(0), stages, strict=True)]
+
+    def paced(
+        self, f: Field, pace: Pace, y0: Tensor, f0: Tensor, state: State, tolerance: Tolerance
+    ) -> Step:
+        """Attempt one step in every row through known times."""
         k = [f0]
-        y = self._extend(k, self._needed, f, t0, dt, y0)
-        stages = torch.stack(k)
-        closed = self._end == self._needed - 1
-        y1 = y if closed else torch.addcmul(y0, h, combine(self._b, stages))
-        late = self.tableau.stages - self._needed
+        y = self._extend(k, self._needed, f, pace, y0)
+        y1 = y if self._closed else _moved(y0, pace.h, self._b, k)
+        late = self._late
         return Step(
-            t0=t0,
-            dt=dt,
+            t0=pace.t0,
+            dt=pace.dt,
             y0=y0,
             f0=f0,
             y1=y1,
-            error=self._error(stages, h, y0, y1, tolerance),
+            error=self._error(k, pace.h, y0, y1, tolerance),
             error_order=self.error_order,
             ok=None,
             state=state,
             work=Work(nfe=self._needed - 1),
-            stages=stages,
+            stages=tuple(k),
             f1=None if self._end is None else k[self._end],
             f_low=None if self._companion is None else k[self._companion],
             f=f if late else None,
             dense_nfe=late,
         )
 
-    def _extend(
-        self, k: list[Tensor], count: int, f: Field, t0: Tensor, dt: Tensor, y0: Tensor
-    ) -> Tensor:
+    def _extend(self, k: list[Tensor], count: int, f: Field, pace: Pace, y0: Tensor) -> Tensor:
         """Evaluate stages until there are `count` of them; where the last one was taken."""
-        h = rows(dt, y0).to(y0.dtype)
-        times = stage_times(t0, dt, self._c)
         y = y0
         for i in range(len(k), count):
-            y = torch.addcmul(y0, h, combine(self._a[i], torch.stack(k)))
-            k.append(f(times[i], y))
+            y = _moved(y0, pace.h, self._a[i], k)
+            k.append(f(pace.times[i], y))
         return y
 
     def _error(
-        self, stages: Tensor, h: Tensor, y0: Tensor, y1: Tensor, tolerance: Tolerance
+        self, k: list[Tensor], h: Tensor, y0: Tensor, y1: Tensor, tolerance: Tolerance
     ) -> Tensor | None:
         if self._b_error is None:
             return None
-        error = h * combine(self._b_error, stages)
+        error = h * _sum(self._b_error, k)
         if self._b_lower is None:
             return error
         # Hairer and Wanner's DOP853 (I, II.10): err = err5^2 / sqrt(err5^2 + 0.01 err3^2)
         high = tolerance.measure(error, y0, y1)
-        low = tolerance.measure(h * combine(self._b_lower, stages), y0, y1)
+        low = tolerance.measure(h * _sum(self._b_lower, k), y0, y1)
         size = torch.hypot(high, 0.1 * low)
         return error * rows(torch.where(size == 0, 0.0, high / size), y0)
 
@@ -144,11 +176,42 @@ class ExplicitRK:
 
     def interpolant(self, step: Step, f1: Tensor) -> Tensor:
         """Coefficients (D, B, F) of the continuous extension."""
-        weights, stages = self._dense[0], step.stages
+        weights, k = self._dense[0], list(step.stages)
+        pace = self.pace(step.t0, step.dt, step.y0)
         if step.f is not None:
-            k = list(stages.unbind(0))
-            self._extend(k, self.tableau.stages, step.f, step.t0, step.dt, step.y0)
-            stages = torch.stack(k)
-        if len(weights[0]) > stages.shape[0]:
-            stages = torch.cat((stages, f1.unsqueeze(0)))
-        return rows(step.dt, step.y0).to(step.y0.dtype) * combine(weights, stages)
+            self._extend(k, self.tableau.stages, step.f, pace, step.y0)
+        if len(weights[0]) > len(k):
+            k.append(f1)
+        return pace.h * combine(weights, torch.stack(k))
+
+
+def _terms(weights: Sequence[Fraction], whole: bool = False) -> Terms:
+    """The terms of a sum over stages that count.
+
+    A `whole` one leaves none out but the first, which is known to be finite: what is not in a stage
+    that has no weight must not go unseen. A long one is a product, which leaves none out.
+    """
+    given = enumerate(floats(weights))
+    long = len(weights) > FEW
+    return tuple((j, w) for j, w in given if w or long or (whole and j))
+
+
+def _sum(terms: Terms, k: Sequence[Tensor]) -> Tensor:
+    """sum_j w_j k_j (B, F)."""
+    if len(terms) > FEW:
+        return combine(tuple(w for _, w in terms), torch.stack([k[j] for j, _ in terms]))
+    (first, weight), *others = terms
+    total = k[first] * weight
+    for j, w in others:
+        total = torch.add(total, k[j], alpha=w)
+    return total
+
+
+def _moved(y: Tensor, h: Tensor, terms: Terms, k: Sequence[Tensor]) -> Tensor:
+    """y + h sum_j w_j k_j (B, F)."""
+    if not terms:
+        return y
+    if len(terms) == 1:
+        ((j, w),) = terms
+        return torch.addcmul(y, h, k[j], value=w)
+    return torch.addcmul(y, h, _sum(terms, k))

@@ -43,7 +43,7 @@ class Explicit(Wrapped):
     def _pull(self, step: Step, tolerance: Tolerance) -> tuple[Array, Array]:
         """|dt| times the spectral radius along the last two stages, and the way between them."""
         with torch.no_grad():
-            k, (first, second) = step.stages, self._pair
+            k, (first, second) = torch.stack(step.stages), self._pair
             scale = tolerance.scale(step.y0, step.y1)
             weights = k.new_tensor(self._apart[: len(k)])
             apart = torch.tensordot(weights, k, 1) / scale

@@ -105,7 +105,7 @@ class Step(NamedTuple):
     ok: Tensor | None  # (B,) bool; None: every row
     state: State
     work: Work
-    stages: Tensor  # (S, B, F), whatever the method's interpolant is made of
+    stages: Any  # (S, B, F), or S of (B, F): whatever the method's interpolant is made of
     f1: Tensor | None = None  # f(t1, y1), only if it came free
     f_low: Tensor | None = None  # f(t1, y1 - error), likewise
     pair: Secant | None = None  # where the method has one of its own, not the last error's

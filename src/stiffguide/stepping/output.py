@@ -19,7 +19,7 @@ from stiffguide.tensors import listed, real_dtype, rows
 
 SETTLED = 0.1  # of the way from y0: what f may add in as long a time, at rest
 
-Kept = Literal["end", "times", "steps", "pieces"]
+Kept = Literal["end", "times", "steps", "pieces", "instants"]
 
 
 class Keeper:
