@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Generator
 
 import compilations
 import hypothesis
@@ -19,10 +20,16 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("laws")
 
 
-def pytest_collection_finish() -> None:
-    """Of a million objects that libraries left, no collection of garbage has to look at one."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Of a million objects that libraries leave, no collection of garbage has to look at one."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")
