@@ -10,9 +10,9 @@ from torch import Tensor
 from stiffguide.errors import Status
 from stiffguide.stepping import events, jumps, shortest
 from stiffguide.stepping.contracts import Moment, State, Step, Verdict, Work
-from stiffguide.stepping.live import Live, Problem, limited, next_stop, sliver
+from stiffguide.stepping.live import Live, Problem, limited, next_stop, sliver, unasked
 from stiffguide.stepping.piece import Piece
-from stiffguide.tensors import constant, finite, rows, select
+from stiffguide.tensors import constant, finite, rows, select, transformed
 
 ROUNDING = 1e-9  # a stop this close (relative to dt) is reached by this step
 SHRINK = 0.25  # after an attempt that met values that are not finite
@@ -141,7 +141,9 @@ def _arrive(p: Problem, s: Live, step: Step, clip: Clip) -> Arrival:
     at = t1 if p.stops.shape[1] == 1 else ended  # not beyond a jump
     rule, y1, f1, nfe = p.guidance, step.y1, step.f1, 0
     if rule is None:
-        if f1 is None:
+        if f1 is None and _over(p, clip):
+            f1 = s.f0
+        elif f1 is None:
             f1, nfe = p.f(at, y1), 1
         return Arrival(t1, y1, f1, (), nfe)
     if rule.needs_f_low and step.f_low is None and step.error is not None:
@@ -153,6 +155,13 @@ def _arrive(p: Problem, s: Live, step: Step, clip: Clip) -> Arrival:
     if move.df is None or f1 is None:
         return Arrival(t1, y1, p.f(at, y1), move.state, nfe + 1)
     return Arrival(t1, y1, f1 + move.df, move.state, nfe)
+
+
+def _over(p: Problem, clip: Clip) -> bool:
+    """Whether this is the last step of all rows, and nobody asks for f at its end."""
+    if transformed() or not unasked(p):
+        return False
+    return bool((~clip.live | (clip.last & (clip.target == p.stops[:, -1]))).all())
 
 
 def _outcome(

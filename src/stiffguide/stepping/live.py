@@ -11,12 +11,16 @@ from torch import Tensor
 from stiffguide.errors import Status
 from stiffguide.stepping.contracts import Controller, Field, Guidance, Method, Output, State
 from stiffguide.stepping.initial_dt import initial_dt
+from stiffguide.stepping.output import kept
 from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tensors import finite, real_dtype
 
 if TYPE_CHECKING:
     from stiffguide.stepping.events import Watched
     from stiffguide.stepping.nonnegative import Nonnegative
+
+
+AT_ENDS = ("end", "steps", "chords", "instants")  # kept without a look at f
 
 
 class Problem(NamedTuple):
@@ -95,6 +99,13 @@ def first_dt(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor) -> tuple[Tensor, in
     order = p.method.error_order or p.method.order
     nfe = 1 if p.f.linear.mass is None else 3
     return initial_dt(p.f, t0, t1, y0, f0, p.tolerance, order), nfe
+
+
+def unasked(p: Problem) -> bool:
+    """Whether nobody looks at f where the steps end: it may not even have a value there."""
+    if p.controller.adaptive or p.events is not None or p.guidance is not None:
+        return False
+    return all(kept(output) in AT_ENDS for output in p.outputs)
 
 
 def next_stop(p: Problem, s: Live) -> Tensor:

@@ -19,7 +19,7 @@ from stiffguide.tensors import listed, real_dtype, rows
 
 SETTLED = 0.1  # of the way from y0: what f may add in as long a time, at rest
 
-Kept = Literal["end", "times", "steps", "pieces", "instants"]
+Kept = Literal["end", "times", "steps", "pieces", "instants", "chords"]
 
 
 class Keeper:
@@ -115,7 +115,7 @@ class AtTimes(Keeper):
     Times that a row did not reach are nan.
     """
 
-    kept = "times"
+    kept: ClassVar[Kept | None] = "times"
 
     def __init__(self, times: Times) -> None:
         self.times = torch.as_tensor(listed(times), dtype=torch.float64)
@@ -165,6 +165,13 @@ class AtTimes(Keeper):
             self._next = upto
         return None
 
+    def due(self, ends: Tensor) -> list[bool]:
+        """Which of N accepted steps, the next ones, of these ends (N, B) have times in them."""
+        upto = torch.searchsorted(self._ahead, (ends.T * self._sign).contiguous(), right=True)
+        before = torch.cat((self._next.unsqueeze(1), upto[:, :-1]), 1)
+        found: list[bool] = (upto > before).any(0).tolist()
+        return found
+
     def piece(self, moment: Moment) -> Tensor:
         """Coefficients (D, B, F) of the polynomials between both ends of a step."""
         return moment.interpolant()
@@ -175,6 +182,16 @@ class AtTimes(Keeper):
         row, column, value = (torch.cat(parts) for parts in zip(*self.pages, strict=True))
         states = empty.index_put((row, column), value)
         return self._ahead * self._sign, states
+
+
+class Chords(AtTimes):
+    """Keep the solution at given times, on straight lines between the ends of the steps."""
+
+    kept: ClassVar[Kept | None] = "chords"
+
+    def piece(self, moment: Moment) -> Tensor:
+        """Coefficients (1, B, F) of theta."""
+        return (moment.y1 - moment.y0).unsqueeze(0)
 
 
 class EveryStep(Keeper):

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from stiffguide.errors import Status
-from stiffguide.stepping.attempt import Arrival, Piece, attempt
+from stiffguide.stepping.attempt import Arrival, attempt
 from stiffguide.stepping.contracts import Moment, Step, Work
 from stiffguide.stepping.controllers import Fixed, Grid, GridState
-from stiffguide.stepping.live import Live, Problem
-from stiffguide.stepping.output import End, kept
+from stiffguide.stepping.live import Live, Problem, unasked
+from stiffguide.stepping.output import AtTimes, End, kept
+from stiffguide.stepping.piece import Piece
 from stiffguide.stepping.strides import Strides, strides
 from stiffguide.tensors import real_dtype, transformed
 
@@ -83,7 +84,7 @@ class Walk:
         self._made: list[tuple[Step, Tensor, Tensor]] = []  # not looked at; t1 (B,), f1 (B, F)
         self._last: tuple[Step, Tensor, Tensor] | None = None  # that was
         self._works: list[Work] = []
-        self._nfe = 0  # beyond those
+        self._nfe, self._late = 0, 0  # beyond those, in steps that were looked at and not yet
         self.steps = 0  # that are sound
 
     def made(self) -> tuple[bool, bool]:
@@ -92,10 +93,14 @@ class Walk:
         make: Any = self._paced.paced if self._paced else p.method.step
         together = max(1, min(TOGETHER, NUMBERS // (2 * y.numel())))
         since = monotonic()
+        last = len(self._ahead.t0) - 1 if self._ahead.finish and unasked(p) else -1
         try:
-            for through, t1, at in self._times():
+            for i, (through, t1, at) in enumerate(self._times()):
                 step = make(p.f, *through, y, f0, state, p.tolerance)
-                f1 = p.f(at, step.y1) if step.f1 is None else step.f1
+                f1 = step.f1
+                if f1 is None and i != last:
+                    f1, self._late = p.f(at, step.y1), self._late + 1
+                f1 = f0 if f1 is None else f1  # which nobody asks for
                 self._made.append((step, t1, f1))
                 y, f0, state = step.y1, f1, step.state
                 if len(self._made) == together or monotonic() > since + SECONDS:
@@ -142,19 +147,28 @@ class Walk:
             if self._seen is not None:
                 self._seen([t1 for _, t1, _ in made], met[: len(made)])
         if self._outputs:
-            self._nfe += sum(self._record(*of) for of in made)
-        self._nfe += sum(step.f1 is None for step, *_ in made)
+            self._show(made)
         self._works += [step.work for step, *_ in made]
+        self._nfe, self._late = self._nfe + self._late, 0
         self._last, self.steps = made[-1], self.steps + len(made)
         return True
 
-    def _record(self, step: Step, t1: Tensor, f1: Tensor) -> int:
-        """Show a step to outputs; how many evaluations its interpolant took."""
-        piece = Piece(self._p, self._s, step, Arrival(t1, step.y1, f1, (), 0))
-        moment = Moment(step.t0, t1, step.y0, step.y1, f1, self._everywhere, piece)
-        for output in self._outputs:
-            output.record(moment)
-        return piece.nfe
+    def _show(self, made: list[tuple[Step, Tensor, Tensor]]) -> None:
+        """Show steps to the outputs that want them, of which interpolants may evaluate f."""
+        ends = torch.stack([t1.detach() for _, t1, _ in made])
+        wanted = [
+            output.due(ends) if isinstance(output, AtTimes) else [True] * len(made)
+            for output in self._outputs
+        ]
+        for i, (step, t1, f1) in enumerate(made):
+            if not any(due[i] for due in wanted):
+                continue
+            piece = Piece(self._p, self._s, step, Arrival(t1, step.y1, f1, (), 0))
+            moment = Moment(step.t0, t1, step.y0, step.y1, f1, self._everywhere, piece)
+            for output, due in zip(self._outputs, wanted, strict=True):
+                if due[i]:
+                    output.record(moment)
+            self._nfe += piece.nfe
 
     def after(self) -> Live:
         """The state after the steps."""

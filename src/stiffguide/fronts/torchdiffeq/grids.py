@@ -9,23 +9,14 @@ import torch
 from torch import Tensor
 
 from stiffguide.fronts.torchdiffeq.settings import Options
-from stiffguide.stepping.contracts import Moment
 from stiffguide.stepping.controllers import Fixed, Grid
-from stiffguide.stepping.output import AtTimes, EveryStep
+from stiffguide.stepping.output import AtTimes, Chords, EveryStep
 
 NO_STEP = (
     "Event handling for fixed step solvers currently requires `step_size` to be provided in "
     "options."
 )
 EXCLUSIVE = "step_size and grid_constructor are mutually exclusive arguments."
-
-
-class Chords(AtTimes):
-    """Keep the solution at given times, on straight lines between the steps."""
-
-    def piece(self, moment: Moment) -> Tensor:
-        """Coefficients (1, B, F) of theta."""
-        return (moment.y1 - moment.y0).unsqueeze(0)
 
 
 def settings(options: Options, func: Any, y0: Any, t: Tensor, *, to_event: bool) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 from stiffguide import methods
 from stiffguide.catalogue import TABLEAUX
 from stiffguide.fronts.torchdiffeq.reused import Reused
-
-Adams = None
+from stiffguide.methods.adams import Adams
 from stiffguide.stepping.contracts import Method
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 from stiffguide.tableaux.tableau import Tableau
