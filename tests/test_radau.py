@@ -171,6 +171,23 @@ def test_gauss_methods_keep_what_is_quadratic(name: str) -> None:
     assert abs(float(other.square().sum()) - 0.98) > 1e-6
 
 
+@collocation
+def test_a_long_step_that_was_given_is_solved_if_it_can_be(tableau: Tableau) -> None:
+    """No shorter one can be tried: with new Jacobians the iteration goes on while it contracts."""
+
+    def f(t: Tensor, y: Tensor) -> Tensor:
+        return -(y**2) + torch.sin(t) * y.flip(-1)
+
+    given = {"method": tableau.name, "controller": Fixed(0.6)}
+    ends = [
+        sg.solve(f, real(2.0, 1.0), 0.0, 1.2, rtol=x, atol=x, **given).raise_if_failed().y[-1]
+        for x in (1e-4, 1e-12)
+    ]
+    close(*ends, rtol=1e-5)
+    none = sg.solve(lambda t, y: 50 * y**2, real(1.0), 0.0, 1.2, **given)  # no y1 is real
+    assert none.status == sg.Status.NOT_CONVERGED
+
+
 @pytest.mark.parametrize("lam", [-1e3, -1e6, -1e10])
 def test_stiff_components_follow_the_solution_they_are_drawn_to(lam: float) -> None:
     """Prothero and Robinson: an L-stable, stiffly accurate method has no error at infinity."""

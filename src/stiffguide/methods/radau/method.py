@@ -97,7 +97,7 @@ class FullyImplicit:
         """The step by itself, and the linear systems that it solved."""
         dt = units.dt
         slope = f0 if self._scheme.from_f0 is None else derivative(f, t0, y0, f0, units)
-        start = Start(f, self._scheme, t0, y0, slope, units)
+        start = Start(f, self._scheme, t0, y0, slope, units, given=self._estimate is None)
         with torch.no_grad():
             found, work = attempted(start, state)
         system = start.system(found.state)
