@@ -19,9 +19,9 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
 START = torch.tensor([1.0, 0.0, 0.5, -0.5], dtype=D)
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-8}
 STOPS = torch.tensor(
-    [[0.5, 1.25, 2.0], [1.25, 0.5, 9.0], [0.5, 1.25, 3.0], [1.25, 0.5, 1.25], [0.0, -1.0, 7.0]],
+    [[0.5, 1.25, 2.0], [1.25, 0.5, 9.0], [0.5, 1.25, 3.5], [1.25, 0.5, 1.25], [-0.5, -1.0, 7.0]],
     dtype=D,
-)  # within (0, 3), not in their order, at its end, twice, and none
+)  # within (0, 3), not in their order, beyond its ends, twice, and none
 PUSHES = torch.tensor([5.0, -2.0, 1.0, 3.0, 0.0], dtype=D)
 
 

@@ -17,7 +17,7 @@ from stiffguide.fields.layout import Layout
 from stiffguide.fields.norm import GivenNorm
 from stiffguide.inputs import Norm, Number, Numbers, PerEntry, Times
 from stiffguide.stepping.controllers import Fixed, Grid
-from stiffguide.stepping.live import Problem
+from stiffguide.stepping.live import Open, Problem
 from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tensors import constant, listed, real_dtype, tangles
 
@@ -115,10 +115,13 @@ def _per_entry(given: PerEntry, name: str, layout: Layout) -> Tensor | float:
     )
 
 
-def stops(tstops: Number | Times | None, t0: Tensor, t1: Tensor, layout: Layout) -> Tensor:
-    """The times (B, K) to step on exactly, in order, t1 last."""
+def stops(tstops: Number | Times | None, t0: Tensor, t1: Tensor, layout: Layout) -> dict[str, Any]:
+    """The times (B, K) to step on exactly, in order, t1 last; and which rows begin or end on one.
+
+    As arguments of `Problem`.
+    """
     if tstops is None:
-        return t1.unsqueeze(1)
+        return {"stops": t1.unsqueeze(1)}
     stops = torch.atleast_2d(_numbers(tstops, "tstops", "a list of times")).to(layout.device)
     if tangles(stops):
         raise UnsupportedError("tstops requires grad, which is not supported: detach it")
@@ -130,10 +133,13 @@ def stops(tstops: Number | Times | None, t0: Tensor, t1: Tensor, layout: Layout)
     ahead = stops.expand(layout.rows, -1) * sign
     # stops that are not inside the interval are met at its end: harmless, and no row is ragged
     outside = (ahead <= t0.unsqueeze(1) * sign) | (ahead >= t1.unsqueeze(1) * sign)
+    ends = Open(*((ahead == t.unsqueeze(1) * sign).any(1) for t in (t0, t1)))
     ahead = torch.where(outside, t1.unsqueeze(1) * sign, ahead).sort(dim=1).values
     twice = torch.nn.functional.pad(ahead.diff(dim=1) == 0, (1, 0))
     ahead = torch.where(twice, t1.unsqueeze(1) * sign, ahead).sort(dim=1).values
-    return torch.cat((ahead * sign, t1.unsqueeze(1)), 1)
+    some = bool(ends.start.any()) or bool(ends.end.any())
+    times = torch.cat((ahead * sign, t1.unsqueeze(1)), 1)
+    return {"stops": times, "open": ends if some else None}
 
 
 def length(value: Number | None, name: str) -> float | None:
@@ -156,6 +162,8 @@ def shortest(value: Number | None) -> float:
 
 def check_lengths(p: Problem) -> None:
     """Raise InputError where dt cannot be as short, or as long, as it is to be."""
+    if not p.min_step and p.max_step == math.inf:
+        return
     name = type(p.controller).__name__
     if p.min_step > p.max_step:
         raise InputError(

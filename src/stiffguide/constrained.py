@@ -18,7 +18,7 @@ from stiffguide.gradients.times import Span
 from stiffguide.kernels import Request
 from stiffguide.stepping import constraints
 from stiffguide.stepping.contracts import Field, Method, Units
-from stiffguide.stepping.live import Problem
+from stiffguide.stepping.live import Problem, opened
 from stiffguide.stepping.output import AtTimes, SteadyState
 from stiffguide.tensors import finite, tangles
 
@@ -104,19 +104,19 @@ def started(
         if span is not None:
             raise _unrecorded("tstops")
         p = p._replace(jump_at=lambda t, y: y)
-    y0, dt = r.y0.detach(), _little(p, r.t0)
+    y0, dt, t0 = r.y0.detach(), _little(p, r.t0), opened(p, r.t0, r.y0.detach())
     with torch.no_grad():
-        found = constraints.consistent(p.f, r.t0, y0, dt, p.tolerance)
+        found = constraints.consistent(p.f, t0, y0, dt, p.tolerance)
         sound = finite(y0, f0)
         units = Units(dt, p.tolerance.scale(found.y))
-        regular = constraints.of_index_one(p.f, r.t0, found.y, units, noise)
+        regular = constraints.of_index_one(p.f, t0, found.y, units, noise)
     rows = torch.nonzero(sound & ~(found.ok & regular)).flatten().tolist()
     if rows:
         raise _refusal(r.layout, found, rows[0], regular=bool(regular[rows[0]]))
     moved = replace(p.tolerance, given=None).measure(found.y - y0, y0, found.y) > MOVED
     said = {i: _said(r.layout, y0, found, i) for i in torch.nonzero(moved).flatten().tolist()}
-    y = found.y if span is None else constraints.attached(p.f, r.t0, r.y0, found.y, units)
-    return r._replace(y0=y, caveats=said), p, p.f(r.t0, y)
+    y = found.y if span is None else constraints.attached(p.f, t0, r.y0, found.y, units)
+    return r._replace(y0=y, caveats=said), p, p.f(t0, y)
 
 
 def _little(p: Problem, t0: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ def _examine(p: Problem, s: Live) -> Finding:
     clip = aim(p, s, s.status != int(Status.SUCCESS))
     step = p.method.step(p.f, clip.t0, clip.dt, s.y, s.f0, s.method, p.tolerance)
     dy = step.y1 - step.y0 if step.error is None else step.error
-    t1 = torch.where(clip.last, clip.target, clip.t0 + clip.dt)
+    t1 = clip.t0 + clip.dt
     df = p.f(t1, step.y1) - p.f(t1, step.y1 - dy)
     size = torch.linalg.vector_norm(dy, dim=-1)
     stiffness = torch.linalg.vector_norm(df, dim=-1) / size * step.dt.abs()
@@ -119,7 +119,7 @@ def _infinite(p: Problem, s: Live, clip: Clip) -> Tensor | None:
     if not p.method.implicit:
         return None
     units = Units(clip.dt, p.tolerance.scale(s.y))
-    found, fine = sound(p.f.linearise(s.t, s.y, units, time=False), p.f, s.t, s.y, units)
+    found, fine = sound(p.f.linearise(clip.t0, s.y, units, time=False), p.f, clip.t0, s.y, units)
     return None if fine is None else ~torch.isfinite(found.jac)
 
 

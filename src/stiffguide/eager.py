@@ -38,7 +38,7 @@ from stiffguide.solution import Result
 from stiffguide.stepping import loop, plain
 from stiffguide.stepping.attempt import attempt
 from stiffguide.stepping.course import Stretches
-from stiffguide.stepping.live import Live, Problem, begin, first_dt
+from stiffguide.stepping.live import Live, Problem, begin, first_dt, opened
 from stiffguide.stepping.output import Dense
 from stiffguide.stepping.trajectory import Trajectory
 from stiffguide.tensors import real_dtype, tangles, transformed
@@ -51,8 +51,6 @@ GRAZED = (
     "{name} came to zero at no speed: its time has no derivative there, and gradients through it "
     "are nan"
 )
-
-
 PATTERNS = 16  # that may turn out to lack an entry, before the Jacobian is taken to be dense
 
 
@@ -68,7 +66,7 @@ def look_for_arrays(r: kernels.Request, error: Exception) -> None:
     """Raise WantsArrays where that is why f fails on tensors, or has no kernel."""
     if isinstance(r.f, ArrayFunction):
         return
-    t = r.t0.detach().to(real_dtype(r.layout.dtype))
+    t = kernels.within(r).t0.detach().to(real_dtype(r.layout.dtype))
     found = wanting_arrays(r.f, r.args, t if r.layout.batched else t[0], r.layout.unflatten(r.y0))
     if found is not None:
         raise WantsArrays(found) from error
@@ -136,22 +134,23 @@ class Later:
 
 def _attempted(r: kernels.Request, run: Run) -> Result:
     """The solve; raises `Outside` where the Jacobian turns out to have more entries."""
-    span, r = Span(r.t0, r.t1), r._replace(t0=r.t0.detach(), t1=r.t1.detach())
+    at = kernels.within(r)  # where f may be asked
+    span, r = Span(r.t0, r.t1, at.t0), r._replace(t0=r.t0.detach(), t1=r.t1.detach())
     flat, part, checks = run.flat, stiff(run.flat), run.checks
     try:
-        f0, jac = first_value(flat, r.t0, r.y0, r.layout), r.jac
+        f0, jac = first_value(flat, at.t0, r.y0, r.layout), r.jac
     except Exception as error:  # whatever a function of arrays raises on tensors
         look_for_arrays(r, error)
         raise
     if transformed():
-        transforms.check(r, f0)
+        transforms.check(at, f0)
     implicit, sparse = r.problem.method.implicit, None
     if implicit:
-        sparse = matrices(jac, r.args, r.layout, r.t0, r.y0.detach())
+        sparse = matrices(jac, r.args, r.layout, at.t0, r.y0.detach())
     elif jac is None:
         jac = "differences"  # nobody will ask for it: no need to try what autograd can do
     given = flat_jacobian(jac if sparse is None else "differences", r.args, r.layout)
-    wrapped = jacobian.wrap(part, given, r.t0, r.y0)
+    wrapped = jacobian.wrap(part, given, at.t0, r.y0)
     timed = span.differentiable(r.problem.outputs)
     recorded = timed or gradient.wanted(r.problem._replace(f=wrapped), r.f, r.args, r.y0, f0)
     modes.found(r.gradient, recorded=recorded)
@@ -159,8 +158,8 @@ def _attempted(r: kernels.Request, run: Run) -> Result:
         r = sharing.alone(r)
     problem, outlook = r.problem._replace(f=wrapped), kernels.Outlook()
     if implicit:
-        outlook = run.outlook or large.outlook(r, run.way, recorded=recorded)
-    situation = Situation(*(part, r.layout, r.t0, r.y0, problem.method, recorded, sparse, r.mass))
+        outlook = run.outlook or large.outlook(at, run.way, recorded=recorded)
+    situation = Situation(*(part, r.layout, at.t0, r.y0, problem.method, recorded, sparse, r.mass))
     systems = Later(r, situation, wrapped, outlook, run.known)
     run = run._replace(outlook=outlook, systems=systems)
     if large.alone(r, outlook, systems):
@@ -168,13 +167,14 @@ def _attempted(r: kernels.Request, run: Run) -> Result:
         r = r._replace(pair=None, alone=why)
     if r.pair is not None:
         if not (jac is None or isinstance(jac, str)):
-            sharing.try_jacobian(systems().field, r)
+            sharing.try_jacobian(systems().field, at)
         problem = sharing.first(problem, r.pair)
     elif implicit:
         problem = problem._replace(f=joined(flat, systems().field))
-    spent = scrutiny.check(r, flat, f0, wrapped, given, jac, recorded) if checks else 0
+    spent = scrutiny.check(at, flat, f0, wrapped, given, jac, recorded) if checks else 0
     if checks and recorded and (tangles(span.t1) or problem.events is not None):
-        scrutiny.check_time(flat, r.t0, r.y0, "t1 does" if tangles(span.t1) else "moves an event")
+        what = "t1 does" if tangles(span.t1) else "moves an event"
+        scrutiny.check_time(flat, at.t0, r.y0, what)
     events.check(problem.events, problem.jump_at, r.layout, r.t0, r.y0.detach())
     if checks and recorded:
         scrutiny.check_seen(problem, r.t0, r.y0.detach())
@@ -293,5 +293,5 @@ def _run(r: kernels.Request, p: Problem, f0: Tensor, run: Run) -> End:
 
 
 def _start(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor) -> Live:
-    dt, nfe = first_dt(p, t0, y0, f0)
+    dt, nfe = first_dt(p, opened(p, t0, y0), y0, f0)
     return begin(p, t0, y0, f0, dt, 1 + nfe)

@@ -19,6 +19,7 @@ from stiffguide.progress import Progress
 from stiffguide.sensitivities import Leaf, Wanted, names
 from stiffguide.solution import Result
 from stiffguide.stepping.contracts import Slopes
+from stiffguide.stepping.live import opened
 
 ARRAYS = (
     "sensitivities: f is a function of numpy arrays, which only a kernel differentiates, and there "
@@ -46,9 +47,10 @@ def solve(
     assert asked is not None
     if gradient.wanted(r.problem, r.f, r.args, r.y0, r.t0, r.t1):
         raise UnsupportedError(GRADIENTS)
+    t0 = opened(r.problem, r.t0.detach(), r.y0.detach())
     try:
         with torch.no_grad():
-            flat_field(r.f, r.args, r.layout)(r.t0, r.y0.clone())
+            flat_field(r.f, r.args, r.layout)(t0, r.y0.clone())
     except Exception as error:  # whatever a function of arrays raises on tensors
         eager.look_for_arrays(r, error)
         raise
@@ -64,7 +66,7 @@ def solve(
         flat = flat_field(r.f, r.args, r.layout)
         if checks:
             for leaf, x in zip(asked.leaves, leaves, strict=False):
-                if not look(flat, r.t0, r.y0.detach(), x).whole:
+                if not look(flat, t0, r.y0.detach(), x).whole:
                     raise InputError(UNSEEN.format(name=leaf.name))
         result = eager.solve(r, flat, watch, why, None, way, checks=checks)
         slopes = _slopes(result.y, asked, leaves)

@@ -154,7 +154,8 @@ def solve(
         diagonal (F,); it may be singular, in systems of index 1 (docs/dae.md). (B, F, F) per row.
     save_at: times, or an object of `stiffguide.output`; the default keeps the end only, T = 1.
     dense: keep the interpolant, for `Solution.at`.
-    tstops: times that a step must end on, for example where f jumps; (T,) or (B, T) per row.
+    tstops: times that a step must end on, for example where f jumps; (T,) or (B, T) per row. f is
+        asked on both sides of them and never there; at t0 and t1, if these are among them, inside.
     jump_at: jump_at(t, y, *args) returns the state to go on from at every one of `tstops` between
         t0 and t1, in the shape of y.
     events: event(t, y, *args), or several: a number, (B,) when batched, whose changes of sign are
@@ -199,18 +200,9 @@ def solve(
     Asked(jac, jac_sparsity, linear_solver).check()
     name, special = None, (method, controller, guidance, monitor, jac, linear_solver)
     seen = progress or monitor is not None
-    happens = (
-        events,
-        tstops,
-        jump_at,
-        mass,
-        nonnegative,
-        sensitivities,
-        norm,
-        on_attempt,
-        min_step,
-    )
-    plain = gradient == "auto" and not (dense or seen or any(x is not None for x in happens))
+    happens = (events, tstops, jump_at, mass, nonnegative, sensitivities)
+    beside = (*happens, norm, on_attempt, min_step)
+    plain = gradient == "auto" and not (dense or seen or any(x is not None for x in beside))
     if way != "eager" and plain:
         numbers = rtol, atol, save_at, max_step, max_attempts, batched, backend
         name = kernels.asked(whole, y0, numbers, special)
@@ -249,17 +241,16 @@ def solve(
         guidance=choices.guidance(guidance, stepper),
         outputs=choices.outputs(save_at, dense, layout, tolerance),
         tolerance=tolerance,
-        stops=arguments.stops(tstops, start.detach(), end.detach(), layout),
         max_step=arguments.length(max_step, "max_step") or float("inf"),
         max_attempts=arguments.attempts(max_attempts),
         first_step=arguments.length(first_step, "first_step"),
         nonnegative=bounds,
         on_attempt=None if on_attempt is None else Listener(on_attempt, layout),
         min_step=arguments.shortest(min_step),
+        **arguments.stops(tstops, start.detach(), end.detach(), layout),
         **happening(events, tstops, jump_at, args, layout, bounds, arrays=arrays),
     )
-    if problem.min_step or problem.max_step < math.inf:
-        arguments.check_lengths(problem)
+    arguments.check_lengths(problem)
     if matrix is not None:
         constrained.check(matrix, problem)
     if not (isinstance(t1, float) and math.isfinite(t1)):  # which is dear to ask of a tensor

@@ -30,7 +30,7 @@ from stiffguide.progress import Progress
 from stiffguide.stepping import loop
 from stiffguide.stepping.contracts import Field, Linearisation, Table, Units
 from stiffguide.stepping.controllers import Fixed, Grid
-from stiffguide.stepping.live import Live, Problem, begin
+from stiffguide.stepping.live import Live, Problem, begin, opened
 from stiffguide.tensors import tangles, transformed
 from stiffguide.tracing.fingerprint import fingerprint
 
@@ -190,7 +190,7 @@ def _at_once(
     for output in (first.diary, *again.outputs):  # nothing happens
         output.start(t0, p.stops[:, -1], y0)
     if tangles(span.t0):
-        f0 = p.f(t0, y0)
+        f0 = p.f(opened(p, t0, y0), y0)
     begun = begin(again, t0, y0, f0, p.stops[:, -1] - t0, 1)
 
     def look(s: Live) -> None:
@@ -255,7 +255,8 @@ def _again(
     times = torch.cat((times, reached.unsqueeze(1)), 1)
     for output in p.outputs:
         output.start(t0, p.stops[:, -1], y0)
-    ends = torch.where(ended.status == int(Status.SUCCESS), span.t1, reached)
+    done = ended.status == int(Status.SUCCESS)
+    ends = torch.where(done, span.t1, reached)
     again = p._replace(
         controller=Grid(times),
         stops=span.stops(p.stops, ends),
@@ -264,10 +265,11 @@ def _again(
         events=None,
         jump_at=None,
         on_attempt=None,
+        open=p.open and p.open._replace(end=p.open.end & done),
         min_step=0.0,
     )
     replay = Replay(p, first.diary.by_steps(), ends)
-    begun = begin(again, t0, y0, p.f(t0, y0), times[:, 1] - t0, 0)
+    begun = begin(again, t0, y0, p.f(opened(again, t0, y0), y0), times[:, 1] - t0, 0)
     begun = replay.begin(again, begun, Place(t0, nothing(span.t0), span.at_start(p.f, y0)))
     replayed = recorder.solve(again, begun, replay, times.shape[1] - 2)
     status = torch.where(replayed.status == int(Status.SUCCESS), ended.status, replayed.status)

@@ -23,7 +23,7 @@ from stiffguide.stepping.attempt import attempt
 from stiffguide.stepping.contracts import Table
 from stiffguide.stepping.controllers import Grid
 from stiffguide.stepping.events import Trigger
-from stiffguide.stepping.live import Live, Problem, sliver
+from stiffguide.stepping.live import Live, Problem, asked
 from stiffguide.tensors import select
 
 GRAZING = 1e-6  # of its mean rate in the step: an event that slow only touches zero
@@ -161,7 +161,7 @@ class Replay:
                 if event.jump is not None and bool(o.jumps[:, k].any()):
                     at = at._replace(y=select(o.jumps[:, k], event.jump(at.t + at.h, at.y), at.y))
             if self._jump_at is not None and bool(o.stopped.any()):
-                at = _back(p, at, o.stopped)
+                at = _back(p, s, at, o.stopped)
                 at = at._replace(y=select(o.stopped, self._jump_at(at.t, at.y), at.y))
             jumped, turned = jumped | o.anew, turned | o.stopped
             for output in p.outputs:
@@ -171,14 +171,12 @@ class Replay:
         if not bool(jumped.any()):
             return s
         # who ended after a step did so at t + h
-        y = select(ended & (self._steps > 0), at.y, _back(p, at, jumped).y)
+        y = select(ended & (self._steps > 0), at.y, _back(p, s, at, jumped).y)
         return self._restart(p, s, y, jumped, turned)
 
     def _restart(self, p: Problem, s: Live, y: Tensor, where: Tensor, turned: Tensor) -> Live:
         """The rows `where` (B,) go on from (s.t, y): see `events.restart`."""
-        t1 = p.stops[:, -1].detach()
-        beyond = s.t + torch.sign(t1 - s.t) * sliver(s.t, s.y)
-        f0 = p.f(torch.where(turned, beyond, s.t), y)
+        f0 = p.f(asked(s), y)
         rule = p.guidance
         return s._replace(
             y=select(where, y, s.y),
@@ -230,9 +228,9 @@ def _unseen(p: Problem) -> Problem:
     return p._replace(outputs=(), stops=p.stops.detach())
 
 
-def _back(p: Problem, at: Place, where: Tensor) -> Place:
+def _back(p: Problem, s: Live, at: Place, where: Tensor) -> Place:
     """The rows `where` (B,) at the number t: carried along the solution over -h."""
     if not at.h.requires_grad:
         return at
-    y = along(p.f, at.t, at.y, torch.where(where, -at.h, 0.0))
+    y = along(p.f, asked(s), at.y, torch.where(where, -at.h, 0.0))
     return Place(at.t, torch.where(where, 0.0, at.h), y)

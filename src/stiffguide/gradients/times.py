@@ -24,6 +24,11 @@ class Span(NamedTuple):
 
     t0: Tensor
     t1: Tensor
+    opened: Tensor | None = None  # (B,) numbers, where f is asked in the place of t0
+
+    @property
+    def _first(self) -> Tensor:
+        return self.t0.detach() if self.opened is None else self.opened
 
     def differentiable(self, outputs: Iterable[Output]) -> bool:
         """Whether an end, or a time at which the solution is kept, requires a gradient."""
@@ -31,11 +36,14 @@ class Span(NamedTuple):
 
     def start(self, f: Field, y0: Tensor) -> Tensor:
         """y0 (B, F), given at t0, as the state at the number t0."""
-        return along(f, self.t0, y0, -nothing(self.t0)) if tangles(self.t0) else y0
+        if not tangles(self.t0):
+            return y0
+        h = nothing(self.t0)
+        return along(f, self._first + h, y0, -h)
 
     def at_start(self, f: Field, y0: Tensor) -> Tensor:
         """The state at t0 again, from that at the number t0."""
-        return along(f, self.t0.detach(), y0, nothing(self.t0)) if tangles(self.t0) else y0
+        return along(f, self._first, y0, nothing(self.t0)) if tangles(self.t0) else y0
 
     def stops(self, stops: Tensor, ends: Tensor) -> Tensor:
         """Times (B, K) to step on, the last of them where a row ended (B,): t1, or before it."""
@@ -65,7 +73,7 @@ class Span(NamedTuple):
         states = list(y.unbind(1))
         for i in torch.nonzero(first.any(0)).flatten().tolist():
             h = torch.where(first[:, i], nothing(t[:, i]), 0.0)
-            moved = along(f, self.t0.detach(), states[i], h)
+            moved = along(f, self._first, states[i], h)
             states[i] = torch.where(first[:, i].unsqueeze(1), moved, states[i])
         return t, torch.stack(states, 1)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stiffguide.kernels.compiled import Compiled, compile
     from stiffguide.kernels.memory import asked, known
     from stiffguide.kernels.patience import Patience
-    from stiffguide.kernels.request import Built, Outlook, Overtaken, Request
+    from stiffguide.kernels.request import Built, Outlook, Overtaken, Request, within
 
 __all__ = [
     "ASKED",
@@ -40,6 +40,7 @@ __all__ = [
     "run",
     "solve",
     "way",
+    "within",
 ]
 
 if not TYPE_CHECKING:
@@ -51,6 +52,6 @@ if not TYPE_CHECKING:
             "stiffguide.kernels.compiled": ("Compiled", "compile"),
             "stiffguide.kernels.memory": ("asked", "known"),
             "stiffguide.kernels.patience": ("Patience",),
-            "stiffguide.kernels.request": ("Built", "Outlook", "Overtaken", "Request"),
+            "stiffguide.kernels.request": ("Built", "Outlook", "Overtaken", "Request", "within"),
         },
     )

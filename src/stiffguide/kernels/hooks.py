@@ -11,6 +11,8 @@ def asked(p: Problem) -> str:
         return "it measures errors by their root mean square, and norm was given"
     if p.on_attempt is not None:
         return "it tells nobody of its attempts, and on_attempt was given"
+    if p.open is not None:
+        return "it asks f at t0 and t1, and tstops names one of them"
     if p.min_step:
         return "it rejects steps of any length, and min_step was given"
     return ""

@@ -13,7 +13,7 @@ from stiffguide.fields.mass import GivenMass
 from stiffguide.progress import Progress
 from stiffguide.sensitivities import Wanted
 from stiffguide.sharing.pair import Pair
-from stiffguide.stepping.live import Problem
+from stiffguide.stepping.live import Problem, closed, opened
 
 
 class Request(NamedTuple):
@@ -42,6 +42,14 @@ class Request(NamedTuple):
     caveats: Mapping[int, str] = MappingProxyType({})  # what is to be said of rows from the start
     gradient: str = "auto"  # how one is to be had, by a name of `gradients.modes`
     sensitivities: Wanted | None = None
+
+
+def within(r: Request) -> Request:
+    """The same from the first number at which f may be asked to the last one."""
+    p, t0, t1, y0 = r.problem, r.t0.detach(), r.t1.detach(), r.y0.detach()
+    if p.open is not None:
+        t0, t1 = opened(p, t0, y0), closed(p, t0, y0)
+    return r._replace(t0=t0, t1=t1)
 
 
 class Overtaken(Exception):

@@ -10,7 +10,15 @@ from torch import Tensor
 from stiffguide.errors import Status
 from stiffguide.stepping import events, jumps, shortest
 from stiffguide.stepping.contracts import Moment, State, Step, Verdict, Work
-from stiffguide.stepping.live import Live, Problem, limited, next_stop, sliver, unasked
+from stiffguide.stepping.live import (
+    Live,
+    Problem,
+    beyond,
+    limited,
+    next_stop,
+    sliver,
+    unasked,
+)
 from stiffguide.stepping.piece import Piece
 from stiffguide.tensors import constant, finite, rows, select, transformed
 
@@ -52,6 +60,15 @@ class Arrival(NamedTuple):
     nfe: int  # evaluations beyond those of the step
 
 
+class Departure(NamedTuple):
+    """From where the next step starts, if this one is accepted."""
+
+    f1: Tensor
+    side: State  # see `Live`
+    nfe: Tensor | int
+    state: State
+
+
 def attempt(p: Problem, s: Live) -> Live:
     """Try one step in every row and commit it where it is accepted."""
     if p.nonnegative is not None:
@@ -70,7 +87,7 @@ def attempt(p: Problem, s: Live) -> Live:
         moment = Moment(s.t, end.t1, s.y, end.y1, end.f1, out.accept, piece)
         seen = events.look(p, s, moment, values)
         out = _located(p, s, out, seen, clip)
-    f1, turned, state = _depart(p, s, end, out.reached & ~out.arrived, step)
+    later = _depart(p, s, end, out.reached & ~out.arrived, step)
     stopped = _record(p, Moment(s.t, end.t1, s.y, end.y1, end.f1, out.accept, piece))
     t = torch.where(out.accept, end.t1, s.t)
     attempts = s.attempts + clip.live
@@ -82,17 +99,18 @@ def attempt(p: Problem, s: Live) -> Live:
     after = Live(
         t=t,
         y=select(out.accept, end.y1, s.y),
-        f0=select(out.accept, f1, s.f0),
+        f0=select(out.accept, later.f1, s.f0),
         dt=torch.where(out.arrived, clip.dt, torch.where(clip.live, out.dt_next, s.dt)),
-        method=select(out.accept, state, p.method.retry(s.method, step.state)),
+        method=select(out.accept, later.state, p.method.retry(s.method, step.state)),
         controller=select(clip.live & ~out.spared, verdict.state, s.controller),
         guidance=select(out.accept, end.guidance, s.guidance),
         status=_ended(s.status, clip.live, endings),
         stop=torch.clamp(s.stop + out.reached, max=p.stops.shape[1] - 1),
         attempts=attempts,
         accepted=s.accepted + out.accept,
-        work=s.work + clip.live * _spent(step.work, end.nfe + piece.nfe + turned, t),
+        work=s.work + clip.live * _spent(step.work, end.nfe + piece.nfe + later.nfe, t),
         events=() if seen is None else select(clip.live, seen.state, s.events),
+        side=select(out.accept, later.side, s.side),
         wide=() if wide is None else s.wide + (wide & out.accept),
     )
     if seen is None and p.jump_at is None:
@@ -111,6 +129,8 @@ def aim(p: Problem, s: Live, live: Tensor) -> Clip:
     at_end = left == 0
     if p.stops.shape[1] > 1:  # f may jump at a stop: the step before it must not see that
         inner = target != p.stops[:, -1]
+        if p.open is not None:
+            inner = inner | p.open.end
         short = sliver(torch.maximum(s.t.abs(), target.abs()), s.y) / left.abs()  # left may be 0
         short = torch.where(inner, torch.clamp(short, max=0.5), 0.0)  # an endless way has no part
         left = left * (1 - short.detach())
@@ -121,9 +141,17 @@ def aim(p: Problem, s: Live, live: Tensor) -> Clip:
         way = event - s.t  # up to a stop, that is as long as the way to the stop
         left = torch.where(hunted & (way.abs() < left.abs()), way, left)
     dt = torch.where(last & ~at_end, left, s.dt)
-    # s.t + dt is rounded: where t is large, the step must be as long as t really moves
-    dt = torch.where(live, (s.t + dt) - s.t, IDLE * dt)
-    t0 = torch.where(at_end, s.t - dt, s.t)
+    t0 = s.t
+    if p.stops.shape[1] > 1:  # and the step after it begins beyond it
+        half = dt.detach().abs() / 2
+        skip = torch.clamp(s.side - s.t, -half, half)
+        t0, dt = s.t + skip, dt - skip
+    # t0 + dt is rounded: where t is large, the step must be as long as t really moves
+    dt = torch.where(live, (t0 + dt) - t0, IDLE * dt)
+    t0 = torch.where(at_end, s.t - dt, t0)
+    if p.open is not None:
+        apart = torch.copysign(torch.maximum(sliver(s.t, s.y), dt.abs()), dt)
+        t0 = torch.where(at_end & p.open.end, t0 - apart, t0)
     return Clip(live, last, target, t0, dt)
 
 
@@ -233,31 +261,29 @@ def _endings(
     return endings
 
 
-def _depart(
-    p: Problem, s: Live, end: Arrival, turning: Tensor, step: Step
-) -> tuple[Tensor, Tensor | int, State]:
-    """How the next step starts in the rows `turning`, beyond the stop just reached.
-
-    f there, its nfe, and the state of a method, which begins anew if it rests on steps before and
-    f jumps.
-    """
+def _depart(p: Problem, s: Live, end: Arrival, turning: Tensor, step: Step) -> Departure:
+    """How the next step starts in the rows `turning`, beyond the stop just reached."""
     if p.stops.shape[1] == 1:
-        return end.f1, 0, step.state
-    if end.t1.device.type == "cpu" and not bool(turning.any()):
-        return end.f1, 0, step.state
-    short = sliver(torch.maximum(s.t.abs(), end.t1.abs()), s.y)
-    beyond = end.t1 + torch.sign(end.t1 - s.t) * short
-    f1 = p.f(beyond, end.y1)
+        return Departure(end.f1, (), 0, step.state)
+    side, ended = end.t1.detach(), step.t0 + step.dt.detach()
+    if p.open is not None:
+        side = torch.where(p.open.end & (side == p.stops[:, -1].detach()), ended, side)
+    if side.device.type == "cpu" and not bool(turning.any()):
+        return Departure(end.f1, side, 0, step.state)
+    farther = torch.maximum(s.t.abs(), side.abs())
+    side = torch.where(turning, side + beyond(farther, side - s.t, s.y), side)
+    f1 = p.f(torch.where(turning, side, ended), end.y1)
     if p.f.linear.mass is not None:  # f says nothing of y', nor of a jump in units of y
         state = p.method.restart(step.state, turning)
-        return select(turning, f1, end.f1), turning.long(), state
+        return Departure(select(turning, f1, end.f1), side, turning.long(), state)
     if not p.method.multistep:
-        return select(turning, f1, end.f1), turning.long(), step.state
+        return Departure(select(turning, f1, end.f1), side, turning.long(), step.state)
+    # what rests on steps before begins anew where f jumps,
     # not with the f1 of a step, which is as good as its iteration
     leap = rows(step.dt, f1).to(f1.dtype) * (f1 - p.f(step.t0 + step.dt, end.y1))
     jumps = turning & ~(p.tolerance.measure(leap, s.y, end.y1) < UNFELT)
     state = p.method.restart(step.state, jumps)
-    return select(turning, f1, end.f1), 2 * turning.long(), state
+    return Departure(select(turning, f1, end.f1), side, 2 * turning.long(), state)
 
 
 def _record(p: Problem, moment: Moment) -> Tensor | None:

@@ -10,7 +10,7 @@ from stiffguide.stepping.constraints import consistent
 from stiffguide.stepping.constraints import slope as derivative
 from stiffguide.stepping.contracts import State, Units
 from stiffguide.stepping.events import SAME, Happened
-from stiffguide.stepping.live import Live, Problem, first_dt, limited, sliver
+from stiffguide.stepping.live import Live, Problem, asked, first_dt, limited
 from stiffguide.tensors import finite, real_dtype, select
 
 CHATTER = 200  # events in a row
@@ -91,16 +91,10 @@ def _consistent(
     mass = p.f.linear.mass
     if mass is None or mass.nulls is None:
         return s, y
-    t = torch.where(stopped, _beyond(p, s), s.t)
-    found = consistent(p.f, t, y, s.dt, p.tolerance)
+    found = consistent(p.f, asked(s), y, s.dt, p.tolerance)
     lost = where & ~found.ok & (s.status == int(Status.RUNNING))
     status = torch.where(lost, int(Status.NOT_CONVERGED), s.status)
     return s._replace(status=status), select(where, found.y, y)
-
-
-def _beyond(p: Problem, s: Live) -> Tensor:
-    """A time (B,) just after the one that rows are at."""
-    return s.t + torch.sign(p.stops[:, -1] - s.t) * sliver(s.t, s.y)
 
 
 def restart(p: Problem, s: Live, y: Tensor, where: Tensor, stopped: Tensor, before: State) -> Live:
@@ -109,7 +103,7 @@ def restart(p: Problem, s: Live, y: Tensor, where: Tensor, stopped: Tensor, befo
     `before` are their events as they were on the way here, `stopped` (B,) the rows on a stop.
     """
     t1 = p.stops[:, -1]
-    t = torch.where(stopped, _beyond(p, s), s.t)  # f may jump there
+    t = asked(s)  # f may jump on a stop
     f0 = p.f(t, y)
     controller, dt, nfe = s.controller, s.dt, 1
     if p.controller.adaptive:
@@ -143,7 +137,7 @@ def _sides(p: Problem, s: Live, where: Tensor, before: State) -> Live:
     now, at_event = p.events.values(s.t, s.y), s.events.value
     length = PROBE * s.dt
     step = length.to(real_dtype(s.y.dtype)).unsqueeze(1)
-    slope = derivative(p.f, s.t, s.y, s.f0, Units(length, p.tolerance.scale(s.y)))
+    slope = derivative(p.f, asked(s), s.y, s.f0, Units(length, p.tolerance.scale(s.y)))
     probe = p.events.values(s.t + length, s.y + step * slope)
     rounding = SAME * torch.finfo(s.y.dtype).eps * s.t.abs() / length.abs()
     near = torch.maximum(at_event.abs(), (probe - now).abs() * rounding.unsqueeze(1))

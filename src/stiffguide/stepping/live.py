@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 AT_ENDS = ("end", "steps", "chords", "instants")  # kept without a look at f
 
 
+class Open(NamedTuple):
+    """Rows (B,) bool that are stopped at t0, or at t1: f is not asked there, but beside it."""
+
+    start: Tensor
+    end: Tensor
+
+
 class Problem(NamedTuple):
     """What stays the same during a solve."""
 
@@ -40,6 +47,7 @@ class Problem(NamedTuple):
     jump_at: Callable[[Tensor, Tensor], Tensor] | None = None  # at inner stops: t, y -> y (B, F)
     nonnegative: Nonnegative | None = None
     on_attempt: Callable[..., None] | None = None  # of t0, y0, dt, accept and live rows
+    open: Open | None = None
     min_step: float = 0.0  # attempts of this length are accepted whatever their error
 
 
@@ -59,6 +67,7 @@ class Live(NamedTuple):
     accepted: Tensor  # (B,) int64
     work: Tensor  # (3, B) int64: nfe, njac, nlu
     events: State = ()
+    side: State = ()  # (B,), where there are stops: t, or on one where f was asked beyond it
     wide: State = ()  # (B,) int64, steps accepted with an error above the tolerance
 
 
@@ -87,13 +96,14 @@ def begin(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor, dt: Tensor, nfe: int) 
         accepted=zero.clone(),
         work=work,
         events=() if p.events is None else p.events.start(t0, y0),
+        side=opened(p, t0, y0) if p.stops.shape[1] > 1 else (),
         wide=zero.clone() if p.min_step else (),
     )
 
 
 def first_dt(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor) -> tuple[Tensor, int]:
-    """The first dt (B,) of a solve from (t0, y0), and the evaluations of f that it took."""
-    t1, first = p.stops[:, -1], p.first_step
+    """The first dt (B,) of a solve from (t0, y0), where f is f0, and the evaluations it took."""
+    t1, first = closed(p, t0, y0), p.first_step
     if first is not None or not p.controller.adaptive:
         return torch.sign(t1 - t0) * torch.clamp((t1 - t0).abs(), max=first or float("inf")), 0
     order = p.method.error_order or p.method.order
@@ -116,6 +126,38 @@ def next_stop(p: Problem, s: Live) -> Tensor:
 def sliver(t: Tensor, y: Tensor) -> Tensor:
     """A length of time (B,) around t (B,) that f can tell, and the solution cannot."""
     return 4 * torch.finfo(real_dtype(y.dtype)).eps * t.abs()
+
+
+def beyond(t: Tensor, way: Tensor, y: Tensor) -> Tensor:
+    """A length of time (B,), signed as `way`, that leads to where f may be asked beside t (B,)."""
+    tiny = torch.finfo(real_dtype(y.dtype)).tiny  # beside 0 there is nothing to be lost
+    return torch.copysign(torch.clamp(sliver(t, y), min=tiny), way)
+
+
+def opened(p: Problem, t0: Tensor, y0: Tensor) -> Tensor:
+    """Where f is asked at the start (B,): at the number t0, or just after it."""
+    if p.open is None:
+        return t0
+    way = p.stops[:, 0] - t0
+    length = beyond(t0, way, y0)
+    short = torch.where(way == 0, length, torch.minimum(length.abs(), way.abs() / 4))
+    return torch.where(p.open.start, t0 + torch.copysign(short, way), t0)
+
+
+def closed(p: Problem, t0: Tensor, y0: Tensor) -> Tensor:
+    """The last time (B,) at which f may be asked: the number t1, or just before it."""
+    t1 = p.stops[:, -1].detach()
+    if p.open is None:
+        return t1
+    short = sliver(torch.maximum(t0.abs(), t1.abs()), y0)
+    short = torch.minimum(short, (t1 - t0).abs() / 4)
+    return torch.where(p.open.end & torch.isfinite(t1), t1 - torch.copysign(short, t1 - t0), t1)
+
+
+def asked(s: Live) -> Tensor:
+    """Where f is asked for its value at s.t (B,)."""
+    side: Tensor = s.t if isinstance(s.side, tuple) else s.side
+    return side
 
 
 def limited(p: Problem, dt: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from stiffguide.stepping import loop
 from stiffguide.stepping.attempt import attempt
 from stiffguide.stepping.contracts import Method
 from stiffguide.stepping.course import Array, Course, Shifts, Watched
-from stiffguide.stepping.live import Live, Problem, first_dt, limited
+from stiffguide.stepping.live import Live, Problem, asked, first_dt, limited
 from stiffguide.tensors import finite, select
 
 LEAVING = -2  # the status of rows that wait for the other method
@@ -144,11 +144,11 @@ def _enter(last: Regime, to: Regime, s: Live, shift: Shift) -> Live:
     t1, f0, dt = p.stops[:, -1], s.f0, s.dt
     nfe = torch.zeros_like(s.status)
     if last.problem.method.multistep:  # whose f0 is as good as its iteration
-        f0, nfe = select(where, p.f(s.t, s.y), f0), nfe + where
+        f0, nfe = select(where, p.f(asked(s), s.y), f0), nfe + where
     if not p.method.implicit:
         dt = torch.sign(t1 - s.t) * torch.from_numpy(course.dt)
     if bool(shift.failed.any()):
-        fresh, more = first_dt(p._replace(first_step=None), s.t, s.y, f0)
+        fresh, more = first_dt(p._replace(first_step=None), asked(s), s.y, f0)
         dt, nfe = torch.where(shift.failed, fresh, dt), nfe + shift.failed * more
     dt, controller = p.controller.init(s.t, t1, dt)
     work = s.work.clone()
