@@ -35,9 +35,9 @@ def driven(t: Tensor, y: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", PAIRED)
 def test_components_without_a_derivative_are_followed_between_steps(name: str) -> None:
     """Both solutions of a pair may be exact in them at the end of steps of any length."""
-    tol, t = loose(name), torch.linspace(0, 0.5, 40, dtype=torch.float64)
+    tol, t = loose(name), torch.linspace(0, 0.2, 16, dtype=torch.float64)  # 40 t goes round once
     settings = {"method": name, "mass": [1, 0, 0], "rtol": tol, "atol": tol}
-    found = sg.solve(driven, real(1, 0, 0), 0.0, 0.5, save_at=t, **settings)
+    found = sg.solve(driven, real(1, 0, 0), 0.0, 0.2, save_at=t, **settings)
     fast = torch.sin(40 * t)
     exact = torch.stack((torch.exp(-t), fast, -(fast**2)), -1)
     assert (found.raise_if_failed().y - exact).abs().max() < 50 * tol
