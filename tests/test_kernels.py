@@ -31,7 +31,7 @@ ONE_PASS = [m.name for m in PAIRED if isinstance(m, (ExplicitRK, Rosenbrock))]
 NEWTON = [m.name for m in PAIRED if isinstance(m, Esdirk)]
 START = torch.tensor([1.0, 0.0, 0.5, -0.5], dtype=D)
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-8}
-STIFF = (("hires", 1.0), ("orego", 1.0), ("robertson", 1e-9), ("pollu", 1.0))
+STIFF = (("hires", 1.0), ("orego", 0.1), ("robertson", 1e-9), ("pollu", 1.0))
 
 
 def assert_same_work(kernel: Solution, eager: Solution) -> None:
@@ -326,9 +326,9 @@ def test_sizes(size: int) -> None:
 def test_what_a_kernel_cannot_do(settings, reason: str, caplog) -> None:
     y0 = torch.tensor([1.0, 0.0, 0.5, -0.5], dtype=D)
     with pytest.raises(UnsupportedError, match=reason):
-        stiffguide.solve(pendulum, y0, 0.0, 1.0, backend="kernel", **settings)
+        stiffguide.solve(pendulum, y0, 0.0, 0.2, backend="kernel", **settings)
     with caplog.at_level("INFO", logger="stiffguide"):
-        solution = stiffguide.solve(pendulum, y0, 0.0, 1.0, backend="auto", **settings)
+        solution = stiffguide.solve(pendulum, y0, 0.0, 0.2, backend="auto", **settings)
     assert bool(solution.success)
     assert reason in caplog.text
 
