@@ -60,8 +60,8 @@ class Witness:
             if not torch.equal(below, self._below):
                 self._cross(s.t, s.y.detach(), below)
 
-    def pass_by(self, t: Sequence[Tensor], y: Tensor) -> None:
-        """Take note of the states (N, B, F) after N attempts, at t (B,), as by N looks.
+    def pass_by(self, t: Tensor, y: Tensor) -> None:
+        """Take note of the states (N, B, F) after N attempts, at t (N, B), as by N looks.
 
         Where none fell below zero by less than atol, there is nothing to keep.
         """

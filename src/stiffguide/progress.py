@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -143,8 +142,8 @@ class Onlookers:
         self._counted = False
         return self._watch.look(s)
 
-    def pass_by(self, t: Sequence[Tensor], y: Tensor) -> None:
-        """See the states (N, B, F) after N attempts, at t (B,), before a look at the last."""
+    def pass_by(self, t: Tensor, y: Tensor) -> None:
+        """See the states (N, B, F) after N attempts, at t (N, B), before a look at the last."""
         for x in self._counting:
             x.look(len(t))
         self._counted = True

@@ -6,7 +6,7 @@ Anything else is as if it had not been: nobody has seen it, and attempts go on f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
 
@@ -25,11 +25,11 @@ from stiffguide.tensors import real_dtype, transformed
 
 STEPS = 512  # that are made without the loop,
 TIMES = 2**18  # if the times of their stages are no more numbers than these
-TOGETHER = 16  # steps that are looked at together,
-NUMBERS = 2**15  # if their states are no more numbers,
+TOGETHER = 64  # steps that are looked at together,
+NUMBERS = 2**17  # if their states are no more numbers,
 SECONDS = 1.0  # and take no longer
 
-Seen = Callable[[Sequence[Tensor], Tensor], None]  # t, N of (B,), and y (N, B, F) after N steps
+Seen = Callable[[Tensor, Tensor], None]  # t (N, B) and y (N, B, F) after N steps
 
 
 def serves(p: Problem) -> bool:
@@ -81,8 +81,10 @@ class Walk:
         # a method may know how to prepare many steps at once: see `ExplicitRK`
         self._paced: Any = p.method if hasattr(p.method, "paces") else None
         self._everywhere = torch.ones_like(s.status, dtype=torch.bool)
-        self._made: list[tuple[Step, Tensor, Tensor]] = []  # not looked at; t1 (B,), f1 (B, F)
-        self._last: tuple[Step, Tensor, Tensor] | None = None  # that was
+        self._table = ahead.tensors(s.t.device)
+        self._t1 = self._table[2].expand(-1, len(s.t))
+        self._made: list[tuple[Step, Tensor]] = []  # not looked at, and f1 (B, F)
+        self._last: tuple[Step, Tensor] | None = None  # that was
         self._works: list[Work] = []
         self._nfe, self._late = 0, 0  # beyond those, in steps that were looked at and not yet
         self.steps = 0  # that are sound
@@ -95,13 +97,13 @@ class Walk:
         since = monotonic()
         last = len(self._ahead.t0) - 1 if self._ahead.finish and unasked(p) else -1
         try:
-            for i, (through, t1, at) in enumerate(self._times()):
+            for i, (through, at) in enumerate(self._times()):
                 step = make(p.f, *through, y, f0, state, p.tolerance)
                 f1 = step.f1
                 if f1 is None and i != last:
                     f1, self._late = p.f(at, step.y1), self._late + 1
                 f1 = f0 if f1 is None else f1  # which nobody asks for
-                self._made.append((step, t1, f1))
+                self._made.append((step, f1))
                 y, f0, state = step.y1, f1, step.state
                 if len(self._made) == together or monotonic() > since + SECONDS:
                     if not self._look():
@@ -112,24 +114,26 @@ class Walk:
             return self._look(), True
         return self._look(), False
 
-    def _times(self) -> Iterator[tuple[tuple[Any, ...], Tensor, Tensor]]:
-        """What a step is told of its way, t1 (B,), and t1 as f is given it.
+    def _times(self) -> Iterator[tuple[tuple[Any, ...], Tensor]]:
+        """What a step is told of its way, and t1 (B,); the end of the last may have a history."""
+        paced, y, end, rows = self._paced, self._s.y, self._p.stops[:, -1], len(self._s.t)
+        t0, dt, t1 = self._table
+        if paced:
+            ways: list[Any] = list(zip(paced.paces(t0, dt, y), strict=True))
+            at = list(t1.to(real_dtype(y.dtype)).expand(-1, rows).unbind(0))
+        else:
+            ways = list(zip(*(x.expand(-1, rows).unbind(0) for x in (t0, dt)), strict=True))
+            at = list(self._t1.unbind(0))
+        if self._ahead.finish and (end.requires_grad or transformed()):
+            start = t0[-1].expand(rows)
+            last = start, (start + (end - start)) - start
+            ways[-1], at[-1] = (paced.pace(*last, y),) if paced else last, end
+        return zip(ways, at, strict=True)
 
-        The end of the last one may have a history.
-        """
-        paced, y, end = self._paced, self._s.y, self._p.stops[:, -1]
-        table, shape = self._ahead.tensors(y.device), (-1, len(y))
-        t0, dt, t1 = (list(x.expand(*shape).unbind(0)) for x in table)
-        moved = self._ahead.finish and (end.requires_grad or transformed())
-        if moved:
-            dt[-1], t1[-1] = (t0[-1] + (end - t0[-1])) - t0[-1], end
-        if not paced:
-            return zip(zip(t0, dt, strict=True), t1, t1, strict=True)
-        paces = paced.paces(table[0], table[1], y)
-        at = list(table[2].to(real_dtype(y.dtype)).expand(*shape).unbind(0))
-        if moved:
-            paces[-1], at[-1] = paced.pace(t0[-1], dt[-1], y), end
-        return zip(zip(paces, strict=True), t1, at, strict=True)
+    def _end(self, i: int) -> Tensor:
+        """t1 (B,) of a step."""
+        finished = self._ahead.finish and i == len(self._t1) - 1
+        return self._p.stops[:, -1] if finished else self._t1[i]
 
     def _look(self) -> bool:
         """Show the steps to outputs, and to whoever else is to see them, if they are sound."""
@@ -137,32 +141,33 @@ class Walk:
             return True
         made, self._made = self._made, []
         with torch.no_grad():
-            met = torch.stack([*(step.y1 for step, *_ in made), *(f1 for *_, f1 in made)])
+            met = torch.stack([step.y1 for step, _ in made] + [f1 for _, f1 in made])
             # far cheaper than a norm, and a sum of finite numbers that is not costs a few attempts
-            total = met.sum(dtype=torch.promote_types(met.dtype, torch.float32))
-            doubts = [step.ok for step, *_ in made if step.ok is not None]
-            value = total.item()
-            if value - value != 0 or (doubts and not bool(torch.stack(doubts).all())):
+            total = met.sum(dtype=torch.promote_types(met.dtype, torch.float32)).item()
+            doubts = [step.ok for step, _ in made if step.ok is not None]
+            if total - total != 0 or (doubts and not bool(torch.stack(doubts).all())):
                 return False
             if self._seen is not None:
-                self._seen([t1 for _, t1, _ in made], met[: len(made)])
+                self._seen(self._t1[self.steps : self.steps + len(made)], met[: len(made)])
         if self._outputs:
             self._show(made)
-        self._works += [step.work for step, *_ in made]
+        self._works += [step.work for step, _ in made]
         self._nfe, self._late = self._nfe + self._late, 0
         self._last, self.steps = made[-1], self.steps + len(made)
         return True
 
-    def _show(self, made: list[tuple[Step, Tensor, Tensor]]) -> None:
+    def _show(self, made: list[tuple[Step, Tensor]]) -> None:
         """Show steps to the outputs that want them, of which interpolants may evaluate f."""
-        ends = torch.stack([t1.detach() for _, t1, _ in made])
+        first, many = self.steps, len(made)
+        ends = self._t1[first : first + many]
         wanted = [
-            output.due(ends) if isinstance(output, AtTimes) else [True] * len(made)
+            output.due(ends) if isinstance(output, AtTimes) else [True] * many
             for output in self._outputs
         ]
-        for i, (step, t1, f1) in enumerate(made):
+        for i, (step, f1) in enumerate(made):
             if not any(due[i] for due in wanted):
                 continue
+            t1 = self._end(first + i)
             piece = Piece(self._p, self._s, step, Arrival(t1, step.y1, f1, (), 0))
             moment = Moment(step.t0, t1, step.y0, step.y1, f1, self._everywhere, piece)
             for output, due in zip(self._outputs, wanted, strict=True):
@@ -173,18 +178,18 @@ class Walk:
     def after(self) -> Live:
         """The state after the steps."""
         assert self._last is not None
-        s, n, (step, t1, f1) = self._s, self.steps, self._last
+        s, n, (step, f1) = self._s, self.steps, self._last
         controller, done = s.controller, s.status
         if isinstance(self._p.controller, Grid):
             most = self._p.controller.times.shape[1] - 1
             controller = GridState(torch.clamp(controller.place + n, max=most))
-        if self._ahead.finish and n == len(self._ahead.t0):
+        if self._ahead.finish and n == len(self._t1):
             done = torch.full_like(done, int(Status.SUCCESS))
         dt = torch.as_tensor(self._ahead.dt_next[n - 1], dtype=s.dt.dtype, device=s.dt.device)
         nfe, *others = (sum(column) for column in zip(*self._works, strict=True))
         spent = [torch.as_tensor(x, device=s.work.device) for x in (nfe + self._nfe, *others)]
         return s._replace(
-            t=t1,
+            t=self._end(n - 1),
             y=step.y1,
             f0=f1,
             dt=dt.expand_as(s.dt),
