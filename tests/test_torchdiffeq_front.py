@@ -91,7 +91,11 @@ PROBLEMS = {
     ),
     "pair": (tied, (tensor(1.0, 2, 3), torch.ones(2, 2, dtype=F64)), (0, 1)),
     "pair backwards": (tied, (tensor(1.0, 2, 3), torch.ones(2, 2, dtype=F64)), (1, -1)),
-    "complex": (lambda t, y, a: 1j * a * y - 0.1 * y, torch.tensor([1 + 1j, 2.0]), (0, 2)),
+    "complex": (
+        lambda t, y, a: 1j * a * y - 0.1 * y,
+        torch.tensor([1 + 1j, 2.0]).to(torch.complex128),
+        (0, 2),
+    ),
     "chirp": (lambda t, y, a: a * t * torch.cos(t**2) * torch.ones_like(y), tensor(0.0, 1), (0, 3)),
     "empty of y": (lambda t, y, a: a * torch.exp(-t) + 0 * y, tensor(2.0), (0, 1)),
     "field": (
@@ -101,6 +105,10 @@ PROBLEMS = {
     ),
 }
 KINDS = [*ADAPTIVE, *EXPLICIT]
+# what two solves may differ by, and their derivatives by time between steps
+# (theirs interpolates all pairs with polynomials of order 4 through a point of order 2 or 3)
+NEAR = {"dopri5": (5e-6, 5e-5), "dopri8": (1e-4, 1e-3), "bosh3": (1e-2, 5e-2)}
+NEAR |= {"adaptive_heun": (1e-3, 1e-2), "fehlberg2": (5e-2, 0.1)}
 
 
 def parts(y):
@@ -108,45 +116,58 @@ def parts(y):
 
 
 def run(solver, name, method, **options):
-    """The states and all gradients of a sum of them, and how often f was called."""
+    """The states, and the gradients of a sum of them."""
     f, y0, span = PROBLEMS[name]
     field = Field(f)
     y0 = tuple(x.to(x.dtype if x.is_complex() else F64).clone().requires_grad_() for x in parts(y0))
     t = torch.linspace(*map(float, span), 5, dtype=F64).requires_grad_()
     start = y0 if name.startswith("pair") else y0[0]
     y = solver(field, start, t, method=method, rtol=LOOSE.get(method, 1e-7), atol=1e-9, **options)
-    calls = field.calls
     total = sum(
         (x.abs() * torch.linspace(1, 2, x.numel()).reshape(x.shape)).sum() for x in parts(y)
     )
     total.backward()
-    return [x.detach() for x in parts(y)], [t.grad, field.a.grad, *(x.grad for x in y0)], calls
+    return [x.detach() for x in parts(y)], [t.grad, field.a.grad, *(x.grad for x in y0)]
 
 
 @pytest.mark.parametrize("place", range(len(PROBLEMS)), ids=list(PROBLEMS))
 def test_it_agrees_with_torchdiffeq(place):
+    """States, and gradients by times, parameters and the start; given steps to rounding."""
     name = list(PROBLEMS)[place]
     for method in {"dopri5", KINDS[place % len(ADAPTIVE)], KINDS[len(ADAPTIVE) + place % 5]}:
         ours, theirs = run(odeint, name, method), run(torchdiffeq.odeint, name, method)
-        # the tolerance, times what an unstable problem makes of it; given steps leave no choice
-        near = 30 * LOOSE.get(method, 1e-7) if method in ADAPTIVE else 1e-11
-        for mine, other in zip(ours[0] + ours[1], theirs[0] + theirs[1], strict=True):
+        near, by_time = NEAR.get(method, (1e-11, 1e-11))
+        limits = [near] * len(ours[0]) + [by_time] + [near] * len(ours[1])
+        for mine, other, limit in zip(sum(ours, []), sum(theirs, []), limits, strict=False):
             assert mine.shape == other.shape
             assert mine.dtype == other.dtype
             size = 1 + other.abs().max()
-            assert (mine - other).abs().max() <= near * 10 * size, (method, mine, other)
-        if method in ADAPTIVE:
-            assert ours[2] <= 1.1 * theirs[2] + 2, method
+            assert (mine - other).abs().max() <= limit * size, (method, mine, other)
+
+
+@pytest.mark.parametrize("place", range(len(PROBLEMS)), ids=list(PROBLEMS))
+def test_it_costs_what_torchdiffeq_costs(place):
+    """In evaluations of f, at the default tolerances where these do not take long."""
+    name = list(PROBLEMS)[place]
+    for method in ("dopri5", ADAPTIVE[place % len(ADAPTIVE)]):
+        calls = []
+        for solver in (odeint, torchdiffeq.odeint):
+            f, y0, span = PROBLEMS[name]
+            field, t = Field(f), torch.linspace(*map(float, span), 5, dtype=F64)
+            with torch.no_grad():
+                solver(field, y0, t, method=method, rtol=LOOSE.get(method, 1e-7), atol=1e-9)
+            calls.append(field.calls)
+        assert calls[0] <= 1.1 * calls[1] + 2, (method, calls)
 
 
 @every_given
 def test_given_steps_have_their_order(method):
     order = {"euler": 1, "implicit_euler": 1, "heun3": 3, "radauIIA3": 3, "rk4": 4, "gl4": 4}
-    order |= {"radauIIA5": 5, "gl6": 6, **dict.fromkeys(ADAMS, 4)}
+    order |= {"radauIIA5": 5, "gl6": 6, **dict.fromkeys(ADAMS, 4), "explicit_adams": 3}
     t, errors = tensor(0.0, 2.0), []
     exact = torch.stack((t[-1].cos(), t[-1].sin())) * torch.exp(-0.3 * t[-1])
     spin = tensor([-0.3, -1.0], [1.0, -0.3])
-    for n in (8, 16):
+    for n in (32, 64) if method in ADAMS else (8, 16):
         options = {"step_size": 2 / n}
         if method in ADAMS:
             options["max_order"] = 4
@@ -307,7 +328,7 @@ def test_a_grid_is_constructed_for_the_way_there_and_back():
     keywords = {"method": "euler", "options": options, "adjoint_params": ()}
     y = odeint_adjoint(lambda t, y: y, y0, torch.tensor([0.0, 1.0]), **keywords)
     y[-1].backward()
-    assert abs(float(y[-1]) - 1.1**10) < 1e-5
+    assert abs(float(y[-1].detach()) - 1.1**10) < 1e-5
     assert abs(float(y0.grad) - 1.1**10) < 1e-5
     assert spans == [(0, 1), (1, 0)]
 
@@ -354,9 +375,10 @@ def test_the_adjoint_norm_can_be_watched_and_changed(y0):
     total.backward()
     assert set(given) == {((), *shapes, *shapes, (7,), ())}
     _, total = run()
-    node = total.grad_fn
-    while not hasattr(node, "adjoint_options"):
-        node = node.next_functions[-1][0]
+    nodes = [total.grad_fn]
+    while not hasattr(nodes[0], "adjoint_options"):
+        nodes = [x for x, _ in nodes[0].next_functions if x is not None] + nodes[1:]
+    node = nodes[0]
     whole = node.adjoint_options["norm"]
     node.adjoint_options["norm"] = lambda state: seen.append(whole(state)) or seen[-1]
     total.backward()
@@ -463,10 +485,11 @@ def test_an_event_moves_with_what_it_depends_on(interface, keywords):
 
 
 def test_several_events_end_at_the_first_and_back_in_time():
-    f, y0 = (lambda t, y: 1 + 0 * torch.sin(t) * y), tensor(0.0)
+    f, y0 = (lambda t, y: 1 + 0.01 * torch.sin(3 * t) * y**2), tensor(0.0)
     both_signs = lambda t, y: torch.stack((y[0] - 2, 1 - y[0], t - 5))  # noqa: E731
     t, y = odeint(f, y0, tensor(0.0, 1.0), event_fn=both_signs)
-    assert abs(t - 1) < 1e-8
+    assert abs(t - 0.995) < 5e-3
+    assert abs(y[-1] - 1) < 1e-8
     assert y.shape == (2, 1)
     t, _ = odeint_event(
         f, y0, torch.zeros(1).double(), event_fn=lambda t, y: y[0] + 3, reverse_time=True

@@ -43,6 +43,7 @@ class Witness:
         self.fell: tuple[Tensor, Tensor] | None = None  # when (B, F), and y (B, F) then
         # neither a complex number nor a part of one leaves anything through zero
         self._below = None if layout.dtype.is_complex else y0 < 0
+        self._before = y0  # what the last look saw
 
     def look(self, s: Live) -> None:
         """Take note of the state after an attempt."""
@@ -59,6 +60,7 @@ class Witness:
             below = s.y < 0
             if not torch.equal(below, self._below):
                 self._cross(s.t, s.y.detach(), below)
+            self._before = s.y
 
     def pass_by(self, t: Tensor, y: Tensor) -> None:
         """Take note of the states (N, B, F) after N attempts, at t (N, B), as by N looks.
@@ -68,12 +70,13 @@ class Witness:
         if self._below is None:
             return
         if self.fell is None and not bool(((y < 0) & (y >= -self._atol)).any()):
-            self._below = y[-1] < 0
+            self._below, self._before = y[-1] < 0, y[-1]
             return
         for now, state in zip(t, y, strict=True):
             below = state < 0
             if not torch.equal(below, self._below):
                 self._cross(now, state, below)
+            self._before = state
         if self.fell is not None and bool(torch.isnan(self.fell[0]).all()):
             self.fell = None
 
@@ -81,7 +84,9 @@ class Witness:
         """Keep when and where a component went below zero, by less than atol."""
         when, where = self.fell or (torch.full_like(t.unsqueeze(1) * y, torch.nan), y)
         assert self._below is not None
-        entered = below & ~self._below & (self._y0 >= 0) & (y >= -self._atol)
+        # what starts at zero and goes below is no surprise
+        fell = below & ~self._below & (self._before.detach() > 0)
+        entered = fell & (self._y0 >= 0) & (y >= -self._atol)
         when = torch.where(below, when, torch.nan)
         self.fell = (
             torch.where(entered, t.unsqueeze(1), when),

@@ -189,9 +189,12 @@ def _at_once(
     again = p._replace(outputs=(first.instants, *p.outputs), stops=stops)
     for output in (first.diary, *again.outputs):  # nothing happens
         output.start(t0, p.stops[:, -1], y0)
-    if tangles(span.t0):
-        f0 = p.f(opened(p, t0, y0), y0)
-    begun = begin(again, t0, y0, f0, p.stops[:, -1] - t0, 1)
+    begins = t0
+    if isinstance(p.controller, Grid) and tangles(p.controller.times):
+        begins = p.controller.times[:, 0].expand(len(t0))  # its steps move with its times
+    if tangles(span.t0, begins):
+        f0 = p.f(opened(p, begins, y0), y0)
+    begun = begin(again, begins, y0, f0, p.stops[:, -1] - t0, 1)
 
     def look(s: Live) -> None:
         with torch.no_grad():

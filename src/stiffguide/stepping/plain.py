@@ -34,7 +34,7 @@ Seen = Callable[[Tensor, Tensor], None]  # t (N, B) and y (N, B, F) after N step
 
 def serves(p: Problem) -> bool:
     """Whether nothing but a controller that knows them beforehand decides what the steps are."""
-    happens = (p.guidance, p.events, p.jump_at, p.nonnegative) != (None,) * 4
+    happens = (p.guidance, p.events, p.jump_at, p.nonnegative, p.on_attempt) != (None,) * 5
     given = type(p.controller) in (Fixed, Grid) and p.max_step == float("inf")
     if happens or not given or p.stops.shape[1] > 1:
         return False
@@ -82,6 +82,13 @@ class Walk:
         self._paced: Any = p.method if hasattr(p.method, "paces") else None
         self._everywhere = torch.ones_like(s.status, dtype=torch.bool)
         self._table = ahead.tensors(s.t.device)
+        if isinstance(p.controller, Grid) and p.controller.times.requires_grad:
+            place = int(s.controller.place[0]) - 1
+            times = p.controller.times[:, place : place + len(ahead.t0) + 1].T
+            moves = (times[:-1], times.diff(dim=0), times[1:])
+            self._table = tuple(
+                x + (m - m.detach()) for x, m in zip(self._table, moves, strict=True)
+            )
         self._t1 = self._table[2].expand(-1, len(s.t))
         self._made: list[tuple[Step, Tensor]] = []  # not looked at, and f1 (B, F)
         self._last: tuple[Step, Tensor] | None = None  # that was

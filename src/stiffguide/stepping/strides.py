@@ -62,7 +62,7 @@ def _gaps(p: Problem, s: Live, most: int, *, shared: bool) -> Iterator[Any]:
         return repeat(dt[0].item() if shared else _array(dt), most)
     assert isinstance(p.controller, Grid)
     place = int(s.controller.place[0])
-    times = p.controller.times[:, place : place + most + 1]
+    times = p.controller.times.detach()[:, place : place + most + 1]
     gaps = np.zeros((times.shape[0], most))  # none after the last
     gaps[:, : times.shape[1] - 1] = _array(times.diff(dim=1))
     return iter(gaps[0].tolist() if shared else gaps.T)

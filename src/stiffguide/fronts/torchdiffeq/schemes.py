@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from stiffguide import methods
 from stiffguide.catalogue import TABLEAUX
+from stiffguide.catalogue.explicit import DORMAND_PRINCE
 from stiffguide.fronts.torchdiffeq.reused import Reused
-from stiffguide.methods.adams import Adams
+from stiffguide.methods.adams import LOWEST, Adams
 from stiffguide.stepping.contracts import Method
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 from stiffguide.tableaux.tableau import Tableau
 
 SCIPY = "scipy_solver"
-# torchdiffeq's name: ours. They choose dt by their error,
+BY_DORMAND = DORMAND_PRINCE.b_error or ()
+# Dormand and Prince's pair with the smaller estimate of Shampine, Math. Comp. 46 (1986) 135-150
+SHAMPINE = replace(DORMAND_PRINCE, b_error=tuple(x * Fraction(2, 3) for x in BY_DORMAND))
+# torchdiffeq's names. They choose dt by their error,
 ADAPTIVE = {
-    "dopri8": "dopri8",
-    "dopri5": "dopri5",
-    "tsit5": "tsit5",
-    "bosh3": "bosh3",
+    "dopri8": methods.get("dopri8"),
+    "dopri5": methods.from_tableau(SHAMPINE),
+    "tsit5": methods.get("tsit5"),
+    "bosh3": methods.get("bosh3"),
 }
 REUSED = {"fehlberg2": "fehlberg2", "adaptive_heun": "heun"}  # which save an evaluation
 # or take the steps that they are given.
@@ -90,7 +96,7 @@ def _known(name: str, options: dict[str, Any]) -> Scheme | None:
     if name == SCIPY:
         return Scheme(name, name, given=False)
     if name in ADAPTIVE:
-        return Scheme(name, methods.get(ADAPTIVE[name]), given=False)
+        return Scheme(name, ADAPTIVE[name], given=False)
     if name in REUSED:
         tableau = TABLEAUX[REUSED[name]]
         assert isinstance(tableau, Tableau)
@@ -100,6 +106,8 @@ def _known(name: str, options: dict[str, Any]) -> Scheme | None:
     if name in ADAMS:
         chosen = {key: options.pop(key) for key in ADAMS_OPTIONS if key in options}
         implicit = bool(options.pop("implicit", True)) and ADAMS[name]
+        if chosen.get("max_order", LOWEST) < LOWEST:
+            return Scheme(name, methods.get("rk4_38"), given=True)  # with which they begin
         return Scheme(name, Adams(implicit=implicit, **chosen), given=True)
     if name.lower() in (*methods.names(), *methods.ANY, "radau"):
         return None

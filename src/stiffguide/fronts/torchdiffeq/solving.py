@@ -69,7 +69,9 @@ def solved(asked: Question, t: Tensor, end: Any = None, **more: Any) -> Solution
     f = field(func, y0)
     if rows:
         f, arguments["batched"] = rowwise.field(f, y0, t), True
-    found = solve(f, y0, t[0], t[-1] if end is None else end, **arguments)
+    # steps that are given move with their times, t0 among them
+    t0, t1 = t[0].detach() if chosen.given else t[0], t[-1] if end is None else end
+    found = solve(f, y0, t0, t1, **arguments)
     if found.messages and not bool(found.success.all()):
         raise Failed(_sentence(found))
     for sentences in found.warnings.values():
