@@ -24,7 +24,7 @@ BATCHED = (
 )
 UNSEEN = "torch.func and forward mode do not go through {name}; use {instead}"
 RECORDED = "torch.autograd (requires_grad_ and backward)"
-FAMILIES = ("explicit RK", "Rosenbrock", "ESDIRK", "SDIRK")
+FAMILIES = ("explicit RK", "Rosenbrock", "ESDIRK", "SDIRK", "Adams")
 
 
 def enter(backend: str, times: Sequence[Any], values: Sequence[Any]) -> None:

@@ -156,8 +156,9 @@ class Adams:
         if not dt.requires_grad and bool((past.even >= past.many).all()):
             known, ending = tables(self.max_order - 1)
             own = constant(known, t0.dtype, t0.device)[past.many]
-            with_end = constant(ending, t0.dtype, t0.device)[past.many]
-            return Weights(own, with_end if self._corrects else None)
+            if not self._corrects:
+                return Weights(own, None)
+            return Weights(own, constant(ending, t0.dtype, t0.device)[past.many])
         length = torch.where(dt == 0, 1.0, dt).unsqueeze(1)
         nodes = (past.times - t0.unsqueeze(1)) / length
         place = torch.arange(past.times.shape[1], device=t0.device)
