@@ -130,8 +130,10 @@ def sliver(t: Tensor, y: Tensor) -> Tensor:
 
 def beyond(t: Tensor, way: Tensor, y: Tensor) -> Tensor:
     """A length of time (B,), signed as `way`, that leads to where f may be asked beside t (B,)."""
-    tiny = torch.finfo(real_dtype(y.dtype)).tiny  # beside 0 there is nothing to be lost
-    return torch.copysign(torch.clamp(sliver(t, y), min=tiny), way)
+    kind = torch.finfo(real_dtype(y.dtype))
+    # beside 0 any number can be told: one from which a root of t has derivatives
+    least = torch.clamp(kind.eps * way.abs(), kind.tiny, kind.tiny**0.5)
+    return torch.copysign(torch.maximum(sliver(t, y), least), way)
 
 
 def opened(p: Problem, t0: Tensor, y0: Tensor) -> Tensor:
