@@ -46,8 +46,8 @@ def rms(x: Tensor) -> Tensor:
 
 def finite(*values: Tensor) -> Tensor:
     """Rows (B,) in which every entry of every value (B, F) is finite."""
-    # one reduction per tensor: nan and inf survive the largest absolute value
-    peaks: list[Tensor] = [torch.linalg.vector_norm(v, ord=math.inf, dim=-1) for v in values]
+    # nan and inf survive the largest absolute value, which a norm finds far more slowly
+    peaks: list[Tensor] = [v.abs().amax(-1) for v in values]
     worst = peaks[0]
     for peak in peaks[1:]:
         worst = torch.maximum(worst, peak)
