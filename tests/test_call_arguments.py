@@ -18,7 +18,10 @@ from stiffguide.kernels import memory
 
 F64 = torch.float64
 COMPILER = shutil.which("g++") or shutil.which("clang++")
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
+pytestmark = [
+    pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler"),
+    pytest.mark.usefixtures("plain_builds"),
+]
 
 
 @pytest.mark.parametrize("case", ["one", "fails"])

@@ -19,7 +19,10 @@ from stiffguide.kernels.running import threads
 
 F64 = torch.float64
 COMPILER = shutil.which("g++") or shutil.which("clang++")
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
+pytestmark = [
+    pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler"),
+    pytest.mark.usefixtures("plain_builds"),
+]
 
 Y0 = torch.tensor([1.0, 0.5, 0.2], dtype=F64)
 ROWS = Y0 * torch.tensor([[1.0], [2.0], [0.5], [1.5], [3.0], [0.1]], dtype=F64)
