@@ -16,6 +16,7 @@ import stiffguide as sg
 from stiffguide.tracing.fingerprint import fingerprint
 
 F64 = torch.float64
+pytestmark = pytest.mark.usefixtures("plain_builds")
 KINDS = ("linear", "cubic", "previous")
 DRAW = np.random.default_rng(3)
 TIMES = np.cumsum(DRAW.random(7) + 0.1)
