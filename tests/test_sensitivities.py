@@ -19,6 +19,7 @@ from stiffguide.problems.kinetics import HIRES, OREGO
 from stiffguide.problems.robertson import RATES, robertson_field
 
 D = torch.float64
+pytestmark = pytest.mark.usefixtures("plain_builds")
 
 
 class Case(NamedTuple):
