@@ -41,7 +41,7 @@ with_code = [page for page in PAGES if any(blocks(page, "python"))]
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("auto")
+@pytest.mark.usefixtures("auto", "plain_builds")
 @pytest.mark.parametrize("page", with_code, ids=lambda page: page.name)
 def test_every_block_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

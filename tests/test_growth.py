@@ -19,6 +19,7 @@ from stiffguide.methods.esdirk import method as esdirk
 from stiffguide.methods.radau import attempt as radau
 from stiffguide.problems.hydrogen_ignition import hydrogen_air
 
+pytestmark = pytest.mark.usefixtures("plain_builds")
 slow = pytest.mark.slow
 RTOL = [1e-3, 1e-6]
 TOLERANCES = [(r, a) for r in RTOL for a in (1e-3 * r, 1e-6 * r)]

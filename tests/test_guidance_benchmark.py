@@ -46,7 +46,7 @@ def test_error_direction_on_the_digits(benchmark: ModuleType) -> None:
     pytest.importorskip("safetensors")
     entries = [e for e in benchmark.guided_entries() if e.name in ("Heun", "EDG")]
     for scale in (1.0, 2.5):
-        case = next(benchmark.network([7], 128, scale))
+        case = next(benchmark.network([7], 32, scale))
         found = benchmark.measure(case, entries, [16])
         assert 3 * found["EDG"]["median"] < found["Heun"]["median"]
 

@@ -15,7 +15,10 @@ from stiffguide import EveryStep
 
 D = torch.float64
 COMPILER = shutil.which("g++") or shutil.which("clang++")
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
+pytestmark = [
+    pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler"),
+    pytest.mark.usefixtures("plain_builds"),
+]
 START = torch.tensor([1.0, 0.0, 0.5, -0.5], dtype=D)
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-8}
 STOPS = torch.tensor(

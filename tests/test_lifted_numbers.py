@@ -28,7 +28,10 @@ from stiffguide.tracing import reading, tracer
 F64 = torch.float64
 Y0 = torch.tensor([1.0, 2.0], dtype=F64)
 COMPILER = shutil.which("g++") or shutil.which("clang++")
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
+pytestmark = [
+    pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler"),
+    pytest.mark.usefixtures("plain_builds"),
+]
 Field = Callable[[Tensor, Tensor], Tensor]
 
 RATE = 1.0
