@@ -72,6 +72,7 @@ bench: $(VENV)/bench.stamp  ## ratios against other solvers, side by side
 	$(PY) benchmarks/nonstiff.py --out $(OUT)/nonstiff_benchmark.md
 	$(PY) benchmarks/batch.py --out $(OUT)/batch_benchmark.md
 	STIFFGUIDE_CACHE=$$(mktemp -d) $(PY) benchmarks/scipy_front.py --out $(OUT)/scipy_front_benchmark.md
+	$(PY) benchmarks/torchdiffeq_front.py --out $(OUT)/torchdiffeq_front_benchmark.md
 	$(PY) benchmarks/doses.py --out $(OUT)/doses_benchmark.md
 	$(PY) benchmarks/ignition.py --out $(OUT)/ignition_benchmark.md
 	$(PY) benchmarks/honesty.py --out $(OUT)/honesty_benchmark.md

@@ -34,6 +34,7 @@ PAGES = {
     "batch": "scipy LSODA, loop",
     "ignition": "hydrogen | stiffguide rodas5p",
     "scipy_front": "scipy LSODA",
+    "torchdiffeq_front": r"(128, 2) | euler",
     "doses": "scipy LSODA",
     "large_systems": "scipy BDF",
 }
