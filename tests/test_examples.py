@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import functools
 import math
+import re
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -270,3 +272,41 @@ def test_a_network_learns_a_stiff_reaction(tmp_path: Path) -> None:
         losses = [float(row[1]) for row in list(csv.reader(file))[1:]]
     assert losses[-1] < 0.02 < losses[0]
     assert (tmp_path / "stiff_neural_ode.png").read_bytes().startswith(b"\x89PNG")
+
+
+# torchdiffeq's interface --------------------------------------------------------------------------
+
+FRONT = ("odeint_cnf", "odeint_flow_matching")
+
+
+@pytest.mark.parametrize("name", FRONT)
+def test_the_page_shows_the_flows(name: str) -> None:
+    text = (ROOT / "docs" / "examples.md").read_text(encoding="utf-8")
+    assert f"examples/{name}.py" in text
+    assert f"images/{name}.png" in text
+    assert (ROOT / "docs" / "images" / f"{name}.png").stat().st_size < 100_000
+
+
+@pytest.mark.parametrize("name", FRONT)
+def test_flows_run_as_they_do_with_torchdiffeq_and_keep_their_mass(
+    name: str, tmp_path: Path
+) -> None:
+    text = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
+    found = re.sub(r"from stiffguide\.fronts\.torchdiffeq import", "from torchdiffeq import", text)
+    assert "import stiffguide" not in found
+    assert "from stiffguide" not in found
+    theirs = types.ModuleType(name)
+    exec(compile(found, f"{name} of torchdiffeq", "exec"), theirs.__dict__)
+    tables = []
+    for script in (load(name), theirs):
+        said = call(script.main, "--fast", "--out", tmp_path)
+        mass = re.search(r"the density integrates to ([\d.]+)", said)
+        assert mass is not None
+        assert float(mass[1]) == pytest.approx(1, abs=0.005)
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        with (tmp_path / f"{name}.csv").open(encoding="utf-8") as file:
+            tables.append(list(csv.reader(file))[1:])
+    assert len(tables[0]) > 4
+    for ours, other in zip(*tables, strict=True):
+        if ours[0] != "dopri5":  # whose error is as large as its last step
+            assert float(ours[-1]) == pytest.approx(float(other[-1]), rel=1e-3, abs=1e-5)
