@@ -21,7 +21,8 @@ Caveats = dict[int, tuple[str, ...]]  # the sentences of the rows that have any
 COMMON = 1e-12  # an rtol from here on is one that float64 resolves
 RESOLVED = 8  # roundings: a smaller rtol is not one that the states can keep to
 ZERO = 1e-10  # scaled errors below are the same to a PID controller
-UNRESOLVED = "is below what"
+# what callers can tell sentences by
+UNRESOLVED, FELL = "is below what", "fell below zero by less than atol"
 AWAY = 1e3  # times as large as it ever was, or as atol: a value that ran away
 FEW = 4  # up to so many rows python asks faster than torch
 MOST_ROWS = 1000  # of a batch that are put into words
@@ -140,7 +141,7 @@ class Witness:
         for row in _rows(ran.any(-1)):
             first = int(torch.where(ran[row], when[row], torch.inf).argmin())
             found.setdefault(row, []).append(
-                f"{layout.component(first)} fell below zero by less than atol at "
+                f"{layout.component(first)} {FELL} at "
                 f"t = {float(when[row, first]):.6g} and then ran away, to "
                 f"{float(s.y[row, first]):.3g}: set atol far below the sizes that matter"
             )

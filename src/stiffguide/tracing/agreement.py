@@ -19,6 +19,8 @@ from stiffguide.tracing.traced_field import ENOUGH, Traced
 
 Function = Callable[..., Any]
 NOISE = 1e-20  # of the largest component: a component below is rounding of the others
+LITTLE = 2.0**-20  # of y and t, by which they are moved to see what f feels
+SIGNS = (1, 2, 3)  # every so many components move down
 POINTS = 6  # at most; two of them with finite values are enough
 
 
@@ -100,8 +102,9 @@ def disagreement(traced: Traced, t: Tensor, y: Tensor, p: Tensor, value: Tensor)
     graph = torch.stack(_graph_values(traced.plain, traced.outputs, t, y, p), -1)
     same = (graph == value) | (graph.isnan() & value.isnan())
     same |= (graph - value).abs() <= eps**0.7 * value.abs()
-    if not bool(same.all()):  # derivatives are dear, and mostly not needed
-        same |= (graph - value).abs() <= eps**0.7 * _terms(traced, t, y, p, value)
+    for terms in (_felt, _terms):  # derivatives are dear, and mostly not needed
+        if not bool(same.all()):
+            same |= (graph - value).abs() <= eps**0.7 * terms(traced, t, y, p, value)
     if bool(same.all()):
         return ""
     row, i = (~same).nonzero()[0].tolist()
@@ -117,6 +120,17 @@ def _called(traced: Traced, i: int) -> str:
         return f"event {beyond}"
     jump, component = divmod(beyond - len(traced.events), traced.features)
     return f"component {component} of jump {jump}"
+
+
+def _felt(traced: Traced, t: Tensor, y: Tensor, p: Tensor, value: Tensor) -> Tensor:
+    """Less than `_terms` (B, F): |f|, and how far f moves where all of y and t move by a little."""
+    scale = value.abs()
+    for sign in SIGNS:
+        moved = torch.where(torch.arange(y.shape[-1]) % sign == 0, 1 - LITTLE, 1 + LITTLE)
+        graph = _graph_values(traced.plain, traced.outputs, t * (1 + LITTLE), y * moved, p)
+        change = (torch.stack(graph, -1) - value).abs() / LITTLE
+        scale = torch.maximum(scale, change.nan_to_num(0.0, 0.0, 0.0))
+    return scale
 
 
 def _terms(traced: Traced, t: Tensor, y: Tensor, p: Tensor, value: Tensor) -> Tensor:

@@ -20,10 +20,11 @@ from stiffguide.fronts.torchdiffeq.forward import odeint
 from stiffguide.fronts.torchdiffeq.question import question
 from stiffguide.fronts.torchdiffeq.saying import warn
 from stiffguide.fronts.torchdiffeq.schemes import CALLBACKS, scheme
-from stiffguide.fronts.torchdiffeq.solving import Failed, states
+from stiffguide.fronts.torchdiffeq.solving import Failed, answer, states
 from stiffguide.fronts.torchdiffeq.state import Function, Norm, alike, mixed, rms
 
 MODES = ("backsolve", "checkpoint", "kernel", "direct")
+LEAST, LONGER = 2_000, 100  # attempts on the way back, and as many times those of the way there
 ADRIFT = 1e3  # tolerances that the state may be off, solved back, before somebody is told
 ROUGH = 1.0  # of the state, where steps are given, and nobody looks at tolerances
 UNSAFE = (
@@ -191,14 +192,20 @@ class Backsolve(torch.autograd.Function):
         *params: Tensor,
     ) -> Any:
         """States (T, N) of tuples or (T, *S); with an event, its time before."""
+        start, times, attempts = _shaped(y0, back.y0), t, 0
         with torch.no_grad():
-            start = _shaped(y0, back.y0)
-            found = odeint(back.func, start, t, event_fn=event_fn, **forward)
-            y = _flat(found if event_fn is None else found[1], back.y0, 1)
+            if event_fn is None:
+                found, attempts = answer(question(back.func, start, t, **forward))
+            else:
+                event_t, found = odeint(back.func, start, t, event_fn=event_fn, **forward)
+                times = torch.stack((t[0], event_t.to(t)))
+            y = _flat(found, back.y0, 1)
+        if attempts and _adaptive(back) and "max_num_steps" not in back.options:
+            most = LEAST + LONGER * attempts
+            back = back._replace(options={**back.options, "max_num_steps": most})
         ctx.back, ctx.event, ctx.adjoint_options = back, event_fn is not None, back.options
-        times = t if event_fn is None else torch.stack((t[0], found[0].to(t)))
         ctx.save_for_backward(times, y, *params)
-        return y if event_fn is None else (found[0], y)
+        return y if event_fn is None else (event_t, y)
 
     @staticmethod
     @once_differentiable
@@ -277,7 +284,7 @@ class Way:
         options = {"backend": "eager", **back.options}
         asked = question(self, state, t, back.rtol, back.atol, back.method, options)
         try:
-            return [x[1] for x in states(asked)]
+            return [x[1] for x in states(asked._replace(back=True))]
         except Failed as error:
             raise Failed(LOST.format(why=error)) from error
 
@@ -285,13 +292,14 @@ class Way:
         """Warn where the state has not come back to where it was."""
         size = float(rms(found - known) / rms(known).clamp(min=1e-300))
         least = max(float(torch.as_tensor(x).max()) for x in _numbers(self._back.rtol))
-        if size > max(ADRIFT * least, 0.0 if self._adaptive else ROUGH):
+        if size > max(ADRIFT * least, 0.0 if _adaptive(self._back) else ROUGH):
             said = UNSAFE.format(t1=float(t[1]), t0=float(t[0]), size=size)
             warn(said)
 
-    @property
-    def _adaptive(self) -> bool:
-        return not scheme(self._back.method, dict(self._back.options)).given
+
+def _adaptive(back: Backwards) -> bool:
+    """Whether the way back chooses its steps."""
+    return not scheme(back.method, dict(back.options)).given
 
 
 def _numbers(given: Any) -> tuple[Any, ...]:

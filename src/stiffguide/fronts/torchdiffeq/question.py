@@ -23,6 +23,7 @@ class Question(NamedTuple):
     scheme: Scheme
     options: dict[str, Any]
     callbacks: dict[str, Callable[..., Any]]
+    back: bool = False  # it is the way back of an adjoint
 
 
 def question(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stiffguide.caveats import UNRESOLVED
+from stiffguide.caveats import FELL, UNRESOLVED
 from stiffguide.errors import SolveFailed, Status
 from stiffguide.fronts.torchdiffeq import grids, rowwise, settings
 from stiffguide.fronts.torchdiffeq.by_scipy import by_scipy
@@ -22,6 +22,7 @@ from stiffguide.kernels import way
 from stiffguide.solution import Solution
 from stiffguide.solve import solve
 
+SMALL = 64  # numbers in a state, from which on tensors do as well as a kernel of one row
 WORDS = {
     Status.DT_TOO_SMALL: "underflow in dt",
     Status.NON_FINITE: "non-finite values in state `y`",
@@ -35,11 +36,18 @@ class Failed(SolveFailed, AssertionError):
 
 def states(asked: Question) -> Any:
     """The states at all times."""
+    return answer(asked)[0]
+
+
+def answer(asked: Question) -> tuple[Any, int]:
+    """The states at all times, and how many attempts they took."""
     if asked.scheme.name == SCIPY:
-        return by_scipy(asked.func, asked.y0, asked.t, asked.rtol, asked.atol, asked.options)
+        given = asked.rtol, asked.atol, asked.options
+        return by_scipy(asked.func, asked.y0, asked.t, *given), 0
     if len(asked.t) == 1:
-        return like(asked.y0, [x.unsqueeze(0) for x in parts(asked.y0)])
-    return solved(asked, asked.t).y
+        return like(asked.y0, [x.unsqueeze(0) for x in parts(asked.y0)]), 0
+    found = solved(asked, asked.t)
+    return found.y, int(found.counts[2].sum())
 
 
 def solved(asked: Question, t: Tensor, end: Any = None, **more: Any) -> Solution[Any]:
@@ -74,11 +82,9 @@ def solved(asked: Question, t: Tensor, end: Any = None, **more: Any) -> Solution
     found = solve(f, y0, t0, t1, **arguments)
     if found.messages and not bool(found.success.all()):
         raise Failed(_sentence(found))
-    for sentences in found.warnings.values():
-        # torchdiffeq's default rtol is below what float32 resolves, and nobody has chosen it
-        said = [s for s in sentences if chosen.own or UNRESOLVED not in s]
-        if said:
-            warn("; ".join(said))
+    said = [] if asked.back else _said(found, own=chosen.own)
+    if said:
+        warn("; ".join(said))
     return rowwise.times_first(found) if rows else found
 
 
@@ -86,12 +92,24 @@ def _backend(asked: Question, arguments: dict[str, Any]) -> str:
     """Who is to solve: "auto", if a kernel may be had, and nobody counts the calls of func."""
     if asked.scheme.given or not {"norm", "on_attempt", "events"}.isdisjoint(arguments):
         return "eager"
-    if way("auto") == "eager":
+    large = sum(x.numel() for x in parts(asked.y0)) > SMALL and not asked.options.get("rows")
+    if way("auto") == "eager" or (large and not asked.scheme.own):
         return "eager"
     y = like(asked.y0, [x.detach() for x in parts(asked.y0)])
     with torch.no_grad():
         t0 = asked.t[0].detach().to(parts(y)[0].real.dtype)
         return "eager" if affects(asked.func, t0, y) else "auto"
+
+
+def _said(found: Solution[Any], *, own: bool) -> list[str]:
+    """What is to be said of the first row of which something is to be said.
+
+    Of torchdiffeq's own methods not that their default rtol, which nobody has chosen, is below what
+    float32 resolves, nor what only matters where states are never negative.
+    """
+    silent = () if own else (UNRESOLVED, FELL)
+    rows = ([s for s in x if not any(w in s for w in silent)] for x in found.warnings.values())
+    return next(filter(None, rows), [])
 
 
 def _sentence(found: Solution[Any]) -> str:
