@@ -77,6 +77,16 @@ def auto(monkeypatch):
 
 
 @pytest.fixture
+def plain_builds(monkeypatch):
+    """Kernels without optimisation, of laws that it cannot break: built in a third of the time.
+
+    Flags that `make test-flags` gives stay.
+    """
+    if "STIFFGUIDE_CXXFLAGS" not in os.environ:
+        monkeypatch.setenv("STIFFGUIDE_CXXFLAGS", "-O0")
+
+
+@pytest.fixture
 def cache(tmp_path, monkeypatch):
     """A cache of kernels that is not there yet, and nothing loaded."""
     from stiffguide.kernels import backend

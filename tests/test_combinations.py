@@ -81,6 +81,7 @@ def test_options_go_together(family: str, options: tuple[Option, ...]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("plain_builds")
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("options", [p for p in PAIRS if KERNEL in p], ids=label)
 def test_options_go_with_kernels_or_are_refused(family: str, options: tuple[Option, ...]) -> None:

@@ -15,7 +15,7 @@ from stiffguide.catalogue.rosenbrock import RODAS5P
 from stiffguide.kernels.running import adjoint, threads
 
 D = torch.float64
-pytestmark = needs_compiler
+pytestmark = [needs_compiler, pytest.mark.usefixtures("plain_builds")]
 LENGTHS = {"rtol": 1e3, "atol": 1e3}  # at which every step has the length of the first
 
 

@@ -24,7 +24,7 @@ from stiffguide.kernels.running import run
 from stiffguide.problems import robertson_field
 
 D = torch.float64
-pytestmark = needs_compiler
+pytestmark = [needs_compiler, pytest.mark.usefixtures("plain_builds")]
 FAMILIES = ["tsit5", "dop853", "rodas5p", "kvaerno5"]
 every_kernel = pytest.mark.parametrize("method", FAMILIES)
 # with Newton's iteration the loop keeps a Jacobian for some steps, and takes others
