@@ -188,12 +188,11 @@ class ExplicitRK:
 def _terms(weights: Sequence[Fraction], whole: bool = False) -> Terms:
     """The terms of a sum over stages that count.
 
-    A `whole` one leaves none out but the first, which is known to be finite: what is not in a stage
-    that has no weight must not go unseen. A long one is a product, which leaves none out.
+    A `whole` one leaves none out: what is not finite in a stage that has no weight must not go
+    unseen. Nor does a long one, which is a product.
     """
-    given = enumerate(floats(weights))
-    long = len(weights) > FEW
-    return tuple((j, w) for j, w in given if w or long or (whole and j))
+    whole = whole or len(weights) > FEW
+    return tuple((j, w) for j, w in enumerate(floats(weights)) if w or whole)
 
 
 def _sum(terms: Terms, k: Sequence[Tensor]) -> Tensor:

@@ -118,6 +118,8 @@ class Walk:
                     if monotonic() > since + SECONDS:
                         return True, False
         except KeyboardInterrupt:
+            if self._made and self._finishes(self.steps + len(self._made)):
+                self._made.pop()  # who was interrupted has not come to the end
             return self._look(), True
         return self._look(), False
 
@@ -137,10 +139,13 @@ class Walk:
             ways[-1], at[-1] = (paced.pace(*last, y),) if paced else last, end
         return zip(ways, at, strict=True)
 
+    def _finishes(self, steps: int) -> bool:
+        """Whether so many steps end every row."""
+        return self._ahead.finish and steps == len(self._t1)
+
     def _end(self, i: int) -> Tensor:
         """t1 (B,) of a step."""
-        finished = self._ahead.finish and i == len(self._t1) - 1
-        return self._p.stops[:, -1] if finished else self._t1[i]
+        return self._p.stops[:, -1] if self._finishes(i + 1) else self._t1[i]
 
     def _look(self) -> bool:
         """Show the steps to outputs, and to whoever else is to see them, if they are sound."""
@@ -190,7 +195,7 @@ class Walk:
         if isinstance(self._p.controller, Grid):
             most = self._p.controller.times.shape[1] - 1
             controller = GridState(torch.clamp(controller.place + n, max=most))
-        if self._ahead.finish and n == len(self._t1):
+        if self._finishes(n):
             done = torch.full_like(done, int(Status.SUCCESS))
         dt = torch.as_tensor(self._ahead.dt_next[n - 1], dtype=s.dt.dtype, device=s.dt.device)
         nfe, *others = (sum(column) for column in zip(*self._works, strict=True))
