@@ -24,6 +24,7 @@ class Sided:
     def __init__(self, *stops: float) -> None:
         self.stops = stops
         self.asked = 0
+        self.wrong: list[float] = []  # what it raises may be caught
 
     def __call__(self, t: Tensor, y: Tensor, k: Any = 3.0) -> Tensor:
         self.asked += 1
@@ -31,6 +32,7 @@ class Sided:
         for stop in self.stops:
             here = torch.as_tensor(stop, dtype=t.dtype)
             if bool((t == here).any()):
+                self.wrong.append(stop)
                 raise Forbidden(f"t = {stop}")
             if stop not in (self.stops[0], self.stops[-1]):
                 level = level + torch.where(t > here, 1.0, 0.0)
@@ -41,6 +43,7 @@ def solved(f: Any, t0: float, t1: float, **settings: Any) -> sg.Solution[Any]:
     y0 = torch.linspace(0.5, 2.0, 2, dtype=torch.float64)
     found = sg.solve(f, y0, t0, t1, tstops=f.stops, **{**TOLERANCE, **settings})
     found.raise_if_failed()
+    assert not f.wrong
     return found
 
 
@@ -81,6 +84,7 @@ def test_nor_however_the_solve_goes(way: str, dtype: torch.dtype) -> None:
     found = sg.solve(f, y0, t0, t1, **more)
     found.raise_if_failed()
     assert f.asked > 10
+    assert not f.wrong
     assert torch.equal(
         torch.atleast_1d(found.t[:, -1]), torch.as_tensor(t1).expand(3).double()
     ) or (way == "every step")
@@ -112,6 +116,7 @@ def test_both_parts_of_a_field_keep_to_the_sides() -> None:
     y0 = real(1.0, 2.0)
     sg.solve((explicit, implicit), y0, 0.0, 1.0, tstops=[0.0, 1.0], **TOLERANCE).raise_if_failed()
     assert explicit.asked > 10
+    assert not explicit.wrong + implicit.wrong
 
 
 def test_a_value_at_an_end_alone_has_no_say() -> None:
