@@ -31,7 +31,7 @@ SAMPLERS = {
     "rk4, 10 steps": {"method": "rk4", "options": {"step_size": 0.1}},
     "dopri5": CHOSEN,
 }
-BATCH, ITERATIONS, FEW = 1024, 6000, 20
+BATCH, ITERATIONS, FEW = 1024, 6000, 10
 FAR, EDGE = 5.0, 2.6  # of the grid, and of the picture
 
 
@@ -140,7 +140,7 @@ def main(out: Path, fast: bool) -> None:
         error = (shown[name] - flow).norm(dim=-1).median().item()
         table.append((name, calls, f"{error:.2g}"))
         click.echo(f"{name}: {calls} calls of the network, {error:.2g} from the flow")
-    p = density(net, 40 if fast else 160)
+    p = density(net, 24 if fast else 160)
     held = log_density(net, checks(200 if fast else 2000, random)).mean().item()
     click.echo(f"the density integrates to {float(p.sum()) * (2 * FAR / (len(p) - 1)) ** 2:.3f}")
     click.echo(f"negative log likelihood {-held:.3f} nats; of the board itself 2.270")
