@@ -83,7 +83,7 @@ def test_nor_however_the_solve_goes(way: str, dtype: torch.dtype) -> None:
         t0, t1 = 0.0, 1.0
     found = sg.solve(f, y0, t0, t1, **more)
     found.raise_if_failed()
-    assert f.asked > 10
+    assert f.asked >= 10
     assert not f.wrong
     assert torch.equal(
         torch.atleast_1d(found.t[:, -1]), torch.as_tensor(t1).expand(3).double()

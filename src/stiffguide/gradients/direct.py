@@ -220,7 +220,9 @@ def _onward(
         output.start(span.t0.detach(), p.stops[:, -1], y0)
     with torch.no_grad():
         begun = start(p)
-    begun = begun._replace(y=y0, f0=p.f(span.t0.detach(), y0) if tangles(span.t0) else f0)
+    if tangles(span.t0):
+        f0 = p.f(opened(p, span.t0.detach(), y0), y0)
+    begun = begun._replace(y=y0, f0=f0)
 
     def look(s: Live) -> Tensor | None:
         with torch.no_grad():
