@@ -11,7 +11,6 @@ from torch import Tensor
 from stiffguide.errors import Status
 from stiffguide.stepping.contracts import Controller, Field, Guidance, Method, Output, State
 from stiffguide.stepping.initial_dt import initial_dt
-from stiffguide.stepping.output import kept
 from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tensors import finite, real_dtype
 
@@ -115,7 +114,7 @@ def unasked(p: Problem) -> bool:
     """Whether nobody looks at f where the steps end: it may not even have a value there."""
     if p.controller.adaptive or p.events is not None or p.guidance is not None:
         return False
-    return all(kept(output) in AT_ENDS for output in p.outputs)
+    return all(getattr(output, "kept", None) in AT_ENDS for output in p.outputs)
 
 
 def next_stop(p: Problem, s: Live) -> Tensor:
