@@ -256,6 +256,7 @@ def main() -> None:
     )
     print(text)
     if chosen.out is not None:
+        chosen.out.parent.mkdir(parents=True, exist_ok=True)
         chosen.out.write_text(text, encoding="utf-8")
 
 

@@ -41,6 +41,7 @@ def agrees_or_is_refused(family: str, options: tuple[Option, ...]) -> None:
         call.settings.setdefault("max_step", 0.15)
     if family == "Adams":
         call.settings.setdefault("controller", sg.Fixed(0.05))
+        call.settings.pop("min_step", None)
     words = refusal(family, options)
     if words:
         with pytest.raises(sg.UnsupportedError, match=words) as error:

@@ -82,8 +82,8 @@ def solve(
     """
     sync = z.device.type == "cpu"
     norm = rms(z.abs() / scale)
-    floor = 4 * torch.finfo(scale.dtype).eps * norm
-    small = torch.clamp(floor, max=1.0)
+    rounding = 4 * torch.finfo(scale.dtype).eps
+    floor = rounding * norm
     live = torch.ones_like(norm, dtype=torch.bool)
     ok = torch.zeros_like(live)
     rate = torch.zeros_like(norm)
@@ -94,6 +94,7 @@ def solve(
         norm = rms(correction.abs() / scale)
         iterations = iterations + live
         z = torch.where(rows(live, z), z - correction, z)
+        floor = torch.maximum(floor, rounding * rms(z.abs() / scale))  # a guess may be 0
         # At the rounding of z there is nothing left to correct. But a correction of many
         # tolerances says so only where the iteration was seen to contract: with a Jacobian of
         # 1e38 it cannot move, and the guess would win.
@@ -105,7 +106,7 @@ def solve(
             rate = torch.where(live, torch.maximum(rate, theta), rate)
             done = norm * theta <= TOLERANCE * (1 - theta)
             done = done | ((norm <= floor) & (theta < SETTLED))
-        done = done | (norm <= small)
+        done = done | (norm <= torch.clamp(floor, max=1.0))
         ok = ok | (live & done)
         live = live & ~done
         if m > 0:  # nan compares false: it must not look like progress

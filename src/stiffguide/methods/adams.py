@@ -241,8 +241,13 @@ def _begun(x: Start, f0: Tensor) -> Tensor:
 
 
 def _sum(weights: Tensor, slopes: Tensor) -> Tensor:
-    """sum_j w_j f_j (B, F) of weights (B, K) and slopes (B, K, F)."""
-    return torch.matmul(weights.to(slopes.dtype).unsqueeze(1), slopes).squeeze(1)
+    """sum_j w_j f_j (B, F) of weights (B, K) and slopes (B, K, F).
+
+    In the precision of the weights: these are large, of both signs, and little is left of them.
+    """
+    wide = torch.promote_types(slopes.dtype, weights.dtype)
+    found = torch.matmul(weights.to(wide).unsqueeze(1), slopes.to(wide))
+    return found.squeeze(1).to(slopes.dtype)
 
 
 @cache

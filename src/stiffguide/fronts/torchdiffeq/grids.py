@@ -10,12 +10,13 @@ from torch import Tensor
 
 from stiffguide.fronts.torchdiffeq.settings import Options
 from stiffguide.stepping.controllers import Fixed, Grid
-from stiffguide.stepping.output import AtTimes, Chords, EveryStep
+from stiffguide.stepping.output import AtTimes, Chords, End, EveryStep
 
 NO_STEP = (
     "Event handling for fixed step solvers currently requires `step_size` to be provided in "
     "options."
 )
+MOST_TO_EVENT = 20_000  # steps, as in torchdiffeq
 EXCLUSIVE = "step_size and grid_constructor are mutually exclusive arguments."
 
 
@@ -29,7 +30,8 @@ def settings(options: Options, func: Any, y0: Any, t: Tensor, *, to_event: bool)
         raise ValueError(EXCLUSIVE)
     if to_event:
         assert step is not None, NO_STEP
-        return {"controller": Fixed(abs(float(step)))}
+        most = int(options.take("max_num_steps", MOST_TO_EVENT))
+        return {"controller": Fixed(abs(float(step))), "max_attempts": most}
     if constructor is not None:
         times = constructor(func, y0, t).to(t.device)
         same = bool(times[0] == t[0]) and bool(times[-1] == t[-1])
@@ -44,7 +46,9 @@ def settings(options: Options, func: Any, y0: Any, t: Tensor, *, to_event: bool)
     chosen: dict[str, Any] = {"controller": Grid(times)}
     if sided:
         chosen["tstops"] = times.detach()
-    if len(times) == len(t) and bool((times == t).all()):
+    if len(t) == 2:
+        chosen["save_at"] = End()  # and the start is known
+    elif len(times) == len(t) and bool((times == t).all()):
         chosen["save_at"] = EveryStep()
     else:
         chosen["save_at"] = (Chords if linear == "linear" else AtTimes)(t)

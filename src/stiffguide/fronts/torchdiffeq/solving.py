@@ -47,7 +47,11 @@ def answer(asked: Question) -> tuple[Any, int]:
     if len(asked.t) == 1:
         return like(asked.y0, [x.unsqueeze(0) for x in parts(asked.y0)]), 0
     found = solved(asked, asked.t)
-    return found.y, int(found.counts[2].sum())
+    y, tensors = found.y, parts(asked.y0)
+    if asked.scheme.given and len(asked.t) == 2:  # the end alone is kept
+        pairs = zip(tensors, parts(y), strict=True)
+        y = like(asked.y0, [torch.cat((start.unsqueeze(0), end)) for start, end in pairs])
+    return y, int(found.counts[2].sum())
 
 
 def solved(asked: Question, t: Tensor, end: Any = None, **more: Any) -> Solution[Any]:
