@@ -220,12 +220,13 @@ COUNTED = [n for n in SOUND if not isinstance(TABLEAUX[n], sg.Tableau) or TABLEA
 @pytest.mark.parametrize("name", COUNTED)
 @pytest.mark.usefixtures("eager")
 def test_the_cost_of_guidance_is_the_one_that_is_announced(name: str) -> None:
-    # dense, so that both ask f at the end
-    given = {"method": name, "controller": sg.Fixed(0.05), "rtol": 1e-8, "dense": True}
+    given = {"method": name, "controller": sg.Fixed(0.05), "rtol": 1e-8, "checks": False}
     plain, guided = (
         sg.solve(coupled, Y0, 0.0, 1.0, guidance=rule, **given) for rule in (None, ErrorDirection())
     )
     extra = 0 if soundness(TABLEAUX[name]).free else 20
+    # where no stage ends the step, the last of given steps asks f at its end for guidance alone
+    extra += not TABLEAUX[name].fsal
     assert int(guided.stats.nfe) - int(plain.stats.nfe) == extra
 
 

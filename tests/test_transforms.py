@@ -14,6 +14,7 @@ from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vjp,
 
 import stiffguide as sg
 from stiffguide.errors import UnsupportedError
+from stiffguide.tensors import constant
 
 Y0, K, TANGENT = real(1.5, 0.2), real(2.0, 1.0), real(1.0, -0.5)
 
@@ -183,3 +184,17 @@ def test_times_are_refused(transform: Any, where: str) -> None:
 
     with pytest.raises(UnsupportedError, match="t0, t1 and save_at; use"):
         transform(loss)(real(0.5)[0])
+
+
+def test_what_is_made_in_a_transform_and_kept_outlives_it() -> None:
+    """A number that nobody has solved to before, first inside, then outside, by a kernel, too."""
+    end = 0.8125
+
+    def final(k: Tensor) -> Tensor:
+        return sg.solve(lambda t, y, k: -k * y, real(1.0), 0.0, end, args=(k,)).y[-1].sum()
+
+    slope = grad(final)(real(2.0))
+    assert torch.isfinite(slope).all()
+    for values in ((end,), (end, 2.5)):
+        kept = constant(values, torch.float64, torch.device("cpu"))
+        assert not torch._C._functorch.is_functorch_wrapped_tensor(kept)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.autograd import forward_ad
 from torch.utils._pytree import tree_leaves
 
@@ -55,11 +56,21 @@ def finite(*values: Tensor) -> Tensor:
     return below
 
 
+@contextmanager
+def lasting() -> Iterator[None]:
+    """What is made here may be kept, whoever asks for it first.
+
+    A tensor born in inference mode could never meet autograd again, and one born within a
+    transform of torch.func ends with it.
+    """
+    with torch.inference_mode(False), torch.no_grad(), temporarily_clear_interpreter_stack():
+        yield
+
+
 @lru_cache(maxsize=4096)
 def constant(values: tuple[Any, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """A small coefficient tensor, made once per dtype and device."""
-    # a tensor born in inference mode could never meet autograd again
-    with torch.inference_mode(False), torch.no_grad():
+    with lasting():
         return torch.tensor(values, dtype=dtype, device=device)
 
 

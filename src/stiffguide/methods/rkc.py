@@ -21,7 +21,7 @@ from torch import Tensor
 from stiffguide.stepping.contracts import Field, Step, Work
 from stiffguide.stepping.interpolate import hermite
 from stiffguide.stepping.tolerance import Tolerance
-from stiffguide.tensors import rms, rows, select
+from stiffguide.tensors import lasting, rms, rows, select
 
 DAMPING = 2 / 13
 REACH = 1.54  # s^2 - 1 over dt rho: a little more than 1/0.653
@@ -173,7 +173,7 @@ def _table(kinds: tuple[int, ...]) -> Tensor:
     """Coefficients (S, kinds, 5) of methods of so many stages, S the most of them."""
     most = max(kinds, default=2)
     padded = [stages_of(s) + (UNTOUCHED,) * (most - s) for s in kinds]
-    with torch.inference_mode(False), torch.no_grad():
+    with lasting():
         return torch.tensor(padded, dtype=torch.float64).reshape(-1, most, 5).transpose(0, 1)
 
 
@@ -274,7 +274,7 @@ def _noise(features: int, dtype: torch.dtype) -> Tensor:
     """A vector (F,) of size about 1 that has a part of every eigenvector, the same for all rows."""
     source = torch.Generator().manual_seed(features)
     parts = 2 if dtype.is_complex else 1
-    with torch.inference_mode(False), torch.no_grad():
+    with lasting():
         drawn = torch.randn(features, parts, generator=source, dtype=torch.float64)
         whole = torch.view_as_complex(drawn) if parts == 2 else drawn.squeeze(-1)
         return whole.to(dtype)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stiffguide.adapters.diffusion.schedule import VariancePreserving, double
 from stiffguide.errors import InputError
+from stiffguide.tensors import lasting
 
 
 class DDPMTable(VariancePreserving):
@@ -51,12 +52,14 @@ class DDPMTable(VariancePreserving):
     @cached_property
     def levels(self) -> Tensor:
         """sigma/alpha (T,) of the entries, rising."""
-        log_kept = torch.cumsum(torch.log1p(-self.betas), 0)
-        return torch.sqrt(torch.expm1(-log_kept))
+        with lasting():
+            log_kept = torch.cumsum(torch.log1p(-self.betas), 0)
+            return torch.sqrt(torch.expm1(-log_kept))
 
     @cached_property
     def _log_levels(self) -> Tensor:
-        return torch.log(self.levels)
+        with lasting():
+            return torch.log(self.levels)
 
     def _segment(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """(log level, its slope) at t."""

@@ -29,6 +29,7 @@ from torch import Tensor
 from stiffguide.adapters.diffusion.sampler import Advance, Denoise, Interval
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.stepping.contracts import Guidance
+from stiffguide.tensors import lasting
 
 FEW = 8  # steps up to which two points do better than three
 LOW, HIGH = 1e-4, 1e4  # C lies between LOW a^2 and HIGH p^2
@@ -171,7 +172,7 @@ def _numbers(levels: tuple[float, ...], device: torch.device) -> Numbers:
     def tensor(values: list[Any]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64, device=device)
 
-    with torch.inference_mode(False), torch.no_grad():
+    with lasting():
         squares, ways = tensor([[x * x] for x in levels]), tensor(_ways(*levels[:3]))
         if len(levels) < 4:
             return Numbers(squares, ways, None, None, None, None)
