@@ -17,6 +17,7 @@ OUTPUTS: dict[str, Callable[[], Output]] = {
     "End": sg.End,
     "SteadyState": lambda: sg.SteadyState(rtol=1e-2),
     "AtTimes": lambda: sg.AtTimes(real(0.0, 0.3, 1.1, 2.0)),
+    "Chords": lambda: output.Chords(real(0.0, 0.3, 1.1, 2.0)),
     "EveryStep": sg.EveryStep,
     "Dense": output.Dense,
 }
@@ -47,6 +48,19 @@ def test_rows_are_kept_alone(kind: str, name: str) -> None:
         close(whole.y[row, :kept], alone.y[0], rtol=1e-9)
         assert whole.t[row, kept:].isnan().all()
         assert int(whole.status[row]) == int(alone.status)
+
+
+def test_chords_are_straight_and_no_kernel_bends_them() -> None:
+    grid, t = sg.Grid([0.0, 0.5, 2.0]), real(0.25, 0.5, 1.25)
+    given = {"method": "dopri5", "controller": grid}
+    f = lambda t, y: -y  # noqa: E731
+    kept = sg.solve(f, real(1.0), 0.0, 2.0, save_at=output.Chords(t), **given).y
+    ends = sg.solve(f, real(1.0), 0.0, 2.0, save_at=sg.EveryStep(), **given).y
+    close(kept[0], (ends[0] + ends[1]) / 2, rtol=1e-12)
+    close(kept[1], ends[1], rtol=1e-12)
+    close(kept[2], (ends[1] + ends[2]) / 2, rtol=1e-12)
+    with pytest.raises(sg.UnsupportedError, match="no other output"):
+        sg.solve(f, real(1.0), 0.0, 2.0, save_at=output.Chords(t), backend="kernel")
 
 
 @every_output

@@ -12,6 +12,7 @@ from stiffguide.stepping.output import kept
 from stiffguide.tensors import tangles
 
 NO_GRADIENT = "gradients through a kernel are those of ends and of states at given times: "
+KEPT = ("end", "times", "steps", "pieces")
 GONE_BACK = ("end", "times")  # what is kept, and has an adjoint
 
 
@@ -37,7 +38,7 @@ def refuse(r: Request) -> None:
         reason = "it does not find events while `monitor` or `progress` look on"
     elif not isinstance(p.controller, PID):
         reason = "it chooses dt by a PID controller only"
-    elif not all(map(kept, p.outputs)):
+    elif not all(kept(x) in KEPT for x in p.outputs):
         reason = "it keeps ends, given times and steps, and no other output"
     elif tangles(r.t0, r.t1, tasks.times_of(p.outputs)):
         reason = NO_GRADIENT + "not by times"
