@@ -26,7 +26,7 @@ BY_KERNELS = {
     "solve.py": "from stiffguide import kernels",
     "kernels/backend.py": "from stiffguide.tracing import tracer",
 }
-BELOW_METHODS = "stepping: guards, initial_dt, trajectory"
+BELOW_METHODS = "stepping: guards, initial_dt, places, trajectory"
 FIRST_STEP = "from stiffguide.stepping.initial_dt import initial_dt"
 
 
@@ -38,7 +38,7 @@ FIRST_STEP = "from stiffguide.stepping.initial_dt import initial_dt"
         ({"solve.py": f"def f():\n    {FIRST_STEP}"}, {'"solve" -> "stepping";'}),
         (
             {"methods/a.py": FIRST_STEP},
-            {'"methods" -> "stepping: guards, initial_dt, trajectory";'},
+            {'"methods" -> "stepping: guards, initial_dt, places, trajectory";'},
         ),
     ],
 )

@@ -24,7 +24,7 @@ FLOORS = (
     ("catalogue",),
     ("estimators", "stepping/contracts", "stepping/course", "stepping/interpolate"),
     ("stepping/constraints",),
-    ("stepping/guards", "stepping/initial_dt", "stepping/trajectory"),
+    ("stepping/guards", "stepping/initial_dt", "stepping/places", "stepping/trajectory"),
     ("fields", "problems"),
     ("graphs",),
     ("tracing",),

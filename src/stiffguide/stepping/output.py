@@ -13,9 +13,10 @@ from stiffguide.errors import InputError
 from stiffguide.inputs import Times
 from stiffguide.stepping.contracts import Moment, Output
 from stiffguide.stepping.interpolate import evaluate
+from stiffguide.stepping.places import Alone
 from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.stepping.trajectory import Trajectory
-from stiffguide.tensors import listed, real_dtype, rows
+from stiffguide.tensors import listed, real_dtype, rows, transformed
 
 SETTLED = 0.1  # of the way from y0: what f may add in as long a time, at rest
 
@@ -145,13 +146,22 @@ class AtTimes(Keeper):
         row, column = _slots(torch.zeros_like(self._next), self._next)
         self._keep(row, column, y0[row])
         self._shape = (rows, ahead.shape[1], y0.shape[-1])
-        self._like = y0
+        # of one row Python asks faster than torch
+        alone = rows == 1 and t0.device.type == "cpu" and not transformed()
+        self._alone, self._place = Alone(ahead, sign) if alone else None, len(column)
 
     def _keep(self, row: Tensor, column: Tensor, value: Tensor) -> None:
         self.pages.append((row, column, value))  # at once: an interrupt may come at any time
 
     def record(self, moment: Moment) -> Tensor | None:
         """Interpolate at the times inside the accepted steps."""
+        if self._alone is not None:
+            begin, end = self._place, self._alone.after(self._place, moment)
+            if end > begin:
+                row, column, theta = self._alone.inside(begin, end, moment)
+                self._keep(row, column, evaluate(self.piece(moment), theta, moment.y0, moment.y1))
+                self._place = end
+            return None
         reached = (moment.t1.unsqueeze(1) * self._sign).contiguous()
         upto = torch.searchsorted(self._ahead, reached, right=True).squeeze(1)
         upto = torch.where(moment.accept, upto, self._next)
@@ -167,6 +177,8 @@ class AtTimes(Keeper):
 
     def due(self, ends: Tensor) -> list[bool]:
         """Which of N accepted steps, the next ones, of these ends (N, B) have times in them."""
+        if self._alone is not None:
+            return self._alone.due(self._place, ends)
         upto = torch.searchsorted(self._ahead, (ends.T * self._sign).contiguous(), right=True)
         before = torch.cat((self._next.unsqueeze(1), upto[:, :-1]), 1)
         found: list[bool] = (upto > before).any(0).tolist()
