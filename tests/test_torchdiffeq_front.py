@@ -265,6 +265,21 @@ def test_what_cannot_be_used_is_refused(change, error, match):
         odeint(lambda t, y: y, y0, t, **given)
 
 
+def test_a_value_fits_or_is_refused():
+    """Axes of length 1, and values for all entries, fit; another order of axes does not."""
+    t = tensor(0.0, 1.0)
+    for y0, f in (
+        (tensor(1.0)[0], lambda t, y: -y.reshape(1)),
+        (torch.ones(1, 2).double(), lambda t, y: -y.squeeze(0)),
+        (torch.ones(3, 2).double(), lambda t, y: -y[:1]),
+        ((tensor(1.0), torch.ones(2, 2).double()), lambda t, y: [-y[0], -y[1].reshape(-1)]),
+    ):
+        for found in parts(odeint(f, y0, t, method="rk4", options={"step_size": 0.1})):
+            assert torch.allclose(found[-1], torch.exp(-t[-1]), atol=1e-5)
+    with pytest.raises(ValueError, match="shape"):
+        odeint(lambda t, y: -y.reshape(2, 3), torch.ones(3, 2).double(), t)
+
+
 def test_options_that_nobody_reads_are_said():
     f, y0, t = (lambda t, y: -y), tensor(1.0), tensor(0.0, 1.0)
     for method in ("dopri5", "rk4", "rodas5p", "scipy_solver"):

@@ -54,7 +54,13 @@ def fitted(value: Any, y: Tensor) -> Any:
         value = value.to(y.dtype)
     if value.shape == y.shape:
         return value
-    return value.reshape(y.shape) if value.numel() == y.numel() else value.expand(y.shape)
+    # never another order of the same numbers: (2, 3) for (3, 2) is a mistake
+    flat = value.ndim == 1 or [n for n in value.shape if n != 1] == [n for n in y.shape if n != 1]
+    if flat and value.numel() == y.numel():
+        return value.reshape(y.shape)
+    ahead = zip(reversed(value.shape), reversed(y.shape), strict=False)
+    spread = value.ndim <= y.ndim and all(n in (1, m) for n, m in ahead)
+    return value.expand(y.shape) if spread else value
 
 
 def tolerance(name: str, given: Any, y0: Any) -> Any:
