@@ -59,9 +59,11 @@ def _even(t: Tensor, step: float) -> Tensor:
     """Times from t[0] on, `step` apart, and t[-1]."""
     if not step > 0:
         raise ValueError(f"step_size must be positive, not {step:g}")
-    length = float((t[-1] - t[0]).detach())
-    count = math.ceil(abs(length) / step)
+    first, last = t[0].detach().item(), t[-1].detach().item()
+    forth = math.copysign(step, last - first)
+    count = math.ceil(abs(last - first) / step)
     # in the precision of t, as is whoever counts these steps
-    times = t[0] + math.copysign(step, length) * torch.arange(count, dtype=t.dtype, device=t.device)
-    inside = (times - t[-1]) * math.copysign(1.0, length) < 0
-    return torch.cat((times[inside], t[-1:]))
+    times = torch.arange(count, dtype=t.dtype, device=t.device) * forth + t[0]
+    while count and (times[count - 1].detach().item() - last) * forth >= 0:
+        count -= 1  # rounded beyond the end, or to it
+    return torch.cat((times[:count], t[-1:]))
