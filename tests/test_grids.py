@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
@@ -70,6 +71,67 @@ def test_known_values() -> None:
     torch.testing.assert_close(grid.quadratic(2, 1.0, 9.0)[1].item(), 4.0)
 
 
+@pytest.mark.parametrize("center", [0.02, 0.25, 1.3, 20.0])
+def test_the_bump_of_mix_lies_at_its_center(center: float) -> None:
+    levels = grid.mix(400, 1e-3, 1e3, center=center).log()
+    density = 1 / -levels.diff()
+    middle = (levels[1:] + levels[:-1]) / 2
+    top = middle[(density * (-middle / 20).exp()).argmax()]
+    assert abs(float(top) - math.log(center)) < 0.2
+    plain = grid.mix(8, sigma_data=2 * center)
+    torch.testing.assert_close(grid.mix(8, center=center), plain, rtol=0, atol=0)
+
+
+def test_mix_asks_for_a_center_in_high_dimension(caplog) -> None:
+    grid._say_how_to_measure.cache_clear()
+    low, high = grid.mix(8, dimension=15), grid.mix(8, dimension=16, zero=True)
+    torch.testing.assert_close(low, grid.mix(8), rtol=0, atol=0)
+    torch.testing.assert_close(high, grid.karras(8, zero=True), rtol=0, atol=0)
+    told = grid.mix(8, dimension=784, center=1.3)
+    torch.testing.assert_close(told, grid.mix(8, center=1.3), rtol=0, atol=0)
+    grid.mix(8, dimension=784)
+    (line,) = caplog.records
+    assert "0.375 * grid.principal_deviation(images)" in line.getMessage()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("count", "shape"), [(200, (2, 3)), (5, (4, 4)), (2, (1,))])
+def test_the_principal_deviation_is_a_singular_value(dtype, count: int, shape) -> None:
+    images = (normal(count, *shape, seed=3) * torch.arange(1, shape[-1] + 1) + 7).to(dtype)
+    flat = images.double().flatten(1)
+    exact = torch.linalg.svdvals(flat - flat.mean(0))[0] / (count - 1) ** 0.5
+    found = grid.principal_deviation(images)
+    assert found == pytest.approx(float(exact), rel=1e-12)
+    assert grid.principal_deviation(images.split(2)) == found
+    scaled = grid.principal_deviation(images.double() * 1e300)
+    assert scaled == pytest.approx(found * 1e300, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.ones(1, 3), "1 images .* say nothing of their spread"),
+        ([], "0 images"),
+        (None, "an object of type NoneType is none"),
+        ([torch.ones(0, 3), torch.ones(1, 3)], "1 images"),
+        (torch.ones(3, 0), "say nothing"),
+        (torch.ones(3, 2), "all the same"),
+        (torch.full((3, 2), 0.1), "all the same"),
+        (torch.tensor([[0.0], [float("nan")]]), "1 of 2 images are not finite, image 1 first"),
+        (
+            [torch.ones(2, 3), torch.ones(2, 4)],
+            r"batch 1 have shape \(4,\), those of batch 0 \(3,\)",
+        ),
+        (torch.ones(3, 2, dtype=torch.uint8), r"\(3, 2\) in uint8 is none: scale them"),
+        (torch.ones(3), r"\(3,\) in float32 is none: .* stack single ones"),
+        ([[1.0, 2.0]], "an object of type list is none"),
+    ],
+)
+def test_images_without_a_spread_are_refused(images, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        grid.principal_deviation(images)
+
+
 def test_ddpm_timesteps() -> None:
     table = DDPMTable.scaled_linear()
 
@@ -108,6 +170,11 @@ def test_own_levels() -> None:
         (lambda: grid.karras(2.5), "a whole number"),
         (lambda: grid.karras(8, rho=0.0), "rho must be positive"),
         (lambda: grid.mix(8, sigma_data=0.0), "sigma_data must be positive"),
+        (lambda: grid.mix(8, center=-1.0), "center must be positive and finite, not -1"),
+        (lambda: grid.mix(8, center=float("inf")), "center must be positive and finite"),
+        (lambda: grid.mix(8, center=1e30), r"nothing is left of a bump at 1e\+30 in \[0.002, 80\]"),
+        (lambda: grid.mix(8, dimension=0), "dimension counts the numbers of a sample, not 0"),
+        (lambda: grid.mix(8, dimension=(1, 28)), r"dimension counts .* not \(1, 28\)"),
         (lambda: grid.scheduled(8, VPLinear(), power=0.0), "power must be positive"),
         (lambda: grid.own([1, 2, 3]), "sigmas must fall"),
         (lambda: grid.own([3, 1, 1]), r"sigmas\[2\] = 1 does not lie below sigmas\[1\]"),

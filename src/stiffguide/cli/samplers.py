@@ -66,7 +66,7 @@ def levels(name: str, steps: int, low: float, high: float) -> Tensor:
     """A grid by name, or from a file that `calibrate_grid` saved."""
     if name.endswith(".json"):
         return CalibratedGrid.load(Path(name))(steps)
-    makers = {
+    makers: dict[str, Callable[..., Tensor]] = {
         "karras": grid.karras,
         "mix": grid.mix,
         "exponential": grid.exponential,
