@@ -16,22 +16,29 @@ LOW, HIGH = 0.004, 160.0
 
 
 def mix_sigmas(
-    model_sampling: Any, steps: int, sigma_data: float = 1.0, shift: float = 0.0
+    model_sampling: Any,
+    steps: int,
+    sigma_data: float = 1.0,
+    shift: float = 0.0,
+    center: float = 0.0,
 ) -> Tensor:
     """Sigmas (steps + 1,) in float32 from the model's largest one to 0.
 
     sigma_data: standard deviation of the latents. shift: factor on all noise levels but the ends; 0
-    takes the model's own if it is a flow, else 1.
+    takes the model's own if it is a flow, else 1. center: the noise level of the bump, which no
+    shift moves; of a flow sigma/(1 - sigma). 0 takes half of sigma_data times shift.
     """
-    if not (sigma_data > 0 and shift >= 0):
+    if not (sigma_data > 0 and shift >= 0 and center >= 0):
         raise InputError(
             f"sigma_data = {sigma_data} must be positive, shift = {shift} positive, or 0 for the "
-            "model's own"
+            f"model's own, center = {center} positive, or 0 for half of sigma_data"
         )
+    bump = center or None
     top, bottom = float(model_sampling.sigma_max), float(model_sampling.sigma_min)
     if not isinstance(model_sampling, comfy.model_sampling.CONST):
         size = sigma_data * (shift or 1.0)
-        levels = grid.mix(steps, max(bottom, LOW * size), top, sigma_data=size, zero=True)
+        low = max(bottom, LOW * size)
+        levels = grid.mix(steps, low, top, sigma_data=size, center=bump, zero=True)
         return levels.float()
     # level = scale sigma/(1 - sigma); a flow that starts at sigma = 1 starts at an infinite one
     scale = float(getattr(model_sampling, "noise_scale", 1.0))
@@ -39,17 +46,22 @@ def mix_sigmas(
     size = sigma_data * (shift or half / (1 - half))
     low = max(scale * bottom / (1 - bottom), LOW * size)
     high = HIGH * size if top >= 1 else min(HIGH * size, scale * top / (1 - top))
-    levels = grid.mix(steps, low, high, sigma_data=size, zero=True)
+    levels = grid.mix(steps, low, high, sigma_data=size, center=bump, zero=True)
     sigmas = levels / (scale + levels)
     sigmas[0] = top
     return sigmas.float()
 
 
 def partial_mix(
-    model_sampling: Any, steps: int, denoise: float, sigma_data: float, shift: float
+    model_sampling: Any,
+    steps: int,
+    denoise: float,
+    sigma_data: float,
+    shift: float,
+    center: float,
 ) -> Tensor:
     """The last `steps` intervals of a grid of steps/denoise of them; none for denoise = 0."""
     if denoise <= 0:
         return torch.empty(0)
     whole = steps if denoise >= 1 else int(steps / denoise)
-    return mix_sigmas(model_sampling, whole, sigma_data, shift)[-(steps + 1) :]
+    return mix_sigmas(model_sampling, whole, sigma_data, shift, center)[-(steps + 1) :]

@@ -169,6 +169,9 @@ class MixScheduler:
         denoise = "Part of the way that is run: 1 from noise, less from an image."
         data = "Standard deviation of the latents: about 1 for the usual models."
         shift = "Factor on the noise levels, larger for larger images; 0: the model's own."
+        center = (
+            "Noise level of the dense part: 0.375 principal deviations of latents; 0: sigma_data/2."
+        )
         return {
             "required": {
                 "model": ("MODEL", {"tooltip": "Its range of sigmas is used."}),
@@ -182,15 +185,22 @@ class MixScheduler:
                     {"default": 1.0, "min": 0.01, "max": 100.0, "step": 0.01, "tooltip": data},
                 ),
                 "shift": _number(0.0, 100.0, shift),
-            }
+            },
+            "optional": {"center": _number(0.0, 1000.0, center)},  # not in older workflows
         }
 
     def get_sigmas(
-        self, model: Any, steps: int, denoise: float, sigma_data: float, shift: float
+        self,
+        model: Any,
+        steps: int,
+        denoise: float,
+        sigma_data: float,
+        shift: float,
+        center: float = 0.0,
     ) -> tuple[Any]:
         """The SIGMAS."""
         model_sampling = model.get_model_object("model_sampling")
-        return (partial_mix(model_sampling, steps, denoise, sigma_data, shift),)
+        return (partial_mix(model_sampling, steps, denoise, sigma_data, shift, center),)
 
 
 NODE_CLASS_MAPPINGS = {

@@ -12,7 +12,8 @@ import torch
 from click.testing import CliRunner
 
 from stiffguide import InputError
-from stiffguide.adapters.diffusion import CalibratedGrid
+from stiffguide.adapters.diffusion import CalibratedGrid, grid, noise_like, problems
+from stiffguide.adapters.diffusion import sample as run
 from stiffguide.adapters.diffusion.shards import Shards
 from stiffguide.cli.app import app
 from stiffguide.cli.pictures import sheet
@@ -114,6 +115,7 @@ def test_any_number_of_processes_gives_the_same_bits(tmp_path: Path) -> None:
         (("--seeds", "a-b"), "not a list of seeds"),
         (("--grid", "nothing"), "--grid nothing"),
         (("--grid", "nothing.json"), "no such file"),
+        (("--center", "1.3"), "--center is for --grid mix, not for --grid karras"),
         (("--classes", "x"), "--classes x"),
         (("--classes", "12"), "--classes 12: write numbers up to 9"),
         (("--method", "euler", "--guidance", "error-direction"), "which euler does not have"),
@@ -145,6 +147,22 @@ def test_curves_prints_a_table_and_draws(tmp_path: Path) -> None:
     assert all(a > b for a, b in values.values())
     assert "median distance to the flow" in text
     assert png.exists()
+
+
+def test_the_center_of_mix_is_an_option(tmp_path: Path) -> None:
+    words = ("--model", "aniso2d", "--nfe", "8", "--method", "emg", "--grid", "mix")
+    found = tmp_path / "found.npz"
+    call("sample", *words, "--center", "1.3", "--seeds", "0,5", "--out", str(found))
+    denoiser = problems.get("aniso2d").mixture
+    noise = noise_like((2, denoiser.size), [0, 5], dtype=torch.float64)
+    expected = run(denoiser, noise, grid.mix(8, center=1.3), "emg").x
+    np.testing.assert_allclose(load(found)["x"], expected, rtol=1e-12)
+    tables = []
+    for center in ("0.25", "1.3"):
+        curve = ("curves", *words[:4], "--samplers", "emg", "--grid", "mix", "--seeds", "0-3")
+        tables.append(call(*curve, "--center", center, "--no-progress"))
+    default = call(*curve, "--no-progress")
+    assert tables[0] == default != tables[1]
 
 
 def test_the_name_of_a_grid_is_no_formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -547,6 +547,21 @@ def test_the_grid_is_mix(pack) -> None:
         torch.testing.assert_close(shift * given / (1 - given), levels, rtol=1e-4, atol=0)
 
 
+def test_no_shift_moves_the_center(pack) -> None:
+    table = standin.ModelSamplingDiscrete().sigmas
+    low, high = float(table[0]), float(table[-1])
+    expected = grid.mix(8, low, high, center=2.0, zero=True).float().double()
+    found = sigmas_of(pack, "eps", 8, center=2.0)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    sigmas = sigmas_of(pack, "flow", 8, center=2.0)[1:-1]
+    levels = grid.mix(8, 3 * 0.004, 3 * 160.0, center=2.0, zero=True)[1:-1]
+    torch.testing.assert_close(sigmas / (1 - sigmas), levels, rtol=1e-4, atol=0)
+    (old,) = pack.NODE_CLASS_MAPPINGS["StiffguideMixScheduler"]().get_sigmas(
+        standin.Patcher(standin.Model(SMOOTH, EpsSampling())), 8, 1.0, 1.0, 0.0
+    )  # as a workflow from before has it
+    torch.testing.assert_close(old.double(), sigmas_of(pack, "eps", 8), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_denoise_runs_the_end_of_a_longer_grid(pack, kind: str) -> None:
     whole = sigmas_of(pack, kind, 20)
@@ -562,8 +577,8 @@ def test_denoise_runs_the_end_of_a_longer_grid(pack, kind: str) -> None:
 
 def test_bad_numbers_for_the_grid(pack) -> None:
     handler = sys.modules[f"{pack.__name__}.mix_grid"].mix_sigmas
-    for numbers in ((0.0, 1.0), (1.0, -1.0)):
-        with pytest.raises(InputError, match="must be positive"):
+    for numbers in ((0.0, 1.0), (1.0, -1.0), (1.0, 1.0, -1.0)):
+        with pytest.raises(InputError, match="must be positive, shift ="):
             handler(EpsSampling(), 8, *numbers)
 
 

@@ -13,6 +13,7 @@ from schedulers import BETAS, PREDICTIONS, SPACINGS, drive, net, unit_noise
 from stiffguide.adapters.diffusers import StiffguideHeunScheduler, StiffguideMultistepScheduler
 from stiffguide.adapters.diffusers.trained_schedule import spread_levels
 from stiffguide.adapters.diffusion import SAMPLERS, DDPMTable, Emg, as_network, problems, sample
+from stiffguide.adapters.diffusion import grid as grids
 from stiffguide.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array")
@@ -149,6 +150,20 @@ def test_dynamic_thresholding_is_that_of_dpm_solver():
     assert float(got.pred_original_sample.abs().max()) == 1.0
 
 
+@pytest.mark.parametrize("flow", [False, True])
+def test_the_center_of_mix_is_a_level(flow):
+    words = {"prediction_type": "flow_prediction", "use_flow_sigmas": True} if flow else {}
+    ours = StiffguideMultistepScheduler(sigma_grid="mix", sigma_data=1.0, center=1.3, **words)
+    ours.set_timesteps(9)
+    sigmas = ours.sigmas[1:-1].double()
+    table = DDPMTable.linear().levels
+    low, high = (1 / 999, 999.0) if flow else (float(table[0]), float(table[-1]))
+    expected = grids.mix(8, low, high, center=1.3)[1:]
+    found = sigmas / (1 - sigmas) if flow else sigmas
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=0)
+    assert not torch.allclose(found, grids.mix(8, low, high, sigma_data=1.0)[1:], rtol=1e-2)
+
+
 def test_learned_variances_are_left_out():
     ours = StiffguideMultistepScheduler(variance_type="learned_range")
     ours.set_timesteps(3)
@@ -235,7 +250,7 @@ def test_step_before_set_timesteps_is_told():
 
 
 def test_a_configuration_survives_the_way_through_another_scheduler():
-    ours = StiffguideMultistepScheduler(sigma_grid="mix", sigma_data=0.7, points=2)
+    ours = StiffguideMultistepScheduler(sigma_grid="mix", sigma_data=0.7, center=1.3, points=2)
     there = StiffguideHeunScheduler.from_config(ours.config)
     back = StiffguideMultistepScheduler.from_config(there.config)
     for key, value in ours.config.items():

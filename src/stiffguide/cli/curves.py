@@ -30,6 +30,7 @@ def curves(
     nfe: str,
     metric: str,
     grid: str,
+    center: float | None,
     seeds: list[int],
     w_stiff: float,
     w_con: float,
@@ -42,7 +43,7 @@ def curves(
     chosen = samplers.model(model, 1.0, 1.0, torch.device("cpu"))
     denoiser = chosen.denoiser(None)
     noise = noise_like((len(seeds), *chosen.shape), seeds, dtype=chosen.dtype)
-    entries = [entry(name.strip(), grid, w_stiff, w_con) for name in names.split(",")]
+    entries = [entry(name.strip(), grid, w_stiff, w_con, center) for name in names.split(",")]
     budgets = wholes(nfe, "--nfe", MOST_EVALUATIONS, "8,16,32")
     for one in entries:  # what cannot be used is refused before anything is measured
         one.grid(1)
@@ -63,7 +64,13 @@ def curves(
         picture(points, label, plot, title)
 
 
-def entry(name: str, grid: str, w_stiff: float = 0.75, w_con: float = 0.3) -> Entry:
+def entry(
+    name: str,
+    grid: str,
+    w_stiff: float = 0.75,
+    w_con: float = 0.3,
+    center: float | None = None,
+) -> Entry:
     """A sampler by a name such as "heun+error-direction"."""
     method, _, rule = name.partition("+")
     if method not in SAMPLERS:
@@ -73,7 +80,7 @@ def entry(name: str, grid: str, w_stiff: float = 0.75, w_con: float = 0.3) -> En
     return Entry(
         name,
         method,
-        lambda n: samplers.levels(grid, n, 0.002, 80.0),
+        lambda n: samplers.levels(grid, n, 0.002, 80.0, center),
         lambda n: samplers.guidance(rule or "none", w_stiff, w_con),
     )
 

@@ -73,7 +73,8 @@ class Job:
         self.asked, self.device = asked, device
         self.model = samplers.model(asked["model"], asked["cfg"], asked["auto"], device)
         steps = samplers.intervals(asked["method"], asked["nfe"])
-        self.levels = samplers.levels(asked["grid"], steps, asked["sigma_min"], asked["sigma_max"])
+        ends = (asked["sigma_min"], asked["sigma_max"])
+        self.levels = samplers.levels(asked["grid"], steps, *ends, asked["center"])
         self.guidance = samplers.guidance(asked["guidance"], asked["w_stiff"], asked["w_con"])
         self.labels = self._labels(asked["classes"])
 

@@ -62,8 +62,10 @@ def guidance(name: str, w_stiff: float, w_con: float) -> Guidance | None:
     return ErrorDirection(order=3 if name == "error-direction-3" else 2)
 
 
-def levels(name: str, steps: int, low: float, high: float) -> Tensor:
-    """A grid by name, or from a file that `calibrate_grid` saved."""
+def levels(name: str, steps: int, low: float, high: float, center: float | None = None) -> Tensor:
+    """A grid by name, or from a file that `calibrate_grid` saved; center is that of mix."""
+    if center is not None and name != "mix":
+        raise InputError(f"--center is for --grid mix, not for --grid {name}: leave it out")
     if name.endswith(".json"):
         return CalibratedGrid.load(Path(name))(steps)
     makers: dict[str, Callable[..., Tensor]] = {
@@ -75,7 +77,9 @@ def levels(name: str, steps: int, low: float, high: float) -> Tensor:
     }
     if name not in makers:
         raise InputError(f"--grid {name}: there are {', '.join(makers)}, or a .json file")
-    return makers[name](steps, low, high)
+    # the models here are those that the default of mix was measured on: it is told no dimension
+    words = {} if center is None else {"center": center}
+    return makers[name](steps, low, high, **words)
 
 
 def intervals(method: str, nfe: int) -> int:

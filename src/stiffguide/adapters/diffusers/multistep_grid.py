@@ -38,6 +38,7 @@ class MultistepGrid:
     final: str
     ends: tuple[float | None, float | None]  # lowest and highest level, as sigma/alpha
     sigma_data: float
+    center: float | None  # of the bump of "mix", as sigma/alpha
 
     def __post_init__(self) -> None:
         if self.final not in ENDS:
@@ -110,7 +111,7 @@ class MultistepGrid:
         """A grid between the ends that the model knows."""
         low, high = self._reach()
         nodes = n if self.final == "zero" else n + 1
-        levels = spread_levels(name, nodes, low, high, self.sigma_data)
+        levels = spread_levels(name, nodes, low, high, self.sigma_data, self.center)
         if not self.flow:
             return self._ended(self.schedule.time(levels), levels, low)
         shares = levels / (1 + levels)

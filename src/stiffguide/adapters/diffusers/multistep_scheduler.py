@@ -44,9 +44,10 @@ class StiffguideMultistepScheduler(SchedulerBase):
 
     One model call a step. points: of EMG, 2, 3, or None for 3 from nine steps on. sigma_grid: a
     grid by name ("mix", "karras", "exponential", "linear", "quadratic", "beta") over the levels
-    that the model knows, whatever the `use_..._sigmas` say; `sigma_data` is the spread of the data
-    that "mix" asks for. The other keys are those of the two schedulers, as far as they describe
-    model and grid; those that describe a solver have no meaning here.
+    that the model knows, whatever the `use_..._sigmas` say. Of "mix" are `center`, the sigma/alpha
+    where its bump lies, and without it `sigma_data`, the spread of the data: the bump lies at half
+    of it. The other keys are those of the two schedulers, as far as they describe model and grid;
+    those that describe a solver have no meaning here.
     """
 
     __module__ = "stiffguide.adapters.diffusers"  # what a saved pipeline imports
@@ -88,6 +89,7 @@ class StiffguideMultistepScheduler(SchedulerBase):
         clip_sample_range: float = 1.0,
         sigma_grid: str | None = None,
         sigma_data: float = 0.5,
+        center: float | None = None,
         points: int | None = None,
     ) -> None:
         self._read(self.config)
@@ -120,6 +122,7 @@ class StiffguideMultistepScheduler(SchedulerBase):
             final=c.final_sigmas_type,
             ends=(c.sigma_min, c.sigma_max),
             sigma_data=c.sigma_data,
+            center=c.center,
         )
 
     @classmethod

@@ -121,7 +121,16 @@ BEHIND = frozenset(
 
 # what only schedulers of this package have: diffusers knows no other class to expect them from
 OWN = frozenset(
-    {"guidance", "guidance_order", "w_stiff", "w_con", "sigma_grid", "sigma_data", "points"}
+    {
+        "guidance",
+        "guidance_order",
+        "w_stiff",
+        "w_con",
+        "sigma_grid",
+        "sigma_data",
+        "center",
+        "points",
+    }
 )
 # what says of a flow-matching model that it is one; pipelines look some of it up
 FLOW = frozenset(

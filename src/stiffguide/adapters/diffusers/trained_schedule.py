@@ -187,8 +187,18 @@ def spaced_times(n: int, steps: int, spacing: str, offset: int, *, ended: bool) 
     )
 
 
-def spread_levels(kind: str, n: int, low: float, high: float, sigma_data: float = 0.5) -> Array:
-    """N levels from high to low of a named grid; "beta" is Beta(0.6, 0.6) (arXiv 2407.12173)."""
+def spread_levels(
+    kind: str,
+    n: int,
+    low: float,
+    high: float,
+    sigma_data: float = 0.5,
+    center: float | None = None,
+) -> Array:
+    """N levels from high to low of a named grid; "beta" is Beta(0.6, 0.6) (arXiv 2407.12173).
+
+    sigma_data, center: of "mix", as sigma/alpha.
+    """
     if kind != "beta" and kind not in grid.GRIDS:
         known = ", ".join(map(repr, (*grid.GRIDS, "beta")))
         raise InputError(f"a grid of levels is one of {known}, not {kind!r}")
@@ -199,7 +209,7 @@ def spread_levels(kind: str, n: int, low: float, high: float, sigma_data: float 
 
         return np.array(low + stats.beta.ppf(np.linspace(1, 0, n), 0.6, 0.6) * (high - low))
     if kind == "mix":
-        return grid.mix(n - 1, low, high, sigma_data=sigma_data).numpy()
+        return grid.mix(n - 1, low, high, sigma_data=sigma_data, center=center).numpy()
     return grid.GRIDS[kind](n - 1, low, high).numpy()
 
 
