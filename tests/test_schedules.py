@@ -20,9 +20,11 @@ from stiffguide.adapters.diffusion import (
     as_denoiser,
     as_network,
     denoiser_field,
+    grid,
+    sample,
 )
 from stiffguide.adapters.diffusion.prediction import PREDICTIONS
-from stiffguide.errors import InputError
+from stiffguide.errors import InputError, StiffguideWarning
 
 SCHEDULES = {
     "ve": VE(),
@@ -84,9 +86,41 @@ def test_the_table_is_ddpm() -> None:
     t = torch.arange(1000, dtype=F64)
     torch.testing.assert_close(table.alpha(t) ** 2, kept, rtol=1e-12, atol=0)
     torch.testing.assert_close(table.time(table.levels), t, rtol=1e-12, atol=1e-9)
-    assert float(table.time(1e-6)) == 0.0
-    assert float(table.time(1e6)) == 999.0
     assert "1000 steps" in repr(table)
+
+
+def test_what_lies_beyond_a_table_is_said() -> None:
+    table = DDPMTable.linear()
+    with pytest.warns(StiffguideWarning, match=r"a level below 0.01, an end of DDPMTable\(1000"):
+        assert float(table.time(1e-6)) == 0.0
+    with pytest.warns(StiffguideWarning, match=r"a level above 157.4, .* \*schedule.range\(\)"):
+        assert float(table.time(torch.tensor([1.0, 1e6]))[1]) == 999.0
+    with pytest.warns(StiffguideWarning, match="a time above 999"):
+        table.level(1000)
+    with pytest.warns(StiffguideWarning, match="a time below 0"):
+        table.level(torch.tensor([-1.0, 5.0]))
+    network = as_network(SMOOTH, "epsilon", table)
+    with pytest.warns(StiffguideWarning, match="a level below 0.01"):
+        as_denoiser(network, "epsilon", table)(normal(2, 3), torch.tensor([0.002, 1.0]))
+    # half precision, and a transform, go without
+    ends = torch.tensor(table.range()).to(torch.bfloat16)
+    table.level(table.time(ends))
+    many = normal(4, 3)
+    sigmas = torch.full((4,), 1e-4, dtype=F64)
+    torch.func.vmap(lambda s: table.time(s))(sigmas)
+    sample(as_denoiser(network, "epsilon", table), many, grid.karras(4, *table.range()))
+
+
+@every_schedule
+def test_a_range_is_where_networks_are_trained(schedule) -> None:
+    low, high = schedule.range()
+    assert 0 < low < 0.03
+    assert 9 < high < 3e4
+    levels = grid.karras(5, low, high)
+    torch.testing.assert_close(schedule.level(schedule.time(levels)), levels, rtol=1e-9, atol=0)
+    found = grid.scheduled(5, schedule)
+    assert (float(found[-1]), float(found[0])) == (low, high)
+    torch.testing.assert_close(grid.scheduled(5, schedule, low, high), found, rtol=0, atol=0)
 
 
 def test_continuous_and_discrete_schedules_meet() -> None:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import math
+import warnings
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from stiffguide.adapters.diffusion.schedule import VariancePreserving, double
-from stiffguide.errors import InputError
-from stiffguide.tensors import lasting
+from stiffguide.errors import InputError, StiffguideWarning
+from stiffguide.tensors import lasting, transformed
+
+# what half precision makes of the end of a table is no time outside of it
+BESIDE_LEVEL, BESIDE_TIME = 1.01, 0.5
+Ends = tuple[float, float]
 
 
 class DDPMTable(VariancePreserving):
     """A discrete schedule: betas (T,), t the index from 0 to T - 1.
 
-    Between the entries log(sigma/alpha) is linear in t; beyond them `time` stays at the ends.
+    Between the entries log(sigma/alpha) is linear in t. Beyond them `time` stays at the ends, and
+    `level` goes on in a straight line; both warn.
     """
 
     def __init__(self, betas: Tensor) -> None:
@@ -61,6 +67,33 @@ class DDPMTable(VariancePreserving):
         with lasting():
             return torch.log(self.levels)
 
+    def range(self) -> Ends:
+        """The levels of the first entry and the last."""
+        return float(self.levels[0]), float(self.levels[-1])
+
+    def level(self, t: Tensor | float) -> Tensor:
+        """sigma/alpha; a StiffguideWarning for times beyond the entries."""
+        t = double(t)
+        self._warn("a time", t, (0.0, self.t_max), (-BESIDE_TIME, self.t_max + BESIDE_TIME))
+        return super().level(t)
+
+    def _warn(self, what: str, values: Tensor, ends: Ends, bounds: Ends) -> None:
+        """Say, once for each end, that values lie beyond it and its bound."""
+        if torch.compiler.is_compiling() or transformed():  # what is seen there has no values
+            return
+        beyond = {
+            f"below {ends[0]:.4g}": values < bounds[0],
+            f"above {ends[1]:.4g}": values > bounds[1],
+        }
+        for where, outside in beyond.items():
+            if bool(outside.any()):
+                warnings.warn(
+                    f"{what} {where}, an end of {self!r}, is asked for, where no network was "
+                    "trained: take a grid inside, grid.karras(n, *schedule.range()) say",
+                    StiffguideWarning,
+                    stacklevel=3,
+                )
+
     def _segment(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """(log level, its slope) at t."""
         table = self._log_levels.to(t.device)
@@ -78,8 +111,12 @@ class DDPMTable(VariancePreserving):
         return -square / (1 + square) * self._segment(t)[1]
 
     def time(self, level: Tensor | float) -> Tensor:
-        """The interpolated index."""
-        log_level = torch.log(double(level))
+        """The interpolated index; a StiffguideWarning for levels beyond the entries."""
+        level = double(level)
+        first, last = self.range()
+        bounds = (first / BESIDE_LEVEL, last * BESIDE_LEVEL)
+        self._warn("a level", level, (first, last), bounds)
+        log_level = torch.log(level)
         table = self._log_levels.to(log_level.device)
         low = torch.searchsorted(table, log_level.contiguous(), right=True) - 1
         low = torch.clamp(low, 0, len(table) - 2)

@@ -1,6 +1,7 @@
 """Grids: the noise levels that a sampler visits, as falling float64 values.
 
 `name(n, sigma_min, sigma_max)` gives n intervals, that is n + 1 levels from sigma_max to sigma_min.
+The ends are EDM's unless they are told: `*schedule.range()` are those of a schedule.
 With `zero=True` the last interval goes to 0: n levels from sigma_max to sigma_min, then 0, as EDM
 and k-diffusion count. In VE form log-SNR is -log sigma, so that `exponential` is uniform in it.
 """
@@ -24,10 +25,11 @@ from stiffguide.adapters.diffusion.mix_density import mix_quantiles
 from stiffguide.adapters.diffusion.principal_deviation import (
     principal_deviation as principal_deviation,
 )
+from stiffguide.adapters.diffusion.schedule import SIGMA_MAX as SIGMA_MAX
+from stiffguide.adapters.diffusion.schedule import SIGMA_MIN as SIGMA_MIN
 from stiffguide.adapters.diffusion.schedule import Schedule
 from stiffguide.errors import InputError
 
-SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
 HIGH_DIMENSION = 16  # from here on mix asks where the data takes shape
 LOG = logging.getLogger("stiffguide")
 Array = NDArray[np.float64]
@@ -78,13 +80,19 @@ log_snr = exponential
 def scheduled(
     n: int,
     schedule: Schedule,
-    sigma_min: float = SIGMA_MIN,
-    sigma_max: float = SIGMA_MAX,
+    sigma_min: float | None = None,
+    sigma_max: float | None = None,
     *,
     power: float = 1.0,
     zero: bool = False,
 ) -> Tensor:
-    """Uniform in t^(1/power) of a schedule, its shift included; the levels are sigma/alpha."""
+    """Uniform in t^(1/power) of a schedule, its shift included; the levels are sigma/alpha.
+
+    Without ends of your own it goes over the whole `schedule.range()`.
+    """
+    lowest, highest = schedule.range()
+    sigma_min = lowest if sigma_min is None else sigma_min
+    sigma_max = highest if sigma_max is None else sigma_max
     _check(n, sigma_min, sigma_max)
     if not power > 0:
         raise InputError(f"scheduled: power must be positive, not {power}")

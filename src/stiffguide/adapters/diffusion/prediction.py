@@ -70,15 +70,19 @@ PREDICTIONS: dict[str, Callable[[Path], Coefficients]] = {
 
 def coefficients(prediction: str, schedule: Schedule, level: Tensor) -> tuple[Path, Coefficients]:
     """The schedule at noise levels (B,), and what makes x0 of x_t and the prediction there."""
-    if prediction not in PREDICTIONS:
-        raise InputError(
-            f"prediction is one of {', '.join(map(repr, PREDICTIONS))}, not {prediction!r}"
-        )
+    _known(prediction)
     t = schedule.time(level)
     alpha = schedule.alpha(t)
     # sigma from the level itself: beyond the ends of a table the level counts, not the time
     path = Path(alpha, alpha * level, schedule.d_alpha(t), schedule.d_sigma(t))
     return path, PREDICTIONS[prediction](path)
+
+
+def _known(prediction: str) -> None:
+    if prediction not in PREDICTIONS:
+        raise InputError(
+            f"prediction is one of {', '.join(map(repr, PREDICTIONS))}, not {prediction!r}"
+        )
 
 
 def as_denoiser(
@@ -95,7 +99,7 @@ def as_denoiser(
     in float32 or better, because half precision cannot count to 1000.
     """
     path_of = (VE() if schedule is None else schedule).trained()
-    coefficients(prediction, path_of, torch.ones(1, dtype=torch.float64))
+    _known(prediction)
 
     def denoiser(x: Tensor, sigma: Tensor) -> Tensor:
         level = sigma.to(torch.float64)

@@ -18,6 +18,9 @@ from torch import Tensor
 
 from stiffguide.errors import InputError
 
+SIGMA_MIN, SIGMA_MAX = 0.002, 80.0  # where EDM samples
+UNBOUNDED = 1e9  # no level was trained beyond it
+
 
 def double(value: Tensor | float) -> Tensor:
     """A time or a level in float64."""
@@ -53,6 +56,14 @@ class Schedule(ABC):
     def level(self, t: Tensor | float) -> Tensor:
         """sigma/alpha: the noise level in VE form."""
         return self.sigma(t) / self.alpha(t)
+
+    def range(self) -> tuple[float, float]:
+        """The lowest and the highest level in training, for `grid.karras(n, *schedule.range())`.
+
+        Where an end is 0, or infinite but for rounding, it is that of EDM (arXiv 2206.00364).
+        """
+        low, high = (float(self.level(t)) for t in (self.t_min, self.t_max))
+        return low if low > 0 else SIGMA_MIN, high if high < UNBOUNDED else SIGMA_MAX
 
     def log_snr(self, t: Tensor | float) -> Tensor:
         """log(alpha/sigma), without the factor 2 of the power ratio."""
