@@ -14,7 +14,7 @@ from stiffguide.adapters.diffusers import StiffguideHeunScheduler, StiffguideMul
 from stiffguide.adapters.diffusers.trained_schedule import spread_levels
 from stiffguide.adapters.diffusion import SAMPLERS, DDPMTable, Emg, as_network, problems, sample
 from stiffguide.adapters.diffusion import grid as grids
-from stiffguide.errors import InputError
+from stiffguide.errors import InputError, StiffguideWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array")
 NAMED = ("mix", "karras", "exponential", "linear", "quadratic", "beta")
@@ -162,6 +162,21 @@ def test_the_center_of_mix_is_a_level(flow):
     found = sigmas / (1 - sigmas) if flow else sigmas
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=0)
     assert not torch.allclose(found, grids.mix(8, low, high, sigma_data=1.0)[1:], rtol=1e-2)
+
+
+@pytest.mark.parametrize("ours", [StiffguideMultistepScheduler, StiffguideHeunScheduler])
+def test_what_lies_beyond_the_schedule_in_training_is_said(ours):
+    betas = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
+    for words, sentence in (
+        ({"sigmas": [200.0, 1.0, 0.0]}, "levels above 157.4, .* take levels from 0.01 to 157.4"),
+        ({"sigmas": [100.0, 0.002, 0.0]}, "levels below 0.01"),
+        ({"timesteps": [1200, 500, 1]}, "timesteps above 999, .* from 0 to 999"),
+    ):
+        with pytest.warns(StiffguideWarning, match=sentence):
+            ours(**betas).set_timesteps(**words)
+    low, high = (float(DDPMTable.linear().levels[i]) for i in (0, -1))
+    ours(**betas).set_timesteps(sigmas=[1.005 * high, 1.0, low / 1.005, 0.0])
+    ours(**betas).set_timesteps(timesteps=[999, 500, 0])
 
 
 def test_learned_variances_are_left_out():

@@ -7,6 +7,7 @@ level that float64 would give otherwise in the third digit.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,10 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stiffguide.adapters.diffusion import grid
-from stiffguide.errors import InputError
+from stiffguide.errors import InputError, StiffguideWarning
 
 Array = NDArray[np.float64]
 LARGEST_BETA = 0.999
+BESIDE = 1.01  # rounding of an end, also in half precision, lies within
 NO_SIGNAL = 2.0**-24  # what is left of alpha^2 where a schedule is rescaled to end in pure noise
 SPACINGS = ("linspace", "leading", "trailing")
 
@@ -142,19 +144,43 @@ class TrainedSchedule:
         return self.time(self.entry(numbers)) if self.continuous else numbers
 
     def level(self, times: Array) -> Array:
-        """The levels of times."""
+        """The levels of times; a StiffguideWarning for those beyond the entries."""
         if not self.continuous:
+            last = len(self.levels) - 1.0
+            _warn("timesteps", times, (0.0, last), (-0.5, last * BESIDE))
             return self.entry(times)
         found: Array = np.exp(4 * times)
         return found
 
     def time(self, levels: Array) -> Array:
-        """The times of levels: linear in log level between two entries; the ends beyond."""
+        """The times of levels: linear in log level between two entries; the ends beyond.
+
+        A StiffguideWarning for levels beyond, but for 0, where a run ends and no model is asked.
+        """
         at = np.log(np.maximum(levels, 1e-10))
         if self.continuous:
             return np.array(at / 4)
+        low, high = float(self.levels[0]), float(self.levels[-1])
+        _warn("levels", levels[levels > 0], (low, high), (low / BESIDE, high * BESIDE))
         found: Array = np.interp(at, self._log, np.arange(len(self.levels)))
         return found
+
+
+def _warn(what: str, values: Array, ends: tuple[float, float], bounds: tuple[float, float]) -> None:
+    """Say, once for each end, that values lie beyond it and its bound."""
+    low, high = ends
+    beyond = {
+        f"below {low:.4g}": values < bounds[0],
+        f"above {high:.4g}": values > bounds[1],
+    }
+    for where, outside in beyond.items():
+        if outside.any():
+            warnings.warn(
+                f"{what} {where}, an end of the schedule in training, are asked for, which its "
+                f"model has not seen: take {what} from {low:.4g} to {high:.4g}",
+                StiffguideWarning,
+                stacklevel=3,
+            )
 
 
 def spaced_times(n: int, steps: int, spacing: str, offset: int, *, ended: bool) -> Array:

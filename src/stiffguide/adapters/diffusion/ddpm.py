@@ -14,7 +14,7 @@ from stiffguide.errors import InputError, StiffguideWarning
 from stiffguide.tensors import lasting, transformed
 
 # what half precision makes of the end of a table is no time outside of it
-BESIDE_LEVEL, BESIDE_TIME = 1.01, 0.5
+BESIDE = 1.01
 Ends = tuple[float, float]
 
 
@@ -74,7 +74,7 @@ class DDPMTable(VariancePreserving):
     def level(self, t: Tensor | float) -> Tensor:
         """sigma/alpha; a StiffguideWarning for times beyond the entries."""
         t = double(t)
-        self._warn("a time", t, (0.0, self.t_max), (-BESIDE_TIME, self.t_max + BESIDE_TIME))
+        self._warn("a time", t, (0.0, self.t_max), (-0.5, self.t_max * BESIDE))
         return super().level(t)
 
     def _warn(self, what: str, values: Tensor, ends: Ends, bounds: Ends) -> None:
@@ -114,7 +114,7 @@ class DDPMTable(VariancePreserving):
         """The interpolated index; a StiffguideWarning for levels beyond the entries."""
         level = double(level)
         first, last = self.range()
-        bounds = (first / BESIDE_LEVEL, last * BESIDE_LEVEL)
+        bounds = (first / BESIDE, last * BESIDE)
         self._warn("a level", level, (first, last), bounds)
         log_level = torch.log(level)
         table = self._log_levels.to(log_level.device)
