@@ -12,7 +12,13 @@ import torchdiffeq
 from cached import needs_compiler
 
 from stiffguide import StiffguideWarning
-from stiffguide.fronts.torchdiffeq import odeint, odeint_adjoint, odeint_dense, odeint_event
+from stiffguide.fronts.torchdiffeq import (
+    lean,
+    odeint,
+    odeint_adjoint,
+    odeint_dense,
+    odeint_event,
+)
 from stiffguide.fronts.torchdiffeq.effects import affects
 
 F64 = torch.float64
@@ -621,3 +627,43 @@ def test_what_a_func_reaches_is_looked_at():
     assert affects(box, t, y)
     assert affects(partial(counts), t, y)
     assert not affects(lambda t, y: -a * y, t, y)
+
+
+@pytest.mark.parametrize("dtype", [F64, torch.float32, torch.complex128], ids=str)
+@pytest.mark.parametrize("span", [(0.0, 1.0), (1.0, -0.5)])
+@pytest.mark.parametrize("method", EXPLICIT)
+def test_lean_steps_are_those_of_a_solve(method, span, dtype, monkeypatch):
+    """States on the grid and between, and gradients, as `solve` has them."""
+    found, many = [], {"step_size": 0.3}
+    t = torch.tensor([span[0], 0.7 * span[0] + 0.3 * span[1], span[1]], dtype=F64)
+    cases = [(t, {}), (t, many), (t[[0, 2]], many), (t[[0, 2]], {})]
+    for lean_steps in (True, False):
+        if not lean_steps:
+            monkeypatch.setattr(lean, "states", lambda asked: None)
+        for times, options in cases:
+            f = Field(lambda t, y, a: a * torch.sin(3 * t) * y - 0.5 * y**2)
+            f = f.float() if dtype == torch.float32 else f
+            y0 = torch.tensor([[1.0, 0.5]], dtype=dtype, requires_grad=True)
+            y = odeint(f, y0, times, method=method, options=dict(options))
+            y.abs().sum().backward()
+            found.append((y.detach(), y0.grad, f.a.grad, torch.tensor(f.calls)))
+    for one, other in zip(found[: len(cases)], found[len(cases) :], strict=True):
+        for x, y in zip(one, other, strict=True):
+            assert x.dtype == y.dtype
+            torch.testing.assert_close(
+                x, y, rtol=2e-6 if dtype == torch.float32 else 1e-12, atol=1e-6
+            )
+
+
+def test_lean_steps_leave_the_extraordinary_to_a_solve():
+    """What changes y in place, what is not finite, what has no value: the sentences of `solve`."""
+    y0, t = torch.ones(2, dtype=F64), tensor(0.0, 0.5, 1.0)
+    with pytest.raises(ValueError, match="in place"):
+        odeint(lambda t, y: y.mul_(-1), y0, t, method="euler")
+    assert y0.tolist() == [1, 1]
+    with pytest.raises(ValueError, match="tensor"):
+        odeint(lambda t, y: None, y0, t, method="euler")
+    with pytest.raises(AssertionError, match="non-finite"):
+        odeint(lambda t, y: y / (t - 0.5), y0, t, method="euler")
+    with pytest.warns(StiffguideWarning, match="Unexpected"):
+        odeint(lambda t, y: -y, y0, t, method="euler", options={"sauce": 1})

@@ -22,37 +22,41 @@ EXCLUSIVE = "step_size and grid_constructor are mutually exclusive arguments."
 
 def settings(options: Options, func: Any, y0: Any, t: Tensor, *, to_event: bool) -> dict[str, Any]:
     """What a method takes whose steps are given, to the end of t (T,) or to an event."""
-    step, constructor = options.take("step_size"), options.take("grid_constructor")
     linear, sided = options.take("interp", "linear"), options.take("perturb", False)
     if linear not in ("linear", "cubic"):
         raise ValueError(f"interp: {linear!r} is unknown; give 'linear' or 'cubic'")
-    if step is not None and constructor is not None:
-        raise ValueError(EXCLUSIVE)
     if to_event:
+        step = options.take("step_size")
         assert step is not None, NO_STEP
         most = int(options.take("max_num_steps", MOST_TO_EVENT))
         return {"controller": Fixed(abs(float(step))), "max_attempts": most}
-    if constructor is not None:
-        times = constructor(func, y0, t).to(t.device)
-        same = bool(times[0] == t[0]) and bool(times[-1] == t[-1])
-        ends = [float(x) for x in torch.stack((t[0], t[-1], times[0], times[-1])).detach()]
-        assert same, (
-            "grid_constructor: the grid must run from {:g} to {:g}, as t does, not from {:g} to "
-            "{:g}".format(*ends)
-        )
-    else:
-        times = t if step is None else _even(t, float(step))
-    times = times.double()
-    chosen: dict[str, Any] = {"controller": Grid(times)}
+    grid = times(options, func, y0, t).double()
+    chosen: dict[str, Any] = {"controller": Grid(grid)}
     if sided:
-        chosen["tstops"] = times.detach()
+        chosen["tstops"] = grid.detach()
     if len(t) == 2:
         chosen["save_at"] = End()  # and the start is known
-    elif len(times) == len(t) and bool((times == t).all()):
+    elif len(grid) == len(t) and bool((grid == t).all()):
         chosen["save_at"] = EveryStep()
     else:
         chosen["save_at"] = (Chords if linear == "linear" else AtTimes)(t)
     return chosen
+
+
+def times(options: Options, func: Any, y0: Any, t: Tensor) -> Tensor:
+    """The times (N + 1,) to step between, from t[0] to t[-1]; raises ValueError, AssertionError."""
+    step, constructor = options.take("step_size"), options.take("grid_constructor")
+    if step is not None and constructor is not None:
+        raise ValueError(EXCLUSIVE)
+    if constructor is None:
+        return t if step is None else _even(t, float(step))
+    found: Tensor = constructor(func, y0, t).to(t.device)
+    ends = torch.stack((t[0], t[-1], found[0], found[-1])).detach().tolist()
+    assert ends[:2] == ends[2:], (
+        "grid_constructor: the grid must run from {:g} to {:g}, as t does, not from {:g} to "
+        "{:g}".format(*ends)
+    )
+    return found
 
 
 def _even(t: Tensor, step: float) -> Tensor:
