@@ -12,6 +12,8 @@ from flows import F64, THIN, normal
 from torch import Tensor
 
 from stiffguide.adapters.diffusion import Emg, classifier_free, grid, problems, sample
+from stiffguide.adapters.diffusion.emg_weights import BLOCK, dots, dots_on_host
+from stiffguide.adapters.diffusion.sampler import Interval
 
 
 def g(sigma: float, c: Tensor) -> Tensor:
@@ -171,6 +173,67 @@ def test_edges_stay_finite(denoiser, zero: bool, dtype: torch.dtype) -> None:
     for n in (1, 2, 3, 4, 12):
         found = sample(denoiser, noise, grid.karras(n, 0.01, 2.0, zero=zero), Emg(3))
         assert bool(found.ok.all()), (n, found.message)
+
+
+@pytest.mark.parametrize("size", [1, 5, BLOCK - 1, BLOCK, BLOCK + 1, 40 * BLOCK + 3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_inner_products_are_as_exact_as_the_numbers(size: int, dtype: torch.dtype) -> None:
+    x, y = (0.1 + 0.01 * normal(3, size, seed=i).to(dtype) for i in (1, 2))
+    x[2] = 0.1  # rounding errors that are all of one sign
+    pairs = [(x, x), (x, y), (y, y)]
+    expected = torch.stack([dot(u.double(), v.double()) for u, v in pairs])
+    found = torch.stack([torch.from_numpy(row) for row in dots_on_host(pairs)])
+    for sums in (found, dots(pairs)):
+        assert sums.dtype == F64
+        torch.testing.assert_close(sums, expected, rtol=8 * torch.finfo(dtype).eps, atol=0)
+    alone = dots_on_host([(x[1:2], y[1:2])])[0]
+    assert float(alone[0]) == float(found[1, 1])
+
+
+def steps(x: Tensor, levels: list[float], points: int, seen: list[Tensor]) -> Tensor:
+    """A run by the sampler's own verbs; `seen` gets all tensors that others hold."""
+    sampler = Emg(points)
+    state = sampler.init(x, levels)
+
+    def denoise(x: Tensor, sigma: float) -> Tensor:
+        d = THIN(x, torch.full((len(x),), sigma, dtype=x.dtype))
+        seen.extend((x, d))
+        return d
+
+    for i in range(len(levels) - 1):
+        past = tuple(levels[max(0, i - 4) : i][::-1])
+        interval = Interval(levels[i], levels[i + 1], past, len(levels) - 1 - i)
+        x, start, denoised, state = sampler.step(denoise, interval, x, state)
+        seen.extend(y for y in (start, denoised, state.x, state.d, state.rise) if y is not None)
+    return x
+
+
+@pytest.mark.parametrize("points", [2, 3])
+def test_autograd_follows_the_numbers_of_a_run_that_it_does_not_follow(points: int) -> None:
+    levels = grid.karras(7, 0.5, 3.0).tolist()
+    x = 3 * normal(2, 4, seed=7)
+    leaf = x.clone().requires_grad_()
+    found = steps(leaf, levels, points, [])
+    torch.testing.assert_close(found.detach(), steps(x, levels, points, []), rtol=1e-9, atol=1e-9)
+    along = normal(2, 4, seed=8)
+    (slope,) = torch.autograd.grad((found * along).sum(), leaf)
+    way = 1e-6 * normal(2, 4, seed=9)
+    there, back = (steps(x + sign * way, levels, points, []) for sign in (1, -1))
+    change = float(((there - back) * along).sum()) / 2
+    assert float((slope * way).sum()) == pytest.approx(change, rel=1e-5)
+
+
+@pytest.mark.parametrize("points", [2, 3])
+def test_nothing_that_others_hold_is_written_over(points: int) -> None:
+    class Copied(list[Tensor]):
+        def extend(self, tensors) -> None:
+            super().extend((y, y.clone()) for y in tensors)  # type: ignore[misc]
+
+    x, seen = 5 * normal(2, 4, seed=7), Copied()
+    steps(x, grid.karras(7, 0.1, 5.0, zero=True).tolist(), points, seen)
+    assert len(seen) > 40
+    assert all(torch.equal(now, then) for now, then in seen)
+    assert torch.equal(x, 5 * normal(2, 4, seed=7))
 
 
 def test_its_overhead_is_small() -> None:

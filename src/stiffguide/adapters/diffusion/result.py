@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stiffguide.adapters.diffusion.evaluator import Evaluator
+from stiffguide.adapters.diffusion.evaluator import Evaluator, peak
 from stiffguide.errors import SolveFailed, Status
 
 
@@ -55,7 +55,7 @@ class Sample:
 def verdict(evaluator: Evaluator, x: Tensor) -> tuple[Tensor, str]:
     """Status (B,) of the rows of x (B, F) and the sentence for the first bad one."""
     first = evaluator.first_bad()
-    overflowed = ~torch.isfinite(x).all(-1)
+    overflowed = ~torch.isfinite(peak(x))
     bad = (first >= 0) | overflowed
     status = torch.where(bad, int(Status.NON_FINITE), int(Status.SUCCESS))
     # one wait for the device, after the last step

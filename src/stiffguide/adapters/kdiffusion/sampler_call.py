@@ -74,8 +74,10 @@ class SamplerCall:
         _report(found)
         return form.outward(found.x, visited[-1]).to(self.x.dtype)
 
-    def _told(self, form: StateForm, sigmas: Tensor, bar: Any) -> Callback:
-        """Tell the bar and the caller's callback of an interval."""
+    def _told(self, form: StateForm, sigmas: Tensor, bar: Any) -> Callback | None:
+        """Tell the bar and the caller's callback of an interval, where there is one of them."""
+        if bar is None and self.callback is None:
+            return None
         visited = form.levels.tolist()
 
         def tell(step: dict[str, Any]) -> None:
