@@ -148,18 +148,14 @@ def _weights(
         with np.errstate(all="ignore"):
             products = Products(*dots_on_host(pairs))
             made = scalars(np, levels, numbers_for(levels, None), products, known, state.third)
-        weights = torch.from_numpy(np.array(made.weights))
-        return _columns(weights, x), np.array(made.scales)
+        kind = np.float32 if x.dtype == torch.float32 else np.float64
+        columns = torch.from_numpy(np.array(made.weights, kind)[..., None])
+        return columns.unbind(0), np.array(made.scales)
     known = None if scales is None else torch.as_tensor(scales, device=x.device)
     numbers, products = numbers_for(levels, x.device), Products(*dots(pairs))
     made = scalars(torch, levels, numbers, products, known, state.third)
     ahead = torch.stack(made.scales) if made.scales else None
-    return _columns(torch.stack(made.weights), x), ahead
-
-
-def _columns(weights: Tensor, x: Tensor) -> tuple[Tensor, ...]:
-    """Scalars (K, B) as K columns (B, 1) in the dtype of x."""
-    return weights.to(x.dtype).unsqueeze(-1).unbind(0)
+    return torch.stack(made.weights).to(x.dtype).unsqueeze(-1).unbind(0), ahead
 
 
 def _away(

@@ -86,7 +86,8 @@ def dots_on_host(pairs: list[tuple[Tensor, Tensor]]) -> list[Scalars]:
     In one pass and without a product in memory: numpy's dot of blocks of so few numbers that
     their sum in float32 is as exact as they are, and that BLAS takes no second thread for it.
     """
-    arrays = {id(x): x.detach().numpy() for pair in pairs for x in pair}
+    vectors = {id(x): x for pair in pairs for x in pair}
+    arrays = {key: x.detach().numpy() for key, x in vectors.items()}
     rows, size = pairs[0][0].shape
     length = min(BLOCK, size)
     whole = size // length * length
