@@ -224,6 +224,14 @@ def test_autograd_follows_the_numbers_of_a_run_that_it_does_not_follow(points: i
 
 
 @pytest.mark.parametrize("points", [2, 3])
+def test_vmap_goes_through_a_run_without_a_warning(points: int) -> None:
+    levels, x = grid.karras(7, 0.5, 3.0).tolist(), 3 * normal(6, 4, seed=7)
+    mapped = torch.func.vmap(lambda x: steps(x, levels, points, []))(x.reshape(3, 2, 4))
+    expected = steps(x, levels, points, [])
+    torch.testing.assert_close(mapped.reshape(6, 4), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("points", [2, 3])
 def test_nothing_that_others_hold_is_written_over(points: int) -> None:
     class Copied(list[Tensor]):
         def extend(self, tensors) -> None:

@@ -112,14 +112,14 @@ class Emg:
         columns, scales = _weights(levels, x, _pairs(rise, left, state), state, free)
         away = _away(a / levels[2], columns, (x, rise), state, left if free else None)
         x, d = torch.addcmul(x, columns[1], away), torch.addcmul(d, columns[2], away)
-        rise = torch.addcmul(rise, columns[2], away, out=rise if free else None)
-        x1 = torch.lerp(d, x, b / a, out=away if free else None).addcmul_(columns[3], rise)
+        rise = _grown(rise, columns[2], away, free)
+        x1 = _grown(torch.lerp(d, x, b / a, out=away if free else None), columns[3], rise, free)
         if len(columns) < 8:
             return Advance(x1, x, d, EmgState(state.third, x, d, rise, None))
         part, u, v = columns[5:]
         assert state.rise is not None
-        bend = (rise * u).addcmul_(v, state.rise, value=-1)
-        x1.addcmul_(part, bend)
+        bend = _grown(rise * u, -v, state.rise, free)
+        x1 = _grown(x1, part, bend, free)
         return Advance(x1, x, d, EmgState(state.third, x, d, rise, Guess(bend, scales)))
 
 
@@ -172,5 +172,10 @@ def _away(
     away = torch.lerp(state.d, state.x, ratio, out=out).sub_(x)
     if len(weights) > 4:
         assert state.rise is not None
-        away.addcmul_(weights[4], state.rise, value=-1)
-    return away.addcmul_(weights[0], rise)
+        away = _grown(away, -weights[4], state.rise, out is not None)
+    return _grown(away, weights[0], rise, out is not None)
+
+
+def _grown(x: Tensor, weight: Tensor, y: Tensor, free: bool) -> Tensor:
+    """X + weight y, in the place of x if that is free: vmap has no rule for writing there."""
+    return torch.addcmul(x, weight, y, out=x if free else None)
