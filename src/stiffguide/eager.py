@@ -198,6 +198,8 @@ def _result(
     end, note = (End(found.ended), found.note) if found else (_run(r, p, f0, run), "")
     ended, native = end.live, end.native
     t, y = p.outputs[0].result(ended.t, ended.y)
+    if found is not None and gradient.interrupted(ended):
+        y = y.detach()  # who stops a solve is given what it came to, and no history
     if p.nonnegative is not None:
         y = p.nonnegative.inside(y)
     if found is not None and not gradient.interrupted(ended) and (span or tangles(found.ends)):
