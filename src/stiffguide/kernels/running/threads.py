@@ -107,6 +107,10 @@ def work(run: Callable[[], int], count: int, flags: ctypes.Array[ctypes.c_int64]
             thread.start()
     except KeyboardInterrupt:
         flags[1] = 1
+    except RuntimeError as error:  # of a lock that an interrupt met half released
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        flags[1] = 1
     # not by `join`, which takes a thread for ended when an interrupt meets it: what the threads
     # write to must outlive them, also if there is a second one
     while len(results) < (len(begun) if flags[1] else count):
