@@ -11,14 +11,13 @@ are the largest ones at the end, in units of the largest state, beside a solve a
 
 from __future__ import annotations
 
-import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import one_thread  # noqa: F401  before the libraries that read its settings
 import torch
+from in_turn import medians
 from torch import Tensor, nn
 
 import stiffguide as sg
@@ -81,19 +80,6 @@ def solvers(case: Case, y0: Tensor) -> dict[str, Callable[[], Tensor]]:
     return {"ours": solve, "theirs": odeint_solve}
 
 
-def medians(runs: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """CPU seconds of each, in turn, so that a change of the machine's speed meets all of them."""
-    found: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        run()
-    for _ in range(ROUNDS):
-        for name, run in runs.items():
-            before = time.process_time()
-            run()
-            found[name].append(time.process_time() - before)
-    return {name: statistics.median(values) for name, values in found.items()}
-
-
 def errors(case: Case, y0: Tensor, solves: dict[str, Callable[[], Tensor]]) -> str:
     """Of ours and theirs."""
     f = fields(torch.float64)[case.field]
@@ -114,7 +100,7 @@ def line(case: Case) -> list[str]:
             runs = {k: lambda f=f: f().sum().backward() for k, f in solves.items()}  # type: ignore[misc]
         else:
             runs = dict(solves)
-        ours, theirs = medians(runs).values()
+        ours, theirs = medians(runs, ROUNDS).values()
     times = [f"{ours * 1e3:.2f}", f"{theirs * 1e3:.2f}", f"{ours / theirs:.2f}"]
     kind = [case.field, case.method, str(case.steps or "own"), "yes" if case.gradient else "no"]
     return [*kind, *times, errors(case, y0, solves)]

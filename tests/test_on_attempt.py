@@ -10,6 +10,7 @@ from families import real
 from torch import Tensor
 
 import stiffguide as sg
+from stiffguide.gradients import recorder
 
 
 def ring(t: Tensor, y: dict[str, Tensor], k: Any = 1.0) -> dict[str, Tensor]:
@@ -111,3 +112,14 @@ def test_kernels_tell_nobody(auto: None) -> None:
     found = sg.solve(lambda t, y: -y, real(1.0), 0.0, 1.0, **given)
     assert found.stats.backend == "eager"
     assert "on_attempt was given" in found.stats.why
+
+
+def test_a_graph_that_grows_large_tells_nobody_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be begun anew in segments, if nobody had been told of its attempts."""
+    heard: list[float] = []
+    k = real(1.0).requires_grad_()
+    monkeypatch.setattr(recorder, "ROOM", 1)
+    listen = lambda t, *_: heard.append(float(t))  # noqa: E731
+    given = {"method": "tsit5", "max_step": 0.01, "args": (k,), "on_attempt": listen}
+    found = sg.solve(ring, start(), 0.0, 1.0, **given)
+    assert len(heard) == int(found.stats.accepted + found.stats.rejected)

@@ -667,3 +667,4 @@ def test_lean_steps_leave_the_extraordinary_to_a_solve():
         odeint(lambda t, y: y / (t - 0.5), y0, t, method="euler")
     with pytest.warns(StiffguideWarning, match="Unexpected"):
         odeint(lambda t, y: -y, y0, t, method="euler", options={"sauce": 1})
+    assert odeint(lambda t, y: -y, torch.ones(0, 3), t, method="rk4").shape == (3, 0, 3)

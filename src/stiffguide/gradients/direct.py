@@ -228,8 +228,10 @@ def _onward(
         with torch.no_grad():
             return _look(watch, asked, s._replace(t=s.t.detach(), y=s.y.detach()))
 
+    # who is told of attempts is told of each once: then nothing begins anew
+    bounded = asked.name == "auto" and p.on_attempt is None
     with watch:
-        ended = onward.solve(again, begun, look, bounded=asked.name == "auto")
+        ended = onward.solve(again, begun, look, bounded=bounded)
     if ended is None:
         return None
     ends = torch.where(ended.status == int(Status.SUCCESS), span.t1, ended.t.detach())

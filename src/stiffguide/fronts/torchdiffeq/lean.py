@@ -21,7 +21,7 @@ from stiffguide.methods.explicit_rk import ExplicitRK, Pace
 from stiffguide.stepping.contracts import Field, stage_times
 from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tableaux.exact import floats
-from stiffguide.tensors import finite, transformed
+from stiffguide.tensors import transformed
 
 KNOWN = {"step_size", "grid_constructor", "norm", "interp", "perturb"}
 ROOM = 2**24  # numbers in all stages together: more of them, with gradients, are for `solve`
@@ -60,7 +60,7 @@ class Steps:
         rising = [x * sign for x in ends]
         after = [bisect_left(rising, x * sign) for x in wanted]  # the end of the step it is in
         kept = self._made({0, *after, *(i - 1 for i in after if i)})
-        if kept is None or not bool(finite(kept[len(ends) - 1].detach().reshape(1, -1)).all()):
+        if kept is None or not bool(torch.isfinite(kept[len(ends) - 1].detach()).all()):
             return None
         found = []
         for x, i in zip(wanted, after, strict=True):
