@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stiffguide.errors import Status
-from stiffguide.stepping import events, jumps, shortest
+from stiffguide.stepping import endings, events, jumps, shortest
 from stiffguide.stepping.contracts import Moment, State, Step, Verdict, Work
 from stiffguide.stepping.live import (
     Live,
@@ -93,9 +93,9 @@ def attempt(p: Problem, s: Live) -> Live:
     attempts = s.attempts + clip.live
     if p.on_attempt is not None:
         p.on_attempt(s.t, s.y, end.t1 - s.t, out.accept, clip.live)
-    endings = _endings(p, out, t, attempts, stopped) + stuck
+    found = endings.endings(p, out, t, attempts, stopped) + stuck
     if seen is not None:
-        endings.append((seen.stuck, Status.CHATTERING))
+        found.append((seen.stuck, Status.CHATTERING))
     after = Live(
         t=t,
         y=select(out.accept, end.y1, s.y),
@@ -104,7 +104,7 @@ def attempt(p: Problem, s: Live) -> Live:
         method=select(out.accept, later.state, p.method.retry(s.method, step.state)),
         controller=select(clip.live & ~out.spared, verdict.state, s.controller),
         guidance=select(out.accept, end.guidance, s.guidance),
-        status=_ended(s.status, clip.live, endings),
+        status=endings.ended(s.status, clip.live, found),
         stop=torch.clamp(s.stop + out.reached, max=p.stops.shape[1] - 1),
         attempts=attempts,
         accepted=s.accepted + out.accept,
@@ -242,25 +242,6 @@ def _located(p: Problem, s: Live, out: Outcome, seen: events.Sighting, clip: Cli
     )
 
 
-def _endings(
-    p: Problem, out: Outcome, t: Tensor, attempts: Tensor, stopped: Tensor | None
-) -> list[tuple[Tensor, Status]]:
-    """What rows can end by, the weightiest last."""
-    endings = [(attempts >= p.max_attempts, Status.MAX_ATTEMPTS)]
-    if p.controller.adaptive:
-        lost = out.dt_next.abs() <= _resolution(t)
-        endings += [
-            (lost & out.sound, Status.DT_TOO_SMALL),
-            (lost & ~out.sound, Status.NON_FINITE),
-        ]
-    else:
-        endings += [(~out.usable, Status.NOT_CONVERGED), (~out.sound, Status.NON_FINITE)]
-    if stopped is not None:
-        endings.append((stopped, Status.EVENT))
-    endings.append((out.arrived, Status.SUCCESS))
-    return endings
-
-
 def _depart(p: Problem, s: Live, end: Arrival, turning: Tensor, step: Step) -> Departure:
     """How the next step starts in the rows `turning`, beyond the stop just reached."""
     if p.stops.shape[1] == 1:
@@ -303,15 +284,3 @@ def _spent(work: Work, more: Tensor | int, t: Tensor) -> Tensor:
     return torch.stack(
         [n if isinstance(n, Tensor) else torch.full_like(t, n, dtype=torch.int64) for n in counts]
     )
-
-
-def _ended(status: Tensor, live: Tensor, endings: list[tuple[Tensor, Status]]) -> Tensor:
-    """The status of the rows (B,) after an attempt; a later ending outweighs the ones before."""
-    for which, ending in endings:
-        status = torch.where(live & which, int(ending), status)
-    return status
-
-
-def _resolution(t: Tensor) -> Tensor:
-    """Steps this short no longer move t (B,)."""
-    return torch.clamp(4 * torch.finfo(t.dtype).eps * t.abs(), min=1e-300)

@@ -21,7 +21,7 @@ from stiffguide.fronts.torchdiffeq.question import question
 from stiffguide.fronts.torchdiffeq.saying import warn
 from stiffguide.fronts.torchdiffeq.schemes import CALLBACKS, scheme
 from stiffguide.fronts.torchdiffeq.solving import Failed, answer, states
-from stiffguide.fronts.torchdiffeq.state import Function, Norm, alike, mixed, rms
+from stiffguide.fronts.torchdiffeq.state import Function, Norm, alike, flat, mixed, rms, shaped
 
 MODES = ("backsolve", "checkpoint", "kernel", "direct")
 LEAST, LONGER = 2_000, 100  # attempts on the way back, and as many times those of the way there
@@ -117,11 +117,11 @@ def odeint_adjoint(
         method if adjoint_method is None else adjoint_method,
         chosen,
     )
-    found = _backsolve(back, forward, event_fn, t, _flat(y0, y0), *params)
+    found = _backsolve(back, forward, event_fn, t, flat(y0, y0), *params)
     if event_fn is None:
-        return _shaped(found, y0)
-    event_t, flat = found
-    return event_t, _shaped(flat, y0)
+        return shaped(found, y0)
+    event_t, states_there = found
+    return event_t, shaped(states_there, y0)
 
 
 def _parameters(module: nn.Module) -> tuple[Tensor, ...]:
@@ -130,26 +130,6 @@ def _parameters(module: nn.Module) -> tuple[Tensor, ...]:
         return tuple(module.parameters())
     found = (x for m in module.modules() for x in vars(m).values() if isinstance(x, Tensor))
     return tuple(x for x in found if x.requires_grad)
-
-
-def _flat(y: Any, y0: Any, lead: int = 0) -> Tensor:
-    """A state as one tensor: as it is, or the entries of a tuple (*lead, N)."""
-    if isinstance(y0, Tensor):
-        return y  # type: ignore[no-any-return]
-    tensors = alike(tuple(y))
-    return torch.cat([x.reshape((*x.shape[:lead], -1)) for x in tensors], -1)
-
-
-def _shaped(flat: Tensor, y0: Any) -> Any:
-    """A state in the user's form, from one tensor with any leading axes."""
-    if isinstance(y0, Tensor):
-        return flat
-    found, begin = [], 0
-    for x in y0:
-        end = begin + x.numel()
-        found.append(flat[..., begin:end].view((*flat.shape[:-1], *x.shape)))
-        begin = end
-    return tuple(found)
 
 
 def _norm(given: Any, of_state: Norm | None, y0: Any) -> Norm:
@@ -161,7 +141,7 @@ def _norm(given: Any, of_state: Norm | None, y0: Any) -> Norm:
 
         def unpacked(state: Any) -> Any:
             t, y, adjoint, *params = state
-            return user((t, *_shaped(y, y0), *_shaped(adjoint, y0), *params))
+            return user((t, *shaped(y, y0), *shaped(adjoint, y0), *params))
 
         return unpacked
     if given not in (None, "seminorm"):
@@ -170,7 +150,7 @@ def _norm(given: Any, of_state: Norm | None, y0: Any) -> Norm:
 
     def norm(state: Any) -> Any:
         t, y, adjoint, *params = state
-        sizes = [t.abs(), *(measure(_shaped(x, y0)) for x in (y, adjoint))]
+        sizes = [t.abs(), *(measure(shaped(x, y0)) for x in (y, adjoint))]
         if given is None:
             sizes.append(torch.as_tensor(mixed(params)))
         return max(sizes)
@@ -192,14 +172,14 @@ class Backsolve(torch.autograd.Function):
         *params: Tensor,
     ) -> Any:
         """States (T, N) of tuples or (T, *S); with an event, its time before."""
-        start, times, attempts = _shaped(y0, back.y0), t, 0
+        start, times, attempts = shaped(y0, back.y0), t, 0
         with torch.no_grad():
             if event_fn is None:
                 found, attempts = answer(question(back.func, start, t, **forward))
             else:
                 event_t, found = odeint(back.func, start, t, event_fn=event_fn, **forward)
                 times = torch.stack((t[0], event_t.to(t)))
-            y = _flat(found, back.y0, 1)
+            y = flat(found, back.y0, 1)
         if attempts and _adaptive(back) and "max_num_steps" not in back.options:
             most = LEAST + LONGER * attempts
             back = back._replace(options={**back.options, "max_num_steps": most})
@@ -244,7 +224,7 @@ class Way:
         with torch.enable_grad():
             s = t if again and t.requires_grad else t.detach().requires_grad_(self._timed)
             y = y if again and y.requires_grad else y.detach().requires_grad_()
-            value = _flat(self._back.func(s, _shaped(y, self._back.y0)), self._back.y0)
+            value = flat(self._back.func(s, shaped(y, self._back.y0)), self._back.y0)
             wrt = (y, *((s,) if self._timed else ()), *self._params)
             found: tuple[Tensor | None, ...] = (None,) * len(wrt)
             if value.requires_grad:
@@ -266,7 +246,7 @@ class Way:
         by_t = torch.zeros_like(t)
         for i in range(len(t) - 1, 0, -1):
             if self._timed:
-                slope = _flat(self._slope(t[i], y[i]), self._back.y0)
+                slope = flat(self._slope(t[i], y[i]), self._back.y0)
                 by_t[i] = (slope * bars[i].conj()).real.sum()
                 whole[0] = whole[0] - by_t[i].to(whole[0].dtype)
             whole = self._solved(tuple(whole), t[i - 1 : i + 1].flip(0))
@@ -276,7 +256,7 @@ class Way:
         return by_t, whole[2].to(y.dtype), whole[3:]
 
     def _slope(self, t: Tensor, y: Tensor) -> Any:
-        return self._back.func(t.to(y.real.dtype), _shaped(y, self._back.y0))
+        return self._back.func(t.to(y.real.dtype), shaped(y, self._back.y0))
 
     def _solved(self, state: tuple[Tensor, ...], t: Tensor) -> list[Tensor]:
         """The state at the earlier of two times."""

@@ -39,6 +39,26 @@ def alike(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     return tuple(x.to(dtype) for x in tensors)
 
 
+def flat(y: Any, y0: Any, lead: int = 0) -> Tensor:
+    """A state as one tensor: as it is, or the entries of a tuple (*lead, N)."""
+    if isinstance(y0, Tensor):
+        return y  # type: ignore[no-any-return]
+    tensors = alike(tuple(y))
+    return torch.cat([x.reshape((*x.shape[:lead], -1)) for x in tensors], -1)
+
+
+def shaped(whole: Tensor, y0: Any) -> Any:
+    """A state in the user's form, from one tensor with any leading axes."""
+    if isinstance(y0, Tensor):
+        return whole
+    found, begin = [], 0
+    for x in y0:
+        end = begin + x.numel()
+        found.append(whole[..., begin:end].view((*whole.shape[:-1], *x.shape)))
+        begin = end
+    return tuple(found)
+
+
 def field(func: Function, y0: Any) -> Function:
     """Func with values of the shapes and of the dtype of the state, as long as they fit."""
     if isinstance(y0, Tensor):
