@@ -120,8 +120,8 @@ def odeint_adjoint(
     found = _backsolve(back, forward, event_fn, t, flat(y0, y0), *params)
     if event_fn is None:
         return shaped(found, y0)
-    event_t, states_there = found
-    return event_t, shaped(states_there, y0)
+    event_t, whole = found
+    return event_t, shaped(whole, y0)
 
 
 def _parameters(module: nn.Module) -> tuple[Tensor, ...]:
