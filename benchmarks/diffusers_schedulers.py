@@ -84,7 +84,7 @@ NOISE = (
             StiffguideMultistepScheduler,
         )
     ),
-    Entry(StiffguideMultistepScheduler, {**BETAS, "sigma_grid": "mix"}),
+    Entry(StiffguideMultistepScheduler, {**BETAS, "sigma_grid": "mix", "center": 0.25}),
     *(
         Entry(StiffguideMultistepScheduler, {**BETAS, **KARRAS}, method)
         for method in ("dpmpp_2m", "unipc2")
@@ -100,7 +100,7 @@ FLOWS = (
     Entry(StiffguideMultistepScheduler, {**FLOW, "flow_shift": 3.0}),
     Entry(D.UniPCMultistepScheduler, {**FLOW, **KARRAS, **RANGE}),
     Entry(StiffguideMultistepScheduler, {**FLOW, **KARRAS, **RANGE}),
-    Entry(StiffguideMultistepScheduler, {**FLOW, "sigma_grid": "mix"}),
+    Entry(StiffguideMultistepScheduler, {**FLOW, "sigma_grid": "mix", "center": 0.25}),
     Entry(D.FlowMatchHeunDiscreteScheduler, {"shift": 3.0}),
     Entry(StiffguideFlowMatchHeunScheduler, {"shift": 3.0}),
     Entry(StiffguideFlowMatchHeunScheduler, {"shift": 3.0, "guidance_order": 3}),

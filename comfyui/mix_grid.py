@@ -18,38 +18,47 @@ LOW, HIGH = 0.004, 160.0
 def mix_sigmas(
     model_sampling: Any,
     steps: int,
-    sigma_data: float = 1.0,
+    sigma_data: float = 0.0,
     shift: float = 0.0,
     center: float = 0.0,
 ) -> Tensor:
     """Sigmas (steps + 1,) in float32 from the model's largest one to 0.
 
-    sigma_data: standard deviation of the latents. shift: factor on all noise levels but the ends; 0
-    takes the model's own if it is a flow, else 1. center: the noise level of the bump, which no
-    shift moves; of a flow sigma/(1 - sigma). 0 takes half of sigma_data times shift.
+    center: the noise level of the bump, which no shift moves; of a flow sigma/(1 - sigma).
+    sigma_data: standard deviation of the latents; the bump lies at half of it times shift where
+    there is no center. Without both (0) the levels are Karras's, and the log says how to measure.
+    shift: factor on all noise levels but the ends; 0 takes the model's own if it is a flow, else 1.
     """
-    if not (sigma_data > 0 and shift >= 0 and center >= 0):
+    if not (sigma_data >= 0 and shift >= 0 and center >= 0):
         raise InputError(
-            f"sigma_data = {sigma_data} must be positive, shift = {shift} positive, or 0 for the "
-            f"model's own, center = {center} positive, or 0 for half of sigma_data"
+            f"sigma_data = {sigma_data}, shift = {shift} and center = {center} must be positive, "
+            "or 0: for latents of deviation 1, the model's own shift, no center"
         )
-    bump = center or None
+    spread = sigma_data or 1.0
     top, bottom = float(model_sampling.sigma_max), float(model_sampling.sigma_min)
     if not isinstance(model_sampling, comfy.model_sampling.CONST):
-        size = sigma_data * (shift or 1.0)
+        size = spread * (shift or 1.0)
         low = max(bottom, LOW * size)
-        levels = grid.mix(steps, low, top, sigma_data=size, center=bump, zero=True)
-        return levels.float()
+        return _levels(steps, low, top, sigma_data and size, center).float()
     # level = scale sigma/(1 - sigma); a flow that starts at sigma = 1 starts at an infinite one
     scale = float(getattr(model_sampling, "noise_scale", 1.0))
     half = float(model_sampling.percent_to_sigma(0.5))
-    size = sigma_data * (shift or half / (1 - half))
+    size = spread * (shift or half / (1 - half))
     low = max(scale * bottom / (1 - bottom), LOW * size)
     high = HIGH * size if top >= 1 else min(HIGH * size, scale * top / (1 - top))
-    levels = grid.mix(steps, low, high, sigma_data=size, center=bump, zero=True)
+    levels = _levels(steps, low, high, sigma_data and size, center)
     sigmas = levels / (scale + levels)
     sigmas[0] = top
     return sigmas.float()
+
+
+def _levels(steps: int, low: float, high: float, size: float, center: float) -> Tensor:
+    """The levels, with the bump where it is told to be: at a center, or by a deviation."""
+    if center > 0:
+        return grid.mix(steps, low, high, center=center, zero=True)
+    if size > 0:
+        return grid.mix(steps, low, high, sigma_data=size, zero=True)
+    return grid.mix(steps, low, high, dimension=grid.HIGH_DIMENSION, zero=True)
 
 
 def partial_mix(

@@ -167,10 +167,11 @@ class MixScheduler:
         """The model, and how its range is used."""
         steps = {"default": 16, "min": 1, "max": 10000, "tooltip": "Number of intervals."}
         denoise = "Part of the way that is run: 1 from noise, less from an image."
-        data = "Standard deviation of the latents: about 1 for the usual models."
+        data = "Standard deviation of the latents; 0: not told, 1 for the range."
         shift = "Factor on the noise levels, larger for larger images; 0: the model's own."
         center = (
-            "Noise level of the dense part: 0.375 principal deviations of latents; 0: sigma_data/2."
+            "Noise level of the dense part: 0.375 principal deviations of latents. "
+            "0: sigma_data/2, or Karras's levels where that is 0, too."
         )
         return {
             "required": {
@@ -182,7 +183,7 @@ class MixScheduler:
                 ),
                 "sigma_data": (
                     "FLOAT",
-                    {"default": 1.0, "min": 0.01, "max": 100.0, "step": 0.01, "tooltip": data},
+                    {"default": 0.0, "min": 0.0, "max": 100.0, "step": 0.01, "tooltip": data},
                 ),
                 "shift": _number(0.0, 100.0, shift),
             },

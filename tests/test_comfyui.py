@@ -540,11 +540,23 @@ def test_the_grid_is_mix(pack) -> None:
     torch.testing.assert_close(found, expected.float().double(), rtol=0, atol=0)
     # of a flow: EDM's range in units of sigma_data, moved by the shift, from sigma = 1
     for kind, shift in (("flow", 3.0), ("flux", 2.718281828459045**1.15)):
-        sigmas = sigmas_of(pack, kind, 8)[1:-1]
+        sigmas = sigmas_of(pack, kind, 8, sigma_data=1.0)[1:-1]
         levels = shift * grid.mix(8, 0.004, 160.0, sigma_data=1.0, zero=True)[1:-1]
         torch.testing.assert_close(sigmas / (1 - sigmas), levels, rtol=1e-4, atol=0)
-        given = sigmas_of(pack, kind, 8, shift=1.0)[1:-1]
+        given = sigmas_of(pack, kind, 8, shift=1.0, sigma_data=1.0)[1:-1]
         torch.testing.assert_close(shift * given / (1 - given), levels, rtol=1e-4, atol=0)
+
+
+def test_without_a_center_the_levels_are_those_of_karras(pack, caplog) -> None:
+    grid._say_how_to_measure.cache_clear()
+    table = standin.ModelSamplingDiscrete().sigmas
+    low, high = float(table[0]), float(table[-1])
+    expected = grid.karras(8, low, high, zero=True).float().double()
+    torch.testing.assert_close(sigmas_of(pack, "eps", 8), expected, rtol=0, atol=0)
+    sigmas = sigmas_of(pack, "flow", 8)[1:-1]
+    levels = 3 * grid.karras(8, 0.004, 160.0, zero=True)[1:-1]
+    torch.testing.assert_close(sigmas / (1 - sigmas), levels, rtol=1e-4, atol=0)
+    assert caplog.text.count("measure the data once: center=0.375") == 1
 
 
 def test_no_shift_moves_the_center(pack) -> None:
@@ -559,7 +571,8 @@ def test_no_shift_moves_the_center(pack) -> None:
     (old,) = pack.NODE_CLASS_MAPPINGS["StiffguideMixScheduler"]().get_sigmas(
         standin.Patcher(standin.Model(SMOOTH, EpsSampling())), 8, 1.0, 1.0, 0.0
     )  # as a workflow from before has it
-    torch.testing.assert_close(old.double(), sigmas_of(pack, "eps", 8), rtol=0, atol=0)
+    expected = sigmas_of(pack, "eps", 8, sigma_data=1.0)
+    torch.testing.assert_close(old.double(), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -577,8 +590,8 @@ def test_denoise_runs_the_end_of_a_longer_grid(pack, kind: str) -> None:
 
 def test_bad_numbers_for_the_grid(pack) -> None:
     handler = sys.modules[f"{pack.__name__}.mix_grid"].mix_sigmas
-    for numbers in ((0.0, 1.0), (1.0, -1.0), (1.0, 1.0, -1.0)):
-        with pytest.raises(InputError, match="must be positive, shift ="):
+    for numbers in ((-1.0, 1.0), (1.0, -1.0), (1.0, 1.0, -1.0)):
+        with pytest.raises(InputError, match="must be positive, or 0"):
             handler(EpsSampling(), 8, *numbers)
 
 

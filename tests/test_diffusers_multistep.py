@@ -150,6 +150,20 @@ def test_dynamic_thresholding_is_that_of_dpm_solver():
     assert float(got.pred_original_sample.abs().max()) == 1.0
 
 
+def test_mix_without_a_center_is_karras(caplog):
+    grids._say_how_to_measure.cache_clear()
+    made = {}
+    for words in ({"sigma_grid": "mix"}, {"sigma_grid": "karras"}, {"sigma_data": 0.5}):
+        ours = StiffguideMultistepScheduler(**{"sigma_grid": "mix", **words})
+        ours.set_timesteps(9)
+        made[next(iter(words.values()))] = ours.sigmas
+    assert torch.equal(made["mix"], made["karras"])
+    # what configurations from before have is what it was
+    low, high = DDPMTable.linear().range()
+    torch.testing.assert_close(made[0.5][:-1].double(), grids.mix(8, low, high), rtol=1e-3, atol=0)
+    assert caplog.text.count("measure the data once: center=0.375") == 1
+
+
 @pytest.mark.parametrize("flow", [False, True])
 def test_the_center_of_mix_is_a_level(flow):
     words = {"prediction_type": "flow_prediction", "use_flow_sigmas": True} if flow else {}

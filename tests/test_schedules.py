@@ -14,6 +14,7 @@ from stiffguide.adapters.diffusion import (
     VE,
     DDPMTable,
     RectifiedFlow,
+    Reversed,
     VPCosine,
     VPLinear,
     VPScaledLinear,
@@ -22,6 +23,7 @@ from stiffguide.adapters.diffusion import (
     denoiser_field,
     grid,
     sample,
+    whole_times,
 )
 from stiffguide.adapters.diffusion.prediction import PREDICTIONS
 from stiffguide.errors import InputError, StiffguideWarning
@@ -36,6 +38,9 @@ SCHEDULES = {
     "ddpm linear": DDPMTable.linear(),
     "ddpm scaled linear": DDPMTable.scaled_linear(),
     "ddpm cosine": DDPMTable.cosine(),
+    "flow from noise": Reversed(RectifiedFlow()),
+    "shifted flow from noise": Reversed(RectifiedFlow(3.0)),
+    "table from noise": Reversed(DDPMTable.linear()),
 }
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 every_prediction = pytest.mark.parametrize("prediction", PREDICTIONS)
@@ -139,16 +144,71 @@ def test_the_shift_is_about_times_only() -> None:
     t = torch.tensor(0.25, dtype=F64)
     assert float(shifted.sigma(t)) == pytest.approx(0.75 / 1.5)
     assert float(plain.time(2.0)) == pytest.approx(2 / 3)
-    x, sigma = 5 * normal(4, 3), LEVELS[:4]
-    net = as_network(SMOOTH, "velocity", plain)
-    same = as_network(SMOOTH, "velocity", shifted)
-    torch.testing.assert_close(net(x, torch.full((4,), 0.6)), same(x, torch.full((4,), 0.6)))
-    torch.testing.assert_close(
-        as_denoiser(net, "velocity", plain)(x, sigma),
-        as_denoiser(net, "velocity", shifted)(x, sigma),
-        rtol=1e-13,
-        atol=1e-13,
-    )
+    x, sigma, times = 5 * normal(4, 3), LEVELS[:4], torch.full((4,), 0.6)
+    for one, other in ((plain, shifted), (Reversed(plain), Reversed(shifted))):
+        net, same = (as_network(SMOOTH, "velocity", path) for path in (one, other))
+        torch.testing.assert_close(net(x, times), same(x, times))
+        torch.testing.assert_close(
+            as_denoiser(net, "velocity", one)(x, sigma),
+            as_denoiser(net, "velocity", other)(x, sigma),
+            rtol=1e-13,
+            atol=1e-13,
+        )
+
+
+def test_a_flow_from_noise_to_data_as_texts_write_it() -> None:
+    path, x = Reversed(RectifiedFlow()), normal(4, 3)
+    noise, data = normal(4, 3, seed=1), normal(4, 3, seed=2)
+    t = torch.tensor([0.1, 0.4, 0.7, 0.9], dtype=F64)
+    seen = []
+
+    def net(x_t: Tensor, times: Tensor) -> Tensor:
+        seen.append((x_t, times))
+        return data - noise
+
+    rows = t.unsqueeze(-1)
+    level = (1 - t) / t
+    found = as_denoiser(net, "velocity", path)(data + noise * level.unsqueeze(-1), level)
+    torch.testing.assert_close(found, data, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(seen[0][0], (1 - rows) * noise + rows * data, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(seen[0][1], t, rtol=1e-12, atol=1e-12)
+    # the same network, told the other way round
+    forth = as_network(SMOOTH, "velocity", RectifiedFlow())
+    back = as_network(SMOOTH, "velocity", path)
+    torch.testing.assert_close(back(x, t), -forth(x, 1 - t), rtol=1e-12, atol=1e-12)
+    with pytest.raises(InputError, match=r"the time of VE\(t_max=inf\) has no end"):
+        Reversed(VE())
+
+
+def test_a_network_with_a_table_of_times() -> None:
+    table = DDPMTable.linear()
+    epsilon = as_network(SMOOTH, "epsilon", table)
+    asked = []
+
+    def net(x: Tensor, t: Tensor) -> Tensor:
+        assert t.dtype == torch.int64
+        assert bool(((t >= 0) & (t < 1000)).all())
+        asked.append(t)
+        return epsilon(x, t.to(F64))
+
+    x = table.level(500.25).item() * normal(3, 3)
+    sigma = torch.stack([table.level(t) for t in (500.25, 12.0, 998.5)])
+    near = as_denoiser(whole_times(net, "nearest"), "epsilon", table)(x, sigma)
+    assert asked.pop().tolist() == [500, 12, 998]  # half a step rounds to the even one
+    line = as_denoiser(whole_times(net), "epsilon", table)(x, sigma)
+    assert [t.tolist() for t in asked] == [[500, 12, 998], [501, 12, 999]]
+    whole = as_denoiser(epsilon, "epsilon", table)(x, sigma)
+    assert float((line - whole).abs().max()) < 0.2 * float((near - whole).abs().max())
+    # at entries there is one call and nothing between; the ends of the table are never left
+    asked.clear()
+    at_entries = table.level(torch.tensor([0.0, 500.0, 999.0], dtype=F64))
+    wrapped = as_denoiser(whole_times(net), "epsilon", table)(x, at_entries)
+    torch.testing.assert_close(wrapped, as_denoiser(epsilon, "epsilon", table)(x, at_entries))
+    levels = grid.karras(6, *table.range())
+    found = sample(as_denoiser(whole_times(net), "epsilon", table), normal(2, 3), levels)
+    assert bool((found.status == 0).all())
+    with pytest.raises(InputError, match="between is 'linear' or 'nearest', not 'round'"):
+        whole_times(net, "round")
 
 
 @every_schedule

@@ -37,7 +37,7 @@ class MultistepGrid:
     offset: int
     final: str
     ends: tuple[float | None, float | None]  # lowest and highest level, as sigma/alpha
-    sigma_data: float
+    sigma_data: float | None  # of "mix"; None: not told
     center: float | None  # of the bump of "mix", as sigma/alpha
 
     def __post_init__(self) -> None:

@@ -45,9 +45,9 @@ class StiffguideMultistepScheduler(SchedulerBase):
     One model call a step. points: of EMG, 2, 3, or None for 3 from nine steps on. sigma_grid: a
     grid by name ("mix", "karras", "exponential", "linear", "quadratic", "beta") over the levels
     that the model knows, whatever the `use_..._sigmas` say. Of "mix" are `center`, the sigma/alpha
-    where its bump lies, and without it `sigma_data`, the spread of the data: the bump lies at half
-    of it. The other keys are those of the two schedulers, as far as they describe model and grid;
-    those that describe a solver have no meaning here.
+    where its bump lies, or `sigma_data`, twice that; without both it is "karras", and the log says
+    how to measure the center. The other keys are those of the two schedulers, as far as they
+    describe model and grid; those that describe a solver have no meaning here.
     """
 
     __module__ = "stiffguide.adapters.diffusers"  # what a saved pipeline imports
@@ -88,7 +88,7 @@ class StiffguideMultistepScheduler(SchedulerBase):
         clip_sample: bool = False,
         clip_sample_range: float = 1.0,
         sigma_grid: str | None = None,
-        sigma_data: float = 0.5,
+        sigma_data: float | None = None,
         center: float | None = None,
         points: int | None = None,
     ) -> None:

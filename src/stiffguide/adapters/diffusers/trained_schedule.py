@@ -218,12 +218,12 @@ def spread_levels(
     n: int,
     low: float,
     high: float,
-    sigma_data: float = 0.5,
+    sigma_data: float | None = None,
     center: float | None = None,
 ) -> Array:
     """N levels from high to low of a named grid; "beta" is Beta(0.6, 0.6) (arXiv 2407.12173).
 
-    sigma_data, center: of "mix", as sigma/alpha.
+    sigma_data, center: of "mix", as sigma/alpha; it is "karras" without both.
     """
     if kind != "beta" and kind not in grid.GRIDS:
         known = ", ".join(map(repr, (*grid.GRIDS, "beta")))
@@ -235,7 +235,10 @@ def spread_levels(
 
         return np.array(low + stats.beta.ppf(np.linspace(1, 0, n), 0.6, 0.6) * (high - low))
     if kind == "mix":
-        return grid.mix(n - 1, low, high, sigma_data=sigma_data, center=center).numpy()
+        if sigma_data is not None:
+            return grid.mix(n - 1, low, high, sigma_data=sigma_data, center=center).numpy()
+        size = grid.HIGH_DIMENSION  # pipelines make images, or more
+        return grid.mix(n - 1, low, high, center=center, dimension=size).numpy()
     return grid.GRIDS[kind](n - 1, low, high).numpy()
 
 

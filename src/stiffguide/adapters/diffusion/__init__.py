@@ -9,6 +9,7 @@ then `grid`, `schedule`, `prediction`. `mixture`, `problems` and `digits` have d
 
 from stiffguide.adapters.diffusion import grid
 from stiffguide.adapters.diffusion.calibrate import CalibratedGrid, calibrate_grid
+from stiffguide.adapters.diffusion.condition import Conditioned
 from stiffguide.adapters.diffusion.ddpm import DDPMTable
 from stiffguide.adapters.diffusion.dpm2 import Dpm2
 from stiffguide.adapters.diffusion.emg import Emg
@@ -24,6 +25,7 @@ from stiffguide.adapters.diffusion.model_guidance import (
 from stiffguide.adapters.diffusion.noise import noise_like
 from stiffguide.adapters.diffusion.prediction import as_denoiser, as_network
 from stiffguide.adapters.diffusion.result import Sample
+from stiffguide.adapters.diffusion.reversed_time import Reversed
 from stiffguide.adapters.diffusion.sample import SAMPLERS, invert, sample
 from stiffguide.adapters.diffusion.schedule import (
     VE,
@@ -33,11 +35,13 @@ from stiffguide.adapters.diffusion.schedule import (
     VPLinear,
     VPScaledLinear,
 )
+from stiffguide.adapters.diffusion.whole_times import whole_times
 
 __all__ = [
     "SAMPLERS",
     "VE",
     "CalibratedGrid",
+    "Conditioned",
     "DDPMTable",
     "Dpm2",
     "Emg",
@@ -45,6 +49,7 @@ __all__ = [
     "Heun",
     "Multistep",
     "RectifiedFlow",
+    "Reversed",
     "Sample",
     "Schedule",
     "VPCosine",
@@ -61,4 +66,5 @@ __all__ = [
     "invert",
     "noise_like",
     "sample",
+    "whole_times",
 ]

@@ -20,10 +20,12 @@ from torch import Tensor
 
 from stiffguide import documents
 from stiffguide.adapters.diffusion import grid
+from stiffguide.adapters.diffusion.condition import Condition, with_condition
 from stiffguide.adapters.diffusion.evaluator import Evaluator
 from stiffguide.adapters.diffusion.exponential import DPMPP_2M, data_weights
 from stiffguide.adapters.diffusion.prediction import Denoiser
 from stiffguide.adapters.diffusion.sampler import Denoise, Interval
+from stiffguide.adapters.diffusion.start import Start
 from stiffguide.errors import InputError
 
 Array = NDArray[np.float64]
@@ -115,19 +117,24 @@ def calibrate_grid(
     sigma_max: float = grid.SIGMA_MAX,
     *,
     steps: int = 32,
+    init: Tensor | None = None,
+    condition: Condition | None = None,
     model_dtype: torch.dtype | None = None,
 ) -> CalibratedGrid:
     """The grid of this denoiser from unit-variance noise (B, ...), 32 samples say.
 
     It takes about steps^2 evaluations per sample, once; the result serves every number of steps.
+    init: images (B, ...) to which the noise is added, for runs that start from images at sigma_max.
+    condition: as in `sample`. Raises InputError for what is not finite or does not fit.
     """
     if steps < 3:
         raise InputError(f"calibrate_grid: steps must be at least 3, not {steps}")
     levels = tuple(grid.karras(steps, sigma_min, sigma_max).tolist())
     with torch.no_grad():
-        start = noise.detach()
-        calls = Evaluator(denoiser, tuple(start.shape), model_dtype)
-        errors = _errors(calls, start.flatten(1) * sigma_max, levels)
+        start = Start.of(noise, init, None, None)
+        calls = Evaluator(with_condition(denoiser, condition), start.shape, model_dtype)
+        first = torch.add(start.image, start.noise, alpha=sigma_max)
+        errors = _errors(calls, first.flatten(1), levels)
     if not np.isfinite(errors).all():
         raise InputError("calibrate_grid: the denoiser returned values that are not finite")
     return CalibratedGrid(levels, tuple(_densities(errors, levels).tolist()))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from stiffguide.adapters.diffusion import exponential, grid
+from stiffguide.adapters.diffusion.condition import Condition, with_condition
 from stiffguide.adapters.diffusion.dpm2 import Dpm2
 from stiffguide.adapters.diffusion.emg import Emg
 from stiffguide.adapters.diffusion.evaluator import Evaluator
@@ -40,6 +41,7 @@ def sample(
     callback: Callback | None = None,
     progress: bool = False,
     keep: str = "end",
+    condition: Condition | None = None,
     seeds: Sequence[int] | Tensor | None = None,
     init: Tensor | None = None,
     strength: float = 1.0,
@@ -60,6 +62,7 @@ def sample(
     method: a name of `SAMPLERS`, or an object. guidance: a rule of `stiffguide.guidance`.
     callback: called once per interval with {x, i, sigma, sigma_hat, denoised}.
     keep: "states" at all N + 1 levels, or "denoised" of all N intervals, as `trajectory`.
+    condition: what `denoiser(x, sigma, condition)` is told of each row (see `Conditioned`).
     init, strength: start from an image, after (1 - strength) of the intervals. mask: 1 where
     something new is wanted, 0 where init is kept. seeds: per row, for s_churn and eta (see
     `Stochastic`). denoise_to_zero: a last step to 0 if the grid ends above it. dtype: of the
@@ -75,7 +78,8 @@ def sample(
     start = Start.of(noise, init, mask, dtype)
     watch = Watch(callback, progress, keep, start.shape)
     source = Source(seeds, start.shape, start.noise.dtype, start.noise.device)
-    evaluator = Evaluator(denoiser, start.shape, model_dtype, start.kept)
+    told = with_condition(denoiser, condition)
+    evaluator = Evaluator(told, start.shape, model_dtype, start.kept)
     x = torch.add(start.image, start.noise, alpha=float(levels[0])).flatten(1)
     return SamplingRun(sampler, evaluator, levels, random, source, watch).integrate(x)
 
@@ -89,6 +93,7 @@ def invert(
     callback: Callback | None = None,
     progress: bool = False,
     keep: str = "end",
+    condition: Condition | None = None,
     dtype: torch.dtype | None = None,
     model_dtype: torch.dtype | None = None,
 ) -> Sample:
@@ -103,7 +108,7 @@ def invert(
     start = Start.of(x, None, None, dtype)
     watch = Watch(callback, progress, keep, start.shape)
     source = Source(None, start.shape, start.noise.dtype, start.noise.device)
-    evaluator = Evaluator(denoiser, start.shape, model_dtype)
+    evaluator = Evaluator(with_condition(denoiser, condition), start.shape, model_dtype)
     run = SamplingRun(sampler, evaluator, levels, Stochastic(), source, watch)
     return run.integrate(start.noise.flatten(1))
 

@@ -28,7 +28,7 @@ def double(value: Tensor | float) -> Tensor:
 
 
 class Schedule(ABC):
-    """alpha(t) and sigma(t) on [t_min, t_max], with sigma/alpha rising."""
+    """alpha(t) and sigma(t) on [t_min, t_max], with sigma/alpha rising (`Reversed`: falling)."""
 
     t_min: float = 0.0
     t_max: float = 1.0
