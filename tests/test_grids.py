@@ -8,6 +8,8 @@ import math
 import pytest
 import torch
 from flows import F64, THIN, normal
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stiffguide.adapters.diffusion import (
     CalibratedGrid,
@@ -148,6 +150,35 @@ def test_ddpm_timesteps() -> None:
         grid.ddpm(4, table, spacing="even")
 
 
+@given(
+    n=st.integers(1, 40),
+    size=st.floats(0.0, 10.0),
+    seed=st.integers(0, 1000),
+    zero=st.booleans(),
+    make=st.sampled_from((grid.karras, grid.mix, grid.exponential)),
+)
+def test_a_moved_grid_falls_between_the_same_ends(n, size, seed, zero, make) -> None:
+    levels = make(n, zero=zero)
+    found = grid.moved(levels, size, seed)
+    assert torch.equal(found, grid.moved(levels.tolist(), size, seed))
+    assert found.shape == levels.shape
+    assert bool((found[1:] < found[:-1]).all())
+    ends = [0, -2, -1] if zero else [0, -1]
+    assert torch.equal(found[ends], levels[ends])
+    moves = (found / levels).log()[: n + 1 - zero]
+    assert float(moves.abs().max()) <= size + 1e-12
+    gaps = -levels[: n + 1 - zero].log().diff()
+    assert bool((moves[1:-1].abs() <= 0.45 * torch.minimum(gaps[1:], gaps[:-1]) + 1e-12).all())
+
+
+def test_grids_are_moved_at_random() -> None:
+    levels = grid.exponential(41)
+    moves = torch.stack([(grid.moved(levels, 0.09, s) / levels).log()[1:-1] for s in range(100)])
+    assert float(moves.std()) == pytest.approx(0.09 / 3**0.5, rel=0.03)
+    assert abs(float(moves.mean())) < 0.005
+    assert torch.equal(grid.moved(levels, 0.0), levels)
+
+
 def test_shift_spends_its_nodes_at_high_noise() -> None:
     plain = grid.scheduled(10, RectifiedFlow(), 0.01, 100.0)
     shifted = grid.scheduled(10, RectifiedFlow(3.0), 0.01, 100.0)
@@ -176,6 +207,8 @@ def test_own_levels() -> None:
         (lambda: grid.mix(8, dimension=0), "dimension counts the numbers of a sample, not 0"),
         (lambda: grid.mix(8, dimension=(1, 28)), r"dimension counts .* not \(1, 28\)"),
         (lambda: grid.scheduled(8, VPLinear(), power=0.0), "power must be positive"),
+        (lambda: grid.moved([3, 1], -0.1), "size must be finite and not negative, not -0.1"),
+        (lambda: grid.moved([1, 3]), "sigmas must fall"),
         (lambda: grid.own([1, 2, 3]), "sigmas must fall"),
         (lambda: grid.own([3, 1, 1]), r"sigmas\[2\] = 1 does not lie below sigmas\[1\]"),
         (lambda: grid.own([3, 1, -1]), "end in -1"),

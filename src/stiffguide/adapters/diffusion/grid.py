@@ -174,6 +174,24 @@ def own(values: Sequence[float] | Tensor, *, zero: bool = False) -> Tensor:
     return _ended(levels, zero and float(levels[-1]) > 0)
 
 
+def moved(sigmas: Sequence[float] | Tensor, size: float = 0.09, seed: int = 0) -> Tensor:
+    """The same grid with its inner levels moved by up to `size` in log sigma, each at random.
+
+    The ends stay, and a move takes 0.45 of the way to a neighbor at most, so that levels fall as
+    before. Where a network is rough in sigma, an error is to be averaged over some of these grids.
+    """
+    levels = falling(sigmas)
+    if not 0 <= size < math.inf:
+        raise InputError(f"moved: size must be finite and not negative, not {size}")
+    random = torch.Generator().manual_seed(seed)
+    way = 2 * torch.rand(len(levels) - 2, generator=random, dtype=torch.float64) - 1
+    # before a last 0 there is no neighbor below: the level above it is an end, too
+    gaps = -0.45 * levels[: len(levels) - int(levels[-1] == 0)].log().diff()
+    most = torch.minimum(gaps[:-1], gaps[1:]).clamp(max=size)
+    inner = levels[1 : len(most) + 1] * (way[: len(most)] * most).exp()
+    return torch.cat((levels[:1], inner, levels[len(most) + 1 :]))
+
+
 def falling(sigmas: Any) -> Tensor:
     """Levels as a float64 tensor on the CPU; InputError unless they fall strictly to 0 or above."""
     levels = _line(sigmas)

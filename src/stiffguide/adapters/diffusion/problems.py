@@ -1,7 +1,8 @@
 """Six sampling problems with an exact denoiser, and their end points to near rounding.
 
 They differ in what makes a probability-flow ODE hard: thin sheets, curves, branches, many points,
-high dimension. All are Gaussian mixtures with equal weights.
+high dimension. All are Gaussian mixtures with equal weights. `rough` makes a version of each that
+is rough in sigma, as trained networks are: its flow has no closed form, but a fine run.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 from stiffguide.adapters.diffusion.grid import SIGMA_MAX, SIGMA_MIN
 from stiffguide.adapters.diffusion.mixture import GaussianMixture
 from stiffguide.adapters.diffusion.prediction import Denoiser
+from stiffguide.adapters.diffusion.rough_denoiser import RoughDenoiser
 from stiffguide.errors import InputError
 
 
@@ -36,6 +38,31 @@ class AnalyticProblem:
         """The same trajectories in the span of the mixture: its denoiser there, and the noise."""
         folding = self.mixture.folded()
         return folding.mixture, folding.fold(noise)
+
+
+@dataclass(frozen=True, eq=False)
+class RoughProblem:
+    """An analytic problem whose denoiser is rough in sigma."""
+
+    smooth: AnalyticProblem
+    denoiser: RoughDenoiser
+
+    @property
+    def name(self) -> str:
+        """The name of the smooth one, and how rough this is."""
+        return f"{self.smooth.name}, {100 * self.denoiser.size:g} % rough"
+
+    def noise(self, seed: int = 0, count: int | None = None) -> Tensor:
+        """Unit-variance start states (count, F), those of the smooth problem."""
+        return self.smooth.noise(seed, count)
+
+    def folded(self, noise: Tensor) -> tuple[RoughDenoiser, Tensor]:
+        """The smooth problem in the span of its mixture, made rough there, and the noise.
+
+        A problem of its own: what is rough has no fewer dimensions than the state.
+        """
+        mixture, noise = self.smooth.folded(noise)
+        return self.denoiser.around(mixture), noise
 
 
 def aniso2d(seed: int = 0) -> AnalyticProblem:
@@ -112,6 +139,19 @@ def get(name: str, seed: int = 0) -> AnalyticProblem:
         if make.__name__ == name:
             return make(seed)
     raise InputError(f"no analytic problem is called {name!r}; there are {', '.join(NAMES)}")
+
+
+def rough(
+    problem: AnalyticProblem,
+    size: float = 0.06,
+    length: float = 0.03,
+    seed: int = 0,
+    *,
+    shared: bool = False,
+) -> RoughProblem:
+    """A problem as smooth in x as the given one, and rough in log sigma: see `RoughDenoiser`."""
+    denoiser = RoughDenoiser(problem.mixture, size, length, seed, shared=shared)
+    return RoughProblem(problem, denoiser)
 
 
 @torch.no_grad()
