@@ -16,8 +16,8 @@ PUBLIC = "__init__"  # the public names: all floors below, none above
 # stands on a floor of its own.
 FLOORS = (
     ("errors", "exports", "inputs", "tensors"),
-    ("documents", "tables", "tableaux/exact", "tableaux/trees"),
-    ("tableaux/tableau",),
+    ("documents", "ranks", "tables", "tableaux/exact", "tableaux/trees"),
+    ("chunks", "tableaux/tableau"),
     ("tableaux/rosenbrock",),
     ("tableaux/order",),
     ("algebra", "stepping/tolerance", "tableaux"),
@@ -42,7 +42,7 @@ FLOORS = (
     ("eager",),
     ("recorded",),
     ("solve",),
-    ("explanation", "fitting", "prepared"),
+    ("explanation", "fitting", "prepared", "studies"),
     (PUBLIC,),
     ("adapters", "fronts", "verification"),
     ("cli",),

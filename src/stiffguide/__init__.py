@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from stiffguide.stepping.contracts import Guidance, Method, Step
     from stiffguide.stepping.controllers import PID, Fixed, Grid, Integral
     from stiffguide.stepping.output import AtTimes, End, EveryStep, SteadyState
+    from stiffguide.studies import designs
+    from stiffguide.studies.study import Study
+    from stiffguide.studies.sweep import sweep
     from stiffguide.tableaux.rosenbrock import RosenbrockTableau
     from stiffguide.tableaux.tableau import Tableau
     from stiffguide.tables import Table, interpolate
@@ -71,12 +74,14 @@ __all__ = [
     "Step",
     "StiffguideError",
     "StiffguideWarning",
+    "Study",
     "Table",
     "Tableau",
     "TableauError",
     "UnsupportedError",
     "compile",
     "controllers",
+    "designs",
     "explain",
     "fit",
     "interpolate",
@@ -84,6 +89,7 @@ __all__ = [
     "prepare",
     "problems",
     "solve",
+    "sweep",
 ]
 
 # The same once more for who runs it: torch takes a second to load, and most names need it.
@@ -109,6 +115,9 @@ if not TYPE_CHECKING:
             "stiffguide.stepping.contracts": ("Guidance", "Method", "Step"),
             "stiffguide.stepping.controllers": ("PID", "Fixed", "Grid", "Integral"),
             "stiffguide.stepping.output": ("AtTimes", "End", "EveryStep", "SteadyState"),
+            "stiffguide.studies": ("designs",),
+            "stiffguide.studies.study": ("Study",),
+            "stiffguide.studies.sweep": ("sweep",),
             "stiffguide.tableaux.rosenbrock": ("RosenbrockTableau",),
             "stiffguide.tableaux.tableau": ("Tableau",),
             "stiffguide.tables": ("Table", "interpolate"),

@@ -113,6 +113,13 @@ def parsed(content: str, language: str, name: Path | str) -> Mapping[str, Any]:
     return found
 
 
+def plain(content: str, name: Path | str) -> dict[str, Any]:
+    """The fields of a JSON text as Python's own numbers, texts, lists and tables."""
+    parsed(content, "json", name)  # which refuses what is out of bounds
+    found: dict[str, Any] = json.loads(content)
+    return found
+
+
 def _check_bounds(content: str, language: str, name: str) -> None:
     """Refuse what would cost a parser more than its length: digits, levels, dotted names."""
     frame = _BUT_BRACKETS.sub("", _QUOTED.sub("", content))
@@ -212,13 +219,54 @@ def arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray[Any, Any]]:
     return found
 
 
+def array(path: Path) -> np.ndarray[Any, Any]:
+    """An npy file of numbers, mapped into memory."""
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # numpy raises half a dozen types for what is no such file
+        raise InputError(
+            f"{shown(path)}: not a whole file of numpy.save ({type(error).__name__})"
+        ) from None
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "biufc":
+        raise InputError(f"{shown(path)}: does not hold an array of numbers")
+    return found
+
+
+def columns(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """The columns of a csv file by their names, which stand in its first line."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            names = [name.strip() for name in file.readline(MOST_BYTES).split(",")]
+            table = np.loadtxt(file, delimiter=",", ndmin=2)
+    except (ValueError, OSError) as error:
+        raise InputError(
+            f"{shown(path)}: give a line of names, then lines of numbers, with commas between "
+            f"({shown(str(error))})"
+        ) from None
+    if len(set(names)) != table.shape[1] or len(names) != table.shape[1]:
+        raise InputError(f"{shown(path)}: {len(set(names))} names over {table.shape[1]} columns")
+    return dict(zip(names, table.T, strict=True))
+
+
+def entries(path: Path) -> list[str]:
+    """The names of the arrays in an npz file."""
+    try:
+        with ZipFile(path) as archive:
+            names = archive.namelist()
+    except Exception as error:
+        raise InputError(
+            f"{shown(path)}: not a whole file of numpy.savez ({type(error).__name__})"
+        ) from None
+    return [name.removesuffix(".npy") for name in names]
+
+
 def _array(archive: ZipFile, entry: str, size: int) -> np.ndarray[Any, Any]:
     info = archive.getinfo(entry)
     if info.compress_type != ZIP_STORED or not info.file_size == info.compress_size <= size:
         raise InputError(f"{entry} is packed: write it with numpy.savez, which does not pack")
     with archive.open(info) as file:
         shape, columns_first, dtype = _header(file)
-        if dtype.kind not in "biuf" or min(shape, default=0) < 0:
+        if dtype.kind not in "biufc" or min(shape, default=0) < 0:
             raise InputError(f"{entry} does not hold numbers")
         flat = np.frombuffer(file.read(info.file_size - file.tell()), dtype)
     return flat.reshape(shape, order="F" if columns_first else "C")

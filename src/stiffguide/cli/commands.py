@@ -25,6 +25,7 @@ from stiffguide.cli.options import (
     ROWS,
     SAMPLERS,
     SEED,
+    SHARE,
     THREADS,
     WEIGHT,
     WRITTEN,
@@ -195,6 +196,31 @@ def build(**asked: Any) -> None:
 
 @click.command()
 @click.argument("model")
+@click.argument("params", type=READ)
+@click.option("--out", type=FOLDER, required=True, help="folder to write, or arrays: NAME.zarr")
+@click.option("--t1", type=REAL, help="end of the interval  [default: the model's own]")
+@click.option("--rows-per-shard", type=ROWS, help="that are solved and kept together")
+@click.option("--share", type=SHARE, metavar="I/N", help="every N-th shard from the I-th")
+@click.option(
+    "--method", "-m", help="see `stiffguide methods`  [default: the model's own, or auto]"
+)
+@click.option("--rtol", type=BELOW_ONE, help="relative tolerance  [default: 1e-6]")
+@click.option("--atol", type=POSITIVE, help="absolute tolerance  [default: 1e-9]")
+@click.option("--backend", type=click.Choice(BACKENDS), help="[default: auto]")
+@click.option("--progress/--no-progress", default=None, help="show how far it is")
+def sweep(**asked: Any) -> None:
+    """Solve the field of MODEL for all rows of PARAMS; what is done is kept, and not done again.
+
+    MODEL is FILE or FILE:NAME, a Python file with f(t, y, params) and y0. PARAMS is an npy, npz or
+    csv file of parameters, or a JSON or TOML file that describes a design.
+    """
+    from stiffguide.cli import sweep as work
+
+    work.sweep(**asked)
+
+
+@click.command()
+@click.argument("model")
 @click.option(
     "--method", "-m", help="see `stiffguide methods`  [default: the model's own, or auto]"
 )
@@ -246,6 +272,6 @@ def demo(**asked: Any) -> None:
 
 
 ALL = (
-    *(solve, methods, problems, verify, work_precision, sample, curves),
+    *(solve, methods, problems, verify, work_precision, sample, curves, sweep),
     *(build, explain, cache, info, demo),
 )

@@ -15,10 +15,12 @@ WANTED = ("args", "t0", "batched", "method")  # names in a file, beside those of
 PLACE = re.compile(r"(.+\.py)(?::([^:/\\]*))?", re.DOTALL)  # FILE, or FILE:f
 
 
-def asked(model: str, method: str | None, rows: int | None) -> dict[str, Any]:
-    """The arguments f, y0, t0, batched, and where they are there args and method."""
+def asked(
+    model: str, method: str | None, rows: int | None, more: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The arguments f, y0, t0, batched, and where they are there args, method, and `more`."""
     if place := PLACE.fullmatch(model):
-        found = _file(Path(place[1]), place[2] or "f", rows)
+        found = _file(Path(place[1]), place[2] or "f", rows, more)
     else:
         found = _problem(model, rows)
     return found if method is None else {**found, "method": method}
@@ -32,7 +34,7 @@ def _problem(name: str, rows: int | None) -> dict[str, Any]:
     return {"f": chosen.f, "y0": chosen.y0, "t0": chosen.t0, "batched": rows is not None}
 
 
-def _file(path: Path, name: str, rows: int | None) -> dict[str, Any]:
+def _file(path: Path, name: str, rows: int | None, more: tuple[str, ...]) -> dict[str, Any]:
     """The arguments that a Python file has by their names; `name` is that of f."""
     if rows is not None:
         raise InputError("--batch is for problems of the test set: a file says `batched = True`")
@@ -46,5 +48,5 @@ def _file(path: Path, name: str, rows: int | None) -> dict[str, Any]:
         raise InputError(f"{path} does not run: {type(error).__name__}: {error}") from error
     if missing := [needed for needed in (name, "y0") if needed not in found]:
         raise InputError(f"{path} has no {' and no '.join(missing)}: define {name}(t, y) and y0")
-    wanted = {key: found[key] for key in WANTED if key in found}
+    wanted = {key: found[key] for key in (*WANTED, *more) if key in found}
     return {"f": found[name], "y0": found["y0"], **wanted}

@@ -55,6 +55,22 @@ class Output(click.Path):
         return path
 
 
+class Share(click.ParamType):
+    """One of how many, as in 3/16."""
+
+    name = "share"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """The pair; a usage error if it is none."""
+        which, _, many = str(value).partition("/")
+        short = len(which) < 10 and len(many) < 10
+        if short and which.isdecimal() and many.isdecimal() and int(which) < int(many):
+            return int(which), int(many)
+        self.fail(f"{value!r} is not I/N with 0 <= I < N, as in 3/16.", param, ctx)
+
+
 READ = click.Path(exists=True, dir_okay=False, path_type=Path)
 WRITTEN = Output(dir_okay=False, writable=True, path_type=Path)
 FOLDER = Output(file_okay=False, writable=True, path_type=Path)
@@ -63,6 +79,7 @@ ROWS = click.IntRange(1, 10_000_000)
 EVALUATIONS = click.IntRange(1, MOST_EVALUATIONS)
 THREADS = click.IntRange(1, 1024)
 SEED = click.IntRange(-(2**63), LAST_SEED)  # what torch takes
+SHARE = Share()
 REAL = Real()
 POSITIVE = Real(min=0, min_open=True)
 WEIGHT = Real(-1000, 1000)

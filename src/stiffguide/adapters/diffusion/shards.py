@@ -1,29 +1,26 @@
 """Many samples in chunks: shared out over processes, kept as they are done, resumed after a kill.
 
 A chunk is a fixed run of seeds and one batch for the network, whoever computes it: so the samples
-are bitwise the same for any number of processes. A finished chunk is a file that appears under its
-name only when it is whole.
+are bitwise the same for any number of processes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from stiffguide import documents
+from stiffguide.chunks import MANIFEST as MANIFEST
+from stiffguide.chunks import Chunks
 from stiffguide.errors import InputError
-
-MANIFEST = "settings.json"
+from stiffguide.ranks import Ranks as Ranks
 
 
 @dataclass(frozen=True)
@@ -48,33 +45,23 @@ class Shards:
         """Number of chunks."""
         return -(-len(self.seeds) // self.size)
 
+    @property
+    def files(self) -> Chunks:
+        """Where they are kept."""
+        seeds = hashlib.sha256(json.dumps(list(self.seeds)).encode()).hexdigest()
+        return Chunks(self.folder, {**self.settings, "chunk": self.size, "seeds": seeds}, "samples")
+
     def chunk(self, index: int) -> list[int]:
         """The positions in `seeds` of a chunk."""
         return list(range(index * self.size, min(len(self.seeds), (index + 1) * self.size)))
 
     def open(self) -> None:
         """Make the folder, or refuse one that holds samples of other settings."""
-        text = json.dumps(self._identity(), indent=1, sort_keys=True)
-        known = self.folder / MANIFEST
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            # without a chunk, the settings are those of a run that came to nothing
-            kept = known.exists() and any(self.folder.glob("chunk-*.npz"))
-            if kept and documents.text(known) != text:
-                raise InputError(
-                    f"{documents.shown(self.folder)} holds samples that were made with other "
-                    "settings: choose another output, or remove that folder"
-                )
-            _write(known, lambda file: file.write(text.encode()))
-        except OSError as error:
-            raise InputError(f"{documents.shown(self.folder)}: {error.strerror}") from error
+        self.files.open()
 
     def abandon(self) -> None:
         """Leave nothing behind where no chunk has been made."""
-        if not any(self.folder.glob("chunk-*")):
-            (self.folder / MANIFEST).unlink(missing_ok=True)
-            with suppress(OSError):  # what somebody else put there stays
-                self.folder.rmdir()
+        self.files.abandon()
 
     def mine(self, rank: int, world: int) -> Iterator[int]:
         """The chunks of this process that are not done yet."""
@@ -88,9 +75,8 @@ class Shards:
 
     def _read(self, index: int) -> dict[str, np.ndarray[Any, Any]] | None:
         """A chunk; None where there is none, or what a full disk left: it is made again."""
-        try:
-            found = documents.arrays(self._path(index), ("x", "status", "nfe"))
-        except InputError:
+        found = self.files.read(index, ("x", "status", "nfe"))
+        if found is None:
             return None
         rows = len(self.chunk(index))
         whole = found["x"].shape[:1] == found["status"].shape == (rows,) and found["nfe"].ndim == 0
@@ -100,11 +86,8 @@ class Shards:
 
     def keep(self, index: int, x: Tensor, status: Tensor, nfe: int) -> None:
         """Write a finished chunk."""
-        values, codes = x.cpu().numpy(), status.cpu().numpy()
-        _write(
-            self._path(index),
-            lambda file: np.savez(file, x=values, status=codes, nfe=np.array(nfe)),
-        )
+        arrays = {"x": x.cpu().numpy(), "status": status.cpu().numpy(), "nfe": np.array(nfe)}
+        self.files.keep(index, arrays)
 
     def gather(self) -> dict[str, np.ndarray[Any, Any]]:
         """All samples in the order of the seeds: x, status, nfe, seeds."""
@@ -122,49 +105,3 @@ class Shards:
             "nfe": parts[0]["nfe"],
             "seeds": np.asarray(self.seeds),
         }
-
-    def _identity(self) -> dict[str, Any]:
-        seeds = hashlib.sha256(json.dumps(list(self.seeds)).encode()).hexdigest()
-        return {**self.settings, "chunk": self.size, "seeds": seeds}
-
-    def _path(self, index: int) -> Path:
-        return self.folder / f"chunk-{index:06d}.npz"
-
-
-class Ranks:
-    """The processes of `torchrun`, or this one alone."""
-
-    def __init__(self) -> None:
-        self.rank = int(os.environ.get("RANK", 0))
-        self.world = int(os.environ.get("WORLD_SIZE", 1))
-
-    def __enter__(self) -> Ranks:
-        if self.world > 1:
-            torch.distributed.init_process_group("gloo")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.world > 1:
-            torch.distributed.destroy_process_group()
-
-    def wait(self) -> None:
-        """Until every process is here."""
-        if self.world > 1:
-            torch.distributed.barrier()
-
-    @property
-    def device(self) -> torch.device:
-        """The accelerator of this process, if there are any."""
-        if not torch.cuda.is_available():
-            return torch.device("cpu")
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-
-
-def _write(path: Path, fill: Callable[[Any], Any]) -> None:
-    """Write under another name, then rename: a file is there whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    with part.open("wb") as file:
-        fill(file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
