@@ -55,7 +55,7 @@ class Output(click.Path):
         return path
 
 
-class Share(click.ParamType):
+class Share(click.ParamType):  # type: ignore[type-arg]  # which older versions do not take
     """One of how many, as in 3/16."""
 
     name = "share"

@@ -6,21 +6,16 @@ tensors. Rows are made when they are asked for, so that a study of any size take
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from stiffguide.errors import InputError
-
-Array = NDArray[Any]
-Parameters = Any  # an array (B, ...), or a dict of them
-BLOCK = 2**20  # rows that are hashed together
+from stiffguide.studies.parameters import Array, Parameters, checked, digest, length, mapped
 
 
 class Design(Protocol):
@@ -48,7 +43,7 @@ def given(params: Any) -> Design | Stream:
     if isinstance(params, Stream):
         return params
     if isinstance(params, (Tensor, np.ndarray, Mapping, list, tuple)):
-        return Given(_arrays(params))
+        return Given(checked(params))
     if isinstance(params, Iterable):
         return Stream(params)
     raise InputError(
@@ -185,7 +180,7 @@ class Stream:
     def __iter__(self) -> Iterator[Part]:
         start = 0
         for part in self._parts:
-            arrays = _arrays(part)
+            arrays = checked(part)
             rows = length(arrays)
             yield Part(start, arrays, rows)
             start += rows
@@ -247,54 +242,6 @@ def _spread(
             raise InputError(f"{name}: {parameter} must be (low, high), low < high{positive}")
     box = {k: (float(low), float(high)) for k, (low, high) in bounds.items()}
     return Spread(kind, rows, box, frozenset(log), seed)
-
-
-def mapped(arrays: Parameters, change: Callable[[Any], Any]) -> Parameters:
-    """The same with every array changed."""
-    if isinstance(arrays, Mapping):
-        return {name: change(array) for name, array in arrays.items()}
-    return change(arrays)
-
-
-def named(arrays: Parameters) -> dict[str, Array]:
-    """Arrays by their names; what has none is "p"."""
-    return dict(arrays) if isinstance(arrays, Mapping) else {"p": arrays}
-
-
-def length(arrays: Parameters) -> int:
-    """The number of rows."""
-    return len(next(iter(named(arrays).values())))
-
-
-def digest(arrays: Parameters) -> str:
-    """A hash of names, kinds and numbers."""
-    found = hashlib.sha256()
-    for name, array in named(arrays).items():
-        found.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        for start in range(0, len(array), BLOCK):
-            found.update(np.ascontiguousarray(array[start : start + BLOCK]).tobytes())
-    return found.hexdigest()
-
-
-def _arrays(params: Any) -> Parameters:
-    """Checked: numpy arrays (N, ...) of numbers, with one N."""
-    held = mapped(params, _array)
-    lengths = {name: len(array) for name, array in named(held).items()}
-    if len(set(lengths.values())) != 1:
-        shown = ", ".join(f"{name} {rows}" for name, rows in lengths.items()) or "nothing"
-        raise InputError(f"params must have one number of rows, not {shown}")
-    if not next(iter(lengths.values())):
-        raise InputError("params have no rows: there is nothing to solve")
-    return held
-
-
-def _array(value: Any) -> Array:
-    found = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asanyarray(value)
-    if found.dtype.kind not in "biuf" or found.ndim == 0:
-        raise InputError(
-            f"params must be arrays of numbers (N, ...), not {found.dtype} {found.shape}"
-        )
-    return found
 
 
 def _quietly(make: Callable[..., Any], count: int) -> Any:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from stiffguide.errors import InputError
-from stiffguide.studies.designs import Design, Parameters, Stream, digest
+from stiffguide.studies.designs import Design, Stream
+from stiffguide.studies.parameters import Parameters, digest
 from stiffguide.studies.shard import Task
 from stiffguide.studies.stores import Store
 

@@ -17,7 +17,7 @@ from stiffguide import documents
 from stiffguide.errors import InputError, Status
 from stiffguide.solution import Solution
 from stiffguide.solve import solve
-from stiffguide.studies.designs import Parameters, digest, length, mapped, named
+from stiffguide.studies.parameters import Parameters, digest, length, mapped, named
 
 Array = NDArray[Any]
 COUNTS = ("accepted", "rejected", "nfe")

@@ -19,8 +19,9 @@ from stiffguide.fields.layout import Layout
 from stiffguide.fields.split import flat_field, parted
 from stiffguide.progress import bars
 from stiffguide.ranks import Ranks
-from stiffguide.studies.designs import Design, Parameters, Stream, digest, given, length, mapped
+from stiffguide.studies.designs import Design, Stream, given
 from stiffguide.studies.engines import Piece, here, on_cluster, pieces
+from stiffguide.studies.parameters import Parameters, digest, length, mapped
 from stiffguide.studies.shard import Reduce, Start, Task
 from stiffguide.studies.stores import store
 from stiffguide.studies.study import Study, settings_of
