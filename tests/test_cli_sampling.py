@@ -12,7 +12,14 @@ import torch
 from click.testing import CliRunner
 
 from stiffguide import InputError
-from stiffguide.adapters.diffusion import CalibratedGrid, grid, noise_like, problems
+from stiffguide.adapters.diffusion import (
+    CalibratedGrid,
+    RoughnessPlan,
+    grid,
+    noise_like,
+    problems,
+    roughness,
+)
 from stiffguide.adapters.diffusion import sample as run
 from stiffguide.adapters.diffusion.shards import Shards
 from stiffguide.cli.app import app
@@ -163,6 +170,53 @@ def test_the_center_of_mix_is_an_option(tmp_path: Path) -> None:
         tables.append(call(*curve, "--center", center, "--no-progress"))
     default = call(*curve, "--no-progress")
     assert tables[0] == default != tables[1]
+
+
+def test_roughness_says_what_it_will_cost_and_what_it_found(tmp_path: Path) -> None:
+    words = ("roughness", "--model", "aniso2d", "--seeds", "3-5", "--nfe", "4,6", "--grid", "mix")
+    text = call(*words, "--center", "0.3", "--method", "unipc2")
+    assert text.startswith("522 evaluations of each of 3 samples ...")
+    noise = noise_like((3, 2), range(3, 6), dtype=torch.float64)
+    found = roughness(
+        problems.get("aniso2d").mixture,
+        noise,
+        lambda n: grid.mix(n, center=0.3),
+        "unipc2",
+        RoughnessPlan(budgets=(4, 6)),
+    )
+    assert " ".join(str(found).split()) in " ".join(text.split())
+    (tmp_path / "net.py").write_text(
+        "from stiffguide.adapters.diffusion import problems\n"
+        "import torch\n"
+        "denoiser = problems.get('aniso2d').mixture\n"
+        "def other(x, sigma):\n"
+        "    assert x.dtype == torch.float64\n"
+        "    return 0.5 * denoiser(x, sigma)\n"
+        "shape, dtype = (2,), torch.float64\n"
+    )
+    own = [*words[:2], str(tmp_path / "net.py"), *words[3:], "--center", "0.3", "-m", "unipc2"]
+    assert call(*own) == text
+    own[2] += ":other"
+    assert call(*own) != text
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("shape = (2,)", "has no denoiser: define denoiser(x, sigma) -> x0"),
+        ("denoiser = max", "has no shape"),
+        ("denoiser, shape = max, 2", "shape is that of one sample"),
+        ("denoiser, shape = max, (2, 0)", "shape is that of one sample"),
+        ("denoiser, shape, dtype = max, (2,), 'float'", "dtype is one of torch"),
+        ("1 / 0", "does not run: ZeroDivisionError"),
+    ],
+)
+def test_a_file_without_a_denoiser_is_refused(code: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(code)
+    text = call("roughness", "--model", str(tmp_path / "net.py"), code=2)
+    assert sentence in " ".join(text.split())
+    assert "no file" in call("roughness", "--model", str(tmp_path / "no.py"), code=2)
+    assert "budgets are numbers" in call("roughness", "--nfe", "0", code=2)
 
 
 def test_the_name_of_a_grid_is_no_formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,6 +176,28 @@ def curves(**asked: Any) -> None:
 
 
 @click.command()
+@click.option(
+    "--model", default="digits", show_default=True, help="digits, an analytic problem, or FILE"
+)
+@click.option("--method", "-m", type=click.Choice(SAMPLERS), default="emg", show_default=True)
+@click.option("--nfe", default="8,12,16,24,32", show_default=True, help="budgets")
+@click.option("--grid", default="karras", show_default=True, help="a name, or a calibrated .json")
+@click.option("--center", type=LEVEL, help="sigma of the bump of --grid mix  [default: 0.25]")
+@click.option("--sigma-min", type=LEVEL, default=0.002, show_default=True)
+@click.option("--sigma-max", type=LEVEL, default=80.0, show_default=True)
+@click.option("--seeds", callback=seeds, default="0-15", show_default=True)
+def roughness(**asked: Any) -> None:
+    """Measure how rough a denoiser is in sigma, and say what a better sampler can still gain.
+
+    FILE is a Python file that has denoiser(x, sigma) -> x0 and shape, that of one sample; FILE:NAME
+    takes another function.
+    """
+    from stiffguide.cli import roughness as work
+
+    work.roughness(**asked)
+
+
+@click.command()
 @click.argument("model")
 @click.option(
     "--method", "-m", help="see `stiffguide methods`  [default: the model's own, or auto]"
@@ -272,6 +294,6 @@ def demo(**asked: Any) -> None:
 
 
 ALL = (
-    *(solve, methods, problems, verify, work_precision, sample, curves, sweep),
+    *(solve, methods, problems, verify, work_precision, sample, curves, roughness, sweep),
     *(build, explain, cache, info, demo),
 )

@@ -19,11 +19,30 @@ def asked(
     model: str, method: str | None, rows: int | None, more: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """The arguments f, y0, t0, batched, and where they are there args, method, and `more`."""
-    if place := PLACE.fullmatch(model):
-        found = _file(Path(place[1]), place[2] or "f", rows, more)
+    if PLACE.fullmatch(model):
+        found = _file(*place(model, "f"), rows, more)
     else:
         found = _problem(model, rows)
     return found if method is None else {**found, "method": method}
+
+
+def place(model: str, name: str) -> tuple[Path, str]:
+    """The file of FILE or FILE:NAME, and the name, `name` where none is told."""
+    found = PLACE.fullmatch(model)
+    assert found is not None
+    return Path(found[1]), found[2] or name
+
+
+def ran(path: Path) -> dict[str, Any]:
+    """What a Python file defines; raises InputError if it does not run."""
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    try:
+        return runpy.run_path(str(path))
+    except StiffguideError:
+        raise
+    except Exception as error:
+        raise InputError(f"{path} does not run: {type(error).__name__}: {error}") from error
 
 
 def _problem(name: str, rows: int | None) -> dict[str, Any]:
@@ -38,14 +57,7 @@ def _file(path: Path, name: str, rows: int | None, more: tuple[str, ...]) -> dic
     """The arguments that a Python file has by their names; `name` is that of f."""
     if rows is not None:
         raise InputError("--batch is for problems of the test set: a file says `batched = True`")
-    if not path.is_file():
-        raise InputError(f"there is no file {path}")
-    try:
-        found = runpy.run_path(str(path))
-    except StiffguideError:
-        raise
-    except Exception as error:
-        raise InputError(f"{path} does not run: {type(error).__name__}: {error}") from error
+    found = ran(path)
     if missing := [needed for needed in (name, "y0") if needed not in found]:
         raise InputError(f"{path} has no {' and no '.join(missing)}: define {name}(t, y) and y0")
     wanted = {key: found[key] for key in (*WANTED, *more) if key in found}

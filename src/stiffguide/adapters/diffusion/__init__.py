@@ -4,7 +4,7 @@ Everything works in variance-exploding form, x = x0 + sigma eps, on a denoiser(x
 `as_denoiser` makes one of any network. Read `sampler` (the protocol), `heun` (the shortest member;
 `dpm2`, `exponential`, `emg` are the others), `sampling_run` (the loop over a grid) and `sample`;
 then `grid`, `schedule`, `prediction`. `mixture`, `problems` and `digits` have denoisers to try,
-`metrics` and `curves` measure. No other adapter may be imported.
+`metrics`, `curves` and `roughness` measure. No other adapter may be imported.
 """
 
 from stiffguide.adapters.diffusion import grid
@@ -26,6 +26,7 @@ from stiffguide.adapters.diffusion.noise import noise_like
 from stiffguide.adapters.diffusion.prediction import as_denoiser, as_network
 from stiffguide.adapters.diffusion.result import Sample
 from stiffguide.adapters.diffusion.reversed_time import Reversed
+from stiffguide.adapters.diffusion.roughness import Roughness, RoughnessPlan, roughness
 from stiffguide.adapters.diffusion.sample import SAMPLERS, invert, sample
 from stiffguide.adapters.diffusion.schedule import (
     VE,
@@ -50,6 +51,8 @@ __all__ = [
     "Multistep",
     "RectifiedFlow",
     "Reversed",
+    "Roughness",
+    "RoughnessPlan",
     "Sample",
     "Schedule",
     "VPCosine",
@@ -65,6 +68,7 @@ __all__ = [
     "grid",
     "invert",
     "noise_like",
+    "roughness",
     "sample",
     "whole_times",
 ]

@@ -65,7 +65,7 @@ class RoughDenoiser:
         if self.size == 0:
             return x0
         change = self.smooth(x, sigma * math.exp(-HALF)) - self.smooth(x, sigma * math.exp(HALF))
-        along, across = self._roughness(x, sigma)
+        along, across = self.field(x, sigma)
         flat = change.flatten(1).to(torch.float64)
         length = torch.linalg.vector_norm(flat, dim=-1, keepdim=True)
         added = (along * flat + length * across) * (self.size / math.sqrt(2))
@@ -76,8 +76,8 @@ class RoughDenoiser:
         """Another denoiser made rough in the same way."""
         return RoughDenoiser(denoiser, self.size, self.length, self.seed, shared=self.shared)
 
-    def _roughness(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """n (B, 1) and v (B, F)."""
+    def field(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """The n (B, 1) and v (B, F) of the module at states x (B, ...) and levels sigma (B,)."""
         rates, phases, heights, turns = self._made(x)
         sigma = torch.as_tensor(sigma, dtype=torch.float64, device=x.device).expand(len(x))
         angles = rates * sigma.clamp(min=LOWEST).log().unsqueeze(-1) + phases
