@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from itertools import pairwise
+from itertools import pairwise, product
 
+import numpy as np
 import pytest
 import torch
 from flows import F64, THIN, normal
 from torch import Tensor
 
 from stiffguide.adapters.diffusion import Emg, classifier_free, grid, problems, sample
+from stiffguide.adapters.diffusion.emg_lagged import integrals as lagged_integrals
+from stiffguide.adapters.diffusion.emg_lagged import panel_for
 from stiffguide.adapters.diffusion.emg_weights import BLOCK, dots, dots_on_host
 from stiffguide.adapters.diffusion.sampler import Interval
+
+every_kind = pytest.mark.parametrize("kind", [Emg(2), Emg(3), Emg(3, lagged=True)], ids=repr)
 
 
 def g(sigma: float, c: Tensor) -> Tensor:
@@ -55,7 +60,26 @@ def estimate(d: Tensor, dp: Tensor, dq: Tensor | None, x: Tensor, levels) -> Ten
     return c1 ** (2 / 3) * ((low + high) / 2).exp() ** (1 / 3)
 
 
-def written_out(denoiser, x: Tensor, sigmas: list[float], points: int) -> Tensor:
+def again(levels: list[float], ds: list[Tensor], x: Tensor, c: Tensor) -> Tensor:
+    """The end of q -> p from x at q, by the polynomial in g through D at a, p, q and r."""
+    p, q = levels[1:3]
+    at, by = np.polynomial.legendre.leggauss(40)
+    sigma = q * (p / q) ** torch.from_numpy((at + 1) / 2)
+    by = torch.from_numpy(by / 2) * math.log(q / p) * p / sigma  # p ds
+    nodes = torch.stack([g(s, c) for s in levels], -1)
+    first, unit = nodes[:, :1], nodes[:, :1] - nodes[:, 1:2]  # so that no power is tiny
+    nodes, values = (nodes - first) / unit, (g(sigma, c[:, None]) - first) / unit
+    powers = torch.arange(len(levels))
+    # weights by which every polynomial in g of the degree is integrated
+    sums = (by[None, :, None] * values[..., None] ** powers).sum(1)
+    weights = torch.linalg.solve((nodes[..., None] ** powers).mT, sums)
+    moved = [w[:, None] * d for w, d in zip(weights.unbind(-1), ds, strict=True)]
+    return p / q * x + torch.stack(moved).sum(0)
+
+
+def written_out(
+    denoiser, x: Tensor, sigmas: list[float], points: int, lagged: bool = False
+) -> Tensor:
     """EMG as a loop over formulas, with nothing shared and nothing clever."""
     ds, xs, c = [], [], None
     for n, (a, b) in enumerate(pairwise(sigmas)):
@@ -76,6 +100,13 @@ def written_out(denoiser, x: Tensor, sigmas: list[float], points: int) -> Tensor
             miss = d - dp - (ga - gp)[:, None] * s1
             w = (dot(miss, e) / dot(e, e).clamp(min=1e-300)).clamp(0, 1)
         c = estimate(d, dp, dq, x, (a, p, q))
+        if lagged and n >= 2:
+            levels = [a, p, q, *sigmas[n - 3 : n - 2]]
+            away = again(levels, [d, dp, dq, *ds[-3:-2]], xs[-2], c) - xp
+            v = (1 - w)[:, None]
+            slope = 0.5 * c / (c + p * p) / (1 + (math.log(q / p) / 2) ** 2)
+            xs[-1] = xp = xp + v * away
+            ds[-1] = dp = dp + slope[:, None] * v * away
         i0, i1, i2 = integrals(p, a, c)
         ga, gp = g(a, c), g(p, c)
         follow = (i1 - gp * i0) / (ga - gp)
@@ -101,17 +132,36 @@ def written_out(denoiser, x: Tensor, sigmas: list[float], points: int) -> Tensor
     return x
 
 
-@pytest.mark.parametrize("points", [2, 3])
+@every_kind
 @pytest.mark.parametrize("zero", [False, True])
 @pytest.mark.parametrize("make", [grid.karras, grid.mix, grid.exponential])
-@pytest.mark.parametrize("n", [2, 5, 16])
-def test_it_is_its_formulas(n: int, make, zero: bool, points: int) -> None:
+@pytest.mark.parametrize("n", [2, 3, 5, 16])
+def test_it_is_its_formulas(n: int, make, zero: bool, kind: Emg) -> None:
     noise, levels = normal(9, 4, seed=n), make(n, zero=zero)
-    expected = written_out(THIN, 80 * noise, levels.tolist(), points)
-    found = sample(THIN, noise, levels, Emg(points)).x
+    expected = written_out(THIN, 80 * noise, levels.tolist(), kind.points, kind.lagged)
+    found = sample(THIN, noise, levels, kind).x
     # the integral of g^2, written out, loses up to eight digits to cancellation where C is large
-    tolerance = 1e-10 if points == 2 else 1e-6
+    tolerance = 1e-10 if kind.points == 2 else 1e-6
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("levels", [(0.5, 0.6, 0.8, 1.3), (0.002, 0.01, 0.4, 30.0), (1, 8, 64)])
+@pytest.mark.parametrize("c", [1e-4, 1.0, 1e4])
+def test_the_integrals_of_the_lagged_correction_keep_their_digits(levels, c: float) -> None:
+    a, p, q = levels[:3]
+    c = c * (p * p if c > 1 else a * a if c < 1 else 1)
+    found, differences = lagged_integrals(np, panel_for(levels, None), len(levels), np.array([c]))
+    at, by = np.polynomial.legendre.leggauss(200)
+    sigma = q * (p / q) ** ((at + 1) / 2)
+    inverse = [1 / np.sqrt(c + np.square(s)) for s in (sigma, q, p, a)]  # sqrt(C) left out
+    for k, value in enumerate(found, 1):
+        product = math.prod(inverse[0] - node for node in inverse[1 : k + 1])
+        exact = (by / 2 * math.log(q / p) * p / sigma) @ product
+        assert float(value[0]) == pytest.approx(float(exact), rel=1e-6)
+    pairs = [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)][: len(differences)]
+    for (i, j), value in zip(pairs, differences, strict=True):
+        exact = (c + levels[i] ** 2) ** -0.5 - (c + levels[j] ** 2) ** -0.5
+        assert float(value[0]) == pytest.approx(exact, rel=1e-9)
 
 
 def test_eight_steps_and_fewer_use_two_points() -> None:
@@ -124,6 +174,9 @@ def test_eight_steps_and_fewer_use_two_points() -> None:
             rtol=0,
             atol=0,
         )
+    few, more = (sample(THIN, noise, grid.karras(n), "emg").x for n in (8, 9))
+    assert torch.equal(sample(THIN, noise, grid.karras(8), "emg_lagged").x, few)
+    assert not torch.equal(sample(THIN, noise, grid.karras(9), "emg_lagged").x, more)
 
 
 @pytest.mark.parametrize("name", ["aniso2d", "lr64"])
@@ -170,8 +223,9 @@ def test_it_works_with_classifier_free_guidance() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_edges_stay_finite(denoiser, zero: bool, dtype: torch.dtype) -> None:
     noise = normal(3, 4).to(dtype)
-    for n in (1, 2, 3, 4, 12):
-        found = sample(denoiser, noise, grid.karras(n, 0.01, 2.0, zero=zero), Emg(3))
+    for n, lagged in product((1, 2, 3, 4, 12), (False, True)):
+        levels = grid.karras(n, 0.01, 2.0, zero=zero)
+        found = sample(denoiser, noise, levels, Emg(3, lagged=lagged))
         assert bool(found.ok.all()), (n, found.message)
 
 
@@ -190,9 +244,8 @@ def test_inner_products_are_as_exact_as_the_numbers(size: int, dtype: torch.dtyp
     assert float(alone[0]) == float(found[1, 1])
 
 
-def steps(x: Tensor, levels: list[float], points: int, seen: list[Tensor]) -> Tensor:
+def steps(x: Tensor, levels: list[float], sampler: Emg, seen: list[Tensor]) -> Tensor:
     """A run by the sampler's own verbs; `seen` gets all tensors that others hold."""
-    sampler = Emg(points)
     state = sampler.init(x, levels)
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
@@ -204,41 +257,42 @@ def steps(x: Tensor, levels: list[float], points: int, seen: list[Tensor]) -> Te
         past = tuple(levels[max(0, i - 4) : i][::-1])
         interval = Interval(levels[i], levels[i + 1], past, len(levels) - 1 - i)
         x, start, denoised, state = sampler.step(denoise, interval, x, state)
-        seen.extend(y for y in (start, denoised, state.x, state.d, state.rise) if y is not None)
+        held = (start, denoised, state.x, state.d, state.rise, *(state.before or ()))
+        seen.extend(y for y in held if y is not None)
     return x
 
 
-@pytest.mark.parametrize("points", [2, 3])
-def test_autograd_follows_the_numbers_of_a_run_that_it_does_not_follow(points: int) -> None:
+@every_kind
+def test_autograd_follows_the_numbers_of_a_run_that_it_does_not_follow(kind: Emg) -> None:
     levels = grid.karras(7, 0.5, 3.0).tolist()
     x = 3 * normal(2, 4, seed=7)
     leaf = x.clone().requires_grad_()
-    found = steps(leaf, levels, points, [])
-    torch.testing.assert_close(found.detach(), steps(x, levels, points, []), rtol=1e-9, atol=1e-9)
+    found = steps(leaf, levels, kind, [])
+    torch.testing.assert_close(found.detach(), steps(x, levels, kind, []), rtol=1e-9, atol=1e-9)
     along = normal(2, 4, seed=8)
     (slope,) = torch.autograd.grad((found * along).sum(), leaf)
     way = 1e-6 * normal(2, 4, seed=9)
-    there, back = (steps(x + sign * way, levels, points, []) for sign in (1, -1))
+    there, back = (steps(x + sign * way, levels, kind, []) for sign in (1, -1))
     change = float(((there - back) * along).sum()) / 2
     assert float((slope * way).sum()) == pytest.approx(change, rel=1e-5)
 
 
-@pytest.mark.parametrize("points", [2, 3])
-def test_vmap_goes_through_a_run_without_a_warning(points: int) -> None:
+@every_kind
+def test_vmap_goes_through_a_run_without_a_warning(kind: Emg) -> None:
     levels, x = grid.karras(7, 0.5, 3.0).tolist(), 3 * normal(6, 4, seed=7)
-    mapped = torch.func.vmap(lambda x: steps(x, levels, points, []))(x.reshape(3, 2, 4))
-    expected = steps(x, levels, points, [])
+    mapped = torch.func.vmap(lambda x: steps(x, levels, kind, []))(x.reshape(3, 2, 4))
+    expected = steps(x, levels, kind, [])
     torch.testing.assert_close(mapped.reshape(6, 4), expected, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("points", [2, 3])
-def test_nothing_that_others_hold_is_written_over(points: int) -> None:
+@every_kind
+def test_nothing_that_others_hold_is_written_over(kind: Emg) -> None:
     class Copied(list[Tensor]):
         def extend(self, tensors) -> None:
             super().extend((y, y.clone()) for y in tensors)  # type: ignore[misc]
 
     x, seen = 5 * normal(2, 4, seed=7), Copied()
-    steps(x, grid.karras(7, 0.1, 5.0, zero=True).tolist(), points, seen)
+    steps(x, grid.karras(7, 0.1, 5.0, zero=True).tolist(), kind, seen)
     assert len(seen) > 40
     assert all(torch.equal(now, then) for now, then in seen)
     assert torch.equal(x, 5 * normal(2, 4, seed=7))

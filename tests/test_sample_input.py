@@ -58,3 +58,5 @@ def test_bad_inversions() -> None:
         invert(THIN, NOISE, [0.1, 1.0], "emg")
     with pytest.raises(InputError, match="points is 2, 3 or None"):
         Emg(4)
+    with pytest.raises(InputError, match="made of three points"):
+        Emg(2, lagged=True)

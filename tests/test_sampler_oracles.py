@@ -178,6 +178,6 @@ def test_diffusers_deis(points: int, n: int) -> None:
 
 def test_every_baseline_has_an_oracle_or_a_law() -> None:
     with_oracle = {*OURS, "unipc2", "unipc3"}
-    with_law = {"deis3", "ipndm4", "emg", "exponential_adams2", "exponential_adams3"}
+    with_law = {"deis3", "ipndm4", "emg", "emg_lagged", "exponential_adams2", "exponential_adams3"}
     assert set(SAMPLERS) == with_oracle | with_law
     assert np.isfinite(sample(THIN, NOISE, grid.karras(4), "ipndm4").x.numpy()).all()

@@ -14,7 +14,7 @@ from stiffguide.errors import InputError
 # the keys of adapters.diffusion.sample.SAMPLERS, which takes torch to look at
 SAMPLERS = (
     *("heun", "dpm2", "euler", "dpmpp_2m", "dpmpp_3m", "exponential_adams2", "exponential_adams3"),
-    *("deis3", "unipc2", "unipc3", "ipndm4", "emg"),
+    *("deis3", "unipc2", "unipc3", "ipndm4", "emg", "emg_lagged"),
 )
 GUIDANCE = ("none", "erk-guid", "error-direction", "error-direction-3")
 FLOW = "median distance to the flow"

@@ -27,6 +27,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stiffguide.adapters.diffusion.emg_lagged import (
+    Before,
+    corrected_again,
+    lagged_scalars,
+    panel_for,
+)
 from stiffguide.adapters.diffusion.emg_weights import (
     Products,
     Scalars,
@@ -60,13 +66,15 @@ class EmgState(NamedTuple):
     d: Tensor | None  # (B, F) D at p
     rise: Tensor | None  # (B, F) D at p minus D at q
     guess: Guess | None
+    before: Before | None = None  # for the lagged correction
 
 
 @dataclass(frozen=True)
 class Emg:
     """The guided exponential multistep sampler; `points` 2, 3, or None: by the number of steps.
 
-    Three points, of order 3, pay from 9 steps on. A step to 0 uses two.
+    Three points, of order 3, pay from 9 steps on. A step to 0 uses two. `lagged`: where there are
+    three points, the interval before the last is corrected again (see `emg_lagged`).
     """
 
     points: int | None = None
@@ -74,10 +82,13 @@ class Emg:
     error_order: int | None = None
     memory: bool = True
     reversible: bool = False
+    lagged: bool = False
 
     def __post_init__(self) -> None:
         if self.points not in (None, 2, 3):
             raise InputError(f"Emg: points is 2, 3 or None, not {self.points}")
+        if self.lagged and self.points == 2:
+            raise InputError("Emg: the lagged correction is made of three points: leave out points")
 
     @property
     def order(self) -> int:
@@ -97,6 +108,8 @@ class Emg:
         device = None if counts_on_host(x) and not followed(x) else x.device
         for i in range(2, len(levels)):
             numbers_for(tuple(reversed(levels[max(0, i - 3) : i + 1])), device)
+            if third and self.lagged and i > 2:
+                panel_for(tuple(reversed(levels[max(0, i - 4) : i])), device)
         return EmgState(third, None, None, None, None)
 
     def step(self, denoise: Denoise, interval: Interval, x: Tensor, state: EmgState) -> Advance:
@@ -106,21 +119,25 @@ class Emg:
         if state.x is None or state.d is None:
             first = EmgState(state.third, x, d, None, None)
             return Advance(torch.lerp(d, x, b / a), x, d, first)
-        levels = (b, a, *interval.past)[:4]
+        levels = (b, a, *interval.past)[:5]
         free = not followed(x, d, state.x, state.d)
         rise, left = d - state.d, x - d
         columns, scales = _weights(levels, x, _pairs(rise, left, state), state, free)
+        if state.before is not None:
+            columns, rise, state = _again(columns, rise, state, levels[2] / levels[3])
+        kept = Before(state.x, state.rise) if self.lagged and state.third else None
         away = _away(a / levels[2], columns, (x, rise), state, left if free else None)
         x, d = torch.addcmul(x, columns[1], away), torch.addcmul(d, columns[2], away)
         rise = _grown(rise, columns[2], away, free)
         x1 = _grown(torch.lerp(d, x, b / a, out=away if free else None), columns[3], rise, free)
         if len(columns) < 8:
-            return Advance(x1, x, d, EmgState(state.third, x, d, rise, None))
+            return Advance(x1, x, d, EmgState(state.third, x, d, rise, None, kept))
         part, u, v = columns[5:]
         assert state.rise is not None
         bend = _grown(rise * u, -v, state.rise, free)
         x1 = _grown(x1, part, bend, free)
-        return Advance(x1, x, d, EmgState(state.third, x, d, rise, Guess(bend, scales)))
+        guess = Guess(bend, scales)
+        return Advance(x1, x, d, EmgState(state.third, x, d, rise, guess, kept))
 
 
 def _pairs(rise: Tensor, left: Tensor, state: EmgState) -> list[tuple[Tensor, Tensor]]:
@@ -134,6 +151,20 @@ def _pairs(rise: Tensor, left: Tensor, state: EmgState) -> list[tuple[Tensor, Te
     return pairs
 
 
+def _again(
+    columns: tuple[Tensor, ...], rise: Tensor, state: EmgState, ratio: float
+) -> tuple[tuple[Tensor, ...], Tensor, EmgState]:
+    """What the lagged correction leaves of the columns, and moves."""
+    assert state.x is not None
+    assert state.d is not None
+    assert state.rise is not None
+    assert state.before is not None
+    rises = (rise, state.rise)
+    found = corrected_again(columns, state.x, state.d, rises, state.before, ratio)
+    moved = state._replace(x=found.x, d=found.d, rise=found.rises[1])
+    return found.columns, found.rises[0], moved
+
+
 def _weights(
     levels: tuple[float, ...],
     x: Tensor,
@@ -143,17 +174,18 @@ def _weights(
 ) -> tuple[tuple[Tensor, ...], Scalars]:
     """The weights of `scalars` as columns (B, 1) in the dtype of x; and scales of a new guess."""
     scales = None if state.guess is None else state.guess.scales
+    count = scalars if state.before is None else lagged_scalars
     if free and counts_on_host(x):
         known = scales.detach().numpy() if isinstance(scales, Tensor) else scales
         with np.errstate(all="ignore"):
             products = Products(*dots_on_host(pairs))
-            made = scalars(np, levels, numbers_for(levels, None), products, known, state.third)
+            made = count(np, levels, numbers_for(levels[:4], None), products, known, state.third)
         kind = np.float32 if x.dtype == torch.float32 else np.float64
         columns = torch.from_numpy(np.array(made.weights, kind)[..., None])
         return columns.unbind(0), np.array(made.scales)
     known = None if scales is None else torch.as_tensor(scales, device=x.device)
-    numbers, products = numbers_for(levels, x.device), Products(*dots(pairs))
-    made = scalars(torch, levels, numbers, products, known, state.third)
+    numbers, products = numbers_for(levels[:4], x.device), Products(*dots(pairs))
+    made = count(torch, levels, numbers, products, known, state.third)
     ahead = torch.stack(made.scales) if made.scales else None
     return torch.stack(made.weights).to(x.dtype).unsqueeze(-1).unbind(0), ahead
 

@@ -240,12 +240,12 @@ def scalars(
     weights = [follow, part, part * mu, s.near, s.bend_back * pq]
     if b == 0:
         return StepScalars(weights, [])
-    share = 0.0 if guess is None else _hindsight(products, *guess)
+    share = 0.0 if guess is None else hindsight(products, *guess)
     weights += [share * s.bend / (1 + math.log(a / b) ** 4), ap, pq]
     return StepScalars(weights, [ap / ba, aq / (ba * bp)])
 
 
-def _hindsight(products: Products, on: Scalars, up: Scalars) -> Scalars:
+def hindsight(products: Products, on: Scalars, up: Scalars) -> Scalars:
     """How much of the bend would have been right for the last step (B,)."""
     size = up * (products.size + TINY)
     return ((products.bend - on * products.along) / size).clip(0.0, 1.0)

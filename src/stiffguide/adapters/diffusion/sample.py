@@ -27,7 +27,8 @@ from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.stepping.contracts import Guidance
 
 SAMPLERS: dict[str, Sampler] = {
-    sampler.name: sampler for sampler in (Heun(), Dpm2(), *exponential.FAMILY, Emg())
+    sampler.name: sampler
+    for sampler in (Heun(), Dpm2(), *exponential.FAMILY, Emg(), Emg(name="emg_lagged", lagged=True))
 }
 
 
