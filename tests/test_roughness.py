@@ -151,6 +151,18 @@ def test_windows_part_the_way_of_the_denoiser() -> None:
         assert 0.01 * math.exp(HALF) <= sigmas[place] <= 10 * math.exp(-HALF)
 
 
+def test_a_condition_is_told_as_it_would_be_bound() -> None:
+    shifts = 0.1 * normal(5, 4, seed=8)
+
+    def net(x, sigma, condition):
+        return THIN(x + condition["shift"], sigma)
+
+    bound = roughness(lambda x, sigma: THIN(x + shifts, sigma), NOISE, plan=SMALL)
+    assert roughness(net, NOISE, plan=SMALL, condition={"shift": shifts}) == bound
+    with pytest.raises(InputError, match="the condition has 4 rows and the state 5"):
+        roughness(net, NOISE, plan=SMALL, condition={"shift": shifts[:4]})
+
+
 def test_a_denoiser_that_never_moves_is_smooth() -> None:
     found = roughness(lambda x, sigma: torch.ones_like(x), NOISE, plan=SMALL)
     assert found.share == 0

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from stiffguide.adapters.diffusion import grid
+from stiffguide.adapters.diffusion.condition import Condition, with_condition
 from stiffguide.adapters.diffusion.curves import Entry
 from stiffguide.adapters.diffusion.evaluator import Evaluator
 from stiffguide.adapters.diffusion.prediction import Denoiser
@@ -154,17 +155,20 @@ def roughness(
     plan: RoughnessPlan | None = None,
     *,
     seed: int = 0,
+    condition: Condition | None = None,
     model_dtype: torch.dtype | None = None,
 ) -> Roughness:
     """Measure a denoiser(x, sigma (B,)) -> x0 from unit-variance noise (B, ...), 16 samples say.
 
     levels(N) makes the grid of N intervals that is used, method is the sampler, seed that of the
-    moves. `RoughnessPlan().evaluations` are made for every sample, 850 by default, always for the
-    whole batch at once: what is bound to rows, such as classes, stays with them. Raises InputError
-    where the grid spans less than a window, SolveFailed where a run is not finite.
+    moves, condition as in `sample`. `RoughnessPlan().evaluations` are made for every sample, 850 by
+    default, always for the whole batch at once: what is bound to rows, such as classes, stays with
+    them. Raises InputError where the grid spans less than a window, SolveFailed where a run is not
+    finite.
     """
     plan = RoughnessPlan() if plan is None else plan
-    measure = _Measurement(denoiser, noise.detach(), levels, method, {"model_dtype": model_dtype})
+    told = with_condition(denoiser, condition)
+    measure = _Measurement(told, noise.detach(), levels, method, {"model_dtype": model_dtype})
     windows = measure.windows(plan)
     spreads = measure.spreads(plan, seed)
     name = method if isinstance(method, str) else method.name
