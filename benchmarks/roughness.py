@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stiffguide.adapters.diffusion import grid, noise_like, problems, sample
+from stiffguide.adapters.diffusion import grid, noise_like, problems, roughness, sample
 from stiffguide.adapters.diffusion.curves import markdown
 from stiffguide.adapters.diffusion.digits import digits_data, load_digits_denoiser
 from stiffguide.adapters.diffusion.exponential import Multistep, Weights, midpoint_weights
@@ -51,6 +51,13 @@ in a window of 0.6 in log sigma, with a correlation length of 0.03 ([](roughness
 to the end of {fine} steps over the same denoiser, medians over the samples, from sigma 80 to 0.002,
 averaged over {moved} grids whose levels are moved by up to 0.09 in log sigma. *centered* is
 `grid.mix` with `center` at 0.375 times the principal deviation of the data.
+
+## What `roughness` finds
+
+For EMG on the Karras grid, seed {first}: the share of the change of D over 0.6 in log sigma that is
+not smooth, and the number of evaluations from which on a better sampler cannot help.
+
+{found}
 
 ## Samplers come together
 
@@ -212,6 +219,17 @@ Studies = dict[float, list[Case]]
 Rows = list[list[str]]
 
 
+def found_by_the_tool(studies: Studies, names: Sequence[str], seed: int) -> str:
+    rows: Rows = []
+    for size, found in studies.items():
+        cells = []
+        for case in (c for c in found if c.denoiser.seed == seed):
+            measured = roughness(case.denoiser, case.noise, seed=seed)
+            cells.append(f"{100 * measured.share:.2g} %, {measured.floor_from or 'none'}")
+        rows.append([f"{100 * size:g} %", *cells])
+    return markdown(["size", *names], rows)
+
+
 def over_emg(studies: Studies, kinds: Sequence[str], budgets: Sequence[int]) -> str:
     rows: Rows = []
     for size, found in studies.items():
@@ -287,6 +305,7 @@ def report(quick: bool, say: Callable[[str], None], command: str) -> str:
     shared = {s: list(made(s, seeds=seeds[:1], shared=True)) for s in sizes if s}
     tables = {}
     for title, measure in {
+        "found": lambda: found_by_the_tool(studies, names, seeds[0]),
         "over_emg": lambda: over_emg(studies, GRIDS, budgets),
         "floor": lambda: floors(shared, GRIDS, budgets),
         "smoothed": lambda: smoothed(studies, budgets),
