@@ -15,6 +15,7 @@ FILE.py has denoiser(x, sigma) -> x0 and shape, that of one sample, as for `stif
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -42,6 +43,7 @@ Array = NDArray[np.float64]
 STEPS = 16
 FINE = 24  # steps of RK4 in one of the grid
 DENSE = 128  # dimensions up to which the whole Jacobian is taken
+FEW = 8  # samples beyond
 POWERS = 100  # of the Jacobian, beyond
 NEAR = 0.9  # of the largest modulus: eigenvalues that count as dominant, too
 CASES = ("tree2d", "spiral2d", "aniso2d", "lr64", "digits")
@@ -94,8 +96,8 @@ others. Nothing here is about distance to data, or about large networks.
 Medians. *Dominant*: eigenvalues within {near} % of the largest modulus, itself counted; *e in their
 span*: the length of the part of e in the span of their vectors, over that of e; *error*: the share
 of the errors of all steps that these states have; *rest*: |J v - lambda v| over |J v|, 0 where v is
-an eigenvector. Above {dense} dimensions v is what {powers} powers of J make of a random vector, and
-the rest says how far they have come.
+an eigenvector. Above {dense} dimensions there are {few} samples, v is what {powers} powers of J
+make of a random vector, and the rest says how far they have come.
 
 {summary}
 
@@ -160,7 +162,8 @@ def own(text: str, samples: int) -> Case:
     def denoiser(x: Tensor, sigma: Tensor) -> Tensor:
         return net(x.reshape(-1, *shape).to(dtype), sigma.to(dtype)).flatten(1).to(x.dtype)
 
-    noise = noise_like((samples, *shape), range(samples)).flatten(1).double()
+    count = samples if math.prod(shape) <= DENSE else min(samples, FEW)
+    noise = noise_like((count, *shape), range(count)).flatten(1).double()
     return Case(path.stem, denoiser, noise, found.get("high", 80.0))
 
 
@@ -410,6 +413,7 @@ def report(found: dict[str, Rows], sizes: dict[str, int], **words: Any) -> str:
         cells=cells(found),
         near=round(100 * (1 - NEAR)),
         powers=POWERS,
+        few=FEW,
         dense=DENSE,
         **words,
     )

@@ -153,6 +153,21 @@ def test_the_error_of_a_step_along_eigenvectors(values) -> None:
         assert float(found["edg"].max()) < 0.5
 
 
+@pytest.mark.parametrize(("side", "count"), [(2, 10), (12, 8)])
+def test_a_network_of_ones_own_is_taken_from_its_file(side: int, count: int, tmp_path) -> None:
+    (tmp_path / "net.py").write_text(
+        f"shape = (1, {side}, {side})\n"
+        "def denoiser(x, sigma):\n"
+        "    assert x.dim() == 4 and x.shape[1:] == shape\n"
+        "    return x / (1 + sigma.reshape(-1, 1, 1, 1) ** 2)\n"
+    )
+    case = alignment.own(str(tmp_path / "net.py"), 10)
+    assert (case.name, case.noise.shape) == ("net", (count, side * side))
+    torch.testing.assert_close(case.at(case.noise, 2.0), case.noise / 5, rtol=1e-6, atol=1e-6)
+    found = alignment.Dominant(case, case.noise, 2.0)
+    torch.testing.assert_close(found.value, torch.full((count,), 0.4, dtype=F64), rtol=1e-5, atol=0)
+
+
 @pytest.mark.parametrize("size", [2, 5, 64])
 def test_a_random_direction(size: int) -> None:
     angles = alignment.cosine(normal(20000, size, seed=1), normal(20000, size, seed=2))
