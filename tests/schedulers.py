@@ -56,8 +56,12 @@ def drive(scheduler: Any, x: Tensor, network: Net = net, first: int = 0) -> Tens
 
 def advance(scheduler: Any, x: Tensor, t: Tensor, network: Net = net) -> Tensor:
     """One call of the model and one of the scheduler."""
-    told = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
-    return scheduler.step(network(told, t), t, x, return_dict=False)[0]
+    return scheduler.step(network(shown(scheduler, x, t), t), t, x, return_dict=False)[0]
+
+
+def shown(scheduler: Any, x: Tensor, t: Tensor) -> Tensor:
+    """What a model is given."""
+    return scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
 
 
 def nodes(scheduler: Any) -> list[float]:

@@ -8,7 +8,7 @@ import math
 import diffusers
 import pytest
 import torch
-from schedulers import ALL, NOISE, SPACINGS, advance, drive, net, nodes, start, unit_noise
+from schedulers import ALL, NOISE, SPACINGS, advance, drive, net, nodes, shown, start, unit_noise
 from test_diffusers_laws import KINDS
 
 from stiffguide.adapters.diffusers import (
@@ -82,7 +82,7 @@ def test_a_time_is_known_without_waiting_for_its_device(make):
     ours.set_begin_index(0)
     x = unit_noise()
     for t in ours.timesteps[:2]:
-        x = ours.step(x, t, x).prev_sample
+        x = ours.step(shown(ours, x, t), t, x).prev_sample
     with pytest.raises(InputError, match="is due"):
         ours.step(x, ours.timesteps[4], x)
     strange = torch.zeros((), device="meta", dtype=torch.float64)
@@ -98,8 +98,7 @@ def test_times_in_half_precision_are_those_of_the_run(make, dtype):
     x = start(ours, unit_noise())
     end = drive(expected, x)
     for told, t in zip(ours.timesteps.to(dtype), expected.timesteps, strict=True):
-        shown = ours.scale_model_input(x, told) if hasattr(ours, "scale_model_input") else x
-        x = ours.step(net(shown, t), told, x).prev_sample
+        x = ours.step(net(shown(ours, x, told), t), told, x).prev_sample
     assert torch.equal(x, end)
 
 
@@ -127,6 +126,7 @@ def test_a_time_a_row_is_told(make):
     ours = make()
     ours.set_timesteps(6)
     x = unit_noise(4, 3)
+    shown(ours, x, ours.timesteps[0])
     for t in (ours.timesteps[0].repeat(4), ours.timesteps[:4], ours.timesteps[0].expand(4)):
         with pytest.raises(InputError, match=r"timestep has shape \(4,\)"):
             ours.step(x, t, x)
@@ -138,6 +138,7 @@ def test_times_of_tokens_are_told(make):
     ours = make()
     ours.set_timesteps(4)
     x = unit_noise(1, 6, 8)
+    shown(ours, x, ours.timesteps[0])
     with pytest.raises(UnsupportedError, match="keep FlowMatchEulerDiscreteScheduler"):
         ours.step(x, ours.timesteps[0], x, per_token_timesteps=torch.ones(1, 6))
     ours.step(x, ours.timesteps[0], x, per_token_timesteps=None)
@@ -274,3 +275,37 @@ def test_thresholding_is_that_of_dpm_solver_at_every_size(largest):
 def test_a_copy_of_a_time_counts_as_the_time():
     ours, x = begun(KINDS["multistep"])
     ours.step(x, copy.deepcopy(ours.timesteps[4]), x)
+
+
+def test_a_state_that_is_not_scaled_for_its_model_is_told():
+    ours = StiffguideHeunScheduler()
+    ours.set_timesteps(4)
+    x = start(ours, unit_noise())
+    t = ours.timesteps[0]
+    with pytest.raises(InputError, match=r"the state as it is.*take StiffguideMul"):
+        ours.step(x, t, x, generator=None)
+    told = ours.scale_model_input(x, t)
+    with pytest.raises(InputError, match="step was given what the model was given"):
+        ours.step(told, t, told)
+    ours.set_timesteps(4)
+    expected = advance(ours, x, t)
+    ours.set_timesteps(4)
+    seeded = torch.Generator().manual_seed(0)
+    told = ours.scale_model_input(x, t)
+    assert torch.equal(ours.step(net(told, t), t, x, generator=seeded).prev_sample, expected)
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_a_flow_takes_levels_and_what_is_told_there(shift):
+    # CogView4's pipeline brings both, and levels alone are shifted
+    times, sigmas = [1000.0, 700.0, 300.0], [1.0, 0.8, 0.2]
+    ours = StiffguideMultistepScheduler(flow_shift=shift, **FLOW)
+    theirs = diffusers.FlowMatchEulerDiscreteScheduler(shift=shift)
+    for scheduler in (ours, theirs):
+        scheduler.set_timesteps(timesteps=times, sigmas=sigmas)
+    assert ours.timesteps.tolist() == times
+    torch.testing.assert_close(ours.sigmas, theirs.sigmas, rtol=1e-6, atol=0)
+    with pytest.raises(InputError, match="go in pairs: got 3 and 2"):
+        ours.set_timesteps(timesteps=times, sigmas=sigmas[:2])
+    with pytest.raises(InputError, match="one level a time"):
+        StiffguideMultistepScheduler().set_timesteps(timesteps=times, sigmas=sigmas)

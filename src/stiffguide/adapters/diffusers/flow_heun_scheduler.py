@@ -145,11 +145,12 @@ class StiffguideFlowMatchHeunScheduler(SchedulerBase):
         sample: Tensor,
         return_dict: bool = True,
         per_token_timesteps: Tensor | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
     ) -> StepOutput | tuple[Tensor]:
         """The sample (B, ...) for the next call, after the model's velocity at this one.
 
-        Shapes and dtype as the sample's; half precision is computed in float32. With
-        return_dict=False the tuple (prev_sample,).
+        Shapes and dtype as the sample's; half precision is computed in float32. generator is taken
+        and not used: no noise is added. With return_dict=False the tuple (prev_sample,).
         """
         refuse_parts(per_token_timesteps)
         refuse_index(timestep)

@@ -46,6 +46,8 @@ class StiffguideHeunScheduler(SchedulerBase):
     __module__ = "stiffguide.adapters.diffusers"  # what a saved pipeline imports
     _compatibles = COMPATIBLE
     order = 2
+    _shown: Tensor | None  # what the model is given in the call that is due
+    _scales: bool  # whether it ever was, in this run
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
@@ -157,11 +159,13 @@ class StiffguideHeunScheduler(SchedulerBase):
         twice = [times[call.step if call.first else call.step + 1] for call in calls]
         at = torch.tensor(np.array(twice), dtype=torch.float32)
         self._lay_out(calls, levels.tolist(), at, device, counted=counted)
+        self._shown, self._scales = None, False
 
     def scale_model_input(self, sample: Tensor, timestep: float | Tensor) -> Tensor:
         """x/sqrt(sigma^2 + 1), what the model is given."""
         level = self._calls[self._begin(timestep)].level
-        return sample / math.hypot(level, 1.0)
+        self._shown, self._scales = sample / math.hypot(level, 1.0), True
+        return self._shown
 
     def step(
         self,
@@ -170,16 +174,35 @@ class StiffguideHeunScheduler(SchedulerBase):
         sample: Tensor,
         return_dict: bool = True,
         per_token_timesteps: Tensor | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
     ) -> StepOutput | tuple[Tensor, Tensor]:
         """The sample (B, ...) for the next call, after the model's output at this one.
 
-        Shapes and dtype as the sample's; half precision is computed in float32. With
-        return_dict=False the tuple (prev_sample, pred_original_sample).
+        Shapes and dtype as the sample's; half precision is computed in float32. generator is taken
+        and not used: no noise is added. With return_dict=False the tuple (prev_sample,
+        pred_original_sample). Raises InputError for a sample that is not the state of
+        `scale_model_input`.
         """
         refuse_parts(per_token_timesteps)
+        self._refuse_other_states(sample)
+        self._shown = None
         ahead, x0 = self._take(model_output, timestep, sample)
         return (
             StepOutput(prev_sample=ahead, pred_original_sample=x0) if return_dict else (ahead, x0)
+        )
+
+    def _refuse_other_states(self, sample: Tensor) -> None:
+        """Raise InputError where a pipeline has no state of this scheduler's kind."""
+        if self._scales and sample is not self._shown:
+            return
+        what = (
+            "step was given what the model was given, in place of the state"
+            if self._scales
+            else "the model was given the state as it is, not scale_model_input(sample, t)"
+        )
+        raise InputError(
+            f"{what}: pipelines that do so, as those of DDPM, DiT, Kandinsky and Marigold, take "
+            "StiffguideMultistepScheduler, or sample_pipeline with method='heun'"
         )
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:

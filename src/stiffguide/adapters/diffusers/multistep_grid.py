@@ -72,15 +72,30 @@ class MultistepGrid:
         times, levels = self.schedule.told(entries), self.schedule.entry(entries)
         return self._ended(times, levels, float(self.schedule.levels[0]))
 
-    def at(self, timesteps: Sequence[float], mu: float | None) -> tuple[Array, Array]:
-        """At a caller's times; the levels of a flow are shifted, as diffusers' are."""
+    def at(
+        self,
+        timesteps: Sequence[float],
+        mu: float | None,
+        sigmas: Sequence[float] | None = None,
+    ) -> tuple[Array, Array]:
+        """At a caller's times; the levels of a flow are shifted, as diffusers' are.
+
+        sigmas: the levels of a flow at those times, where they are not times/T.
+        """
         low = -math.inf if self.schedule.continuous else 0.0
         times = from_noise_to_data(timesteps, "timesteps", low)
         if self.named is not None:
             raise InputError(f"timesteps of your own exclude the grid {self.named!r}")
         if self.flow:
-            levels = self.shift(times / self.steps, mu)
+            own = times / self.steps if sigmas is None else from_noise_to_data(sigmas, "sigmas")
+            if len(own) != len(times):
+                raise InputError(
+                    f"timesteps and sigmas of your own go in pairs: got {len(times)} and {len(own)}"
+                )
+            levels = self.shift(own, mu)
             return self._ended(times, levels, float(levels[-1]))
+        if sigmas is not None:
+            raise InputError("a model with betas has one level a time: give timesteps or sigmas")
         return self._ended(times, self.schedule.level(times), float(self.schedule.levels[0]))
 
     def through(self, sigmas: Sequence[float], mu: float | None) -> tuple[Array, Array]:

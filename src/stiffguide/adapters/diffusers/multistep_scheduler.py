@@ -146,14 +146,15 @@ class StiffguideMultistepScheduler(SchedulerBase):
 
         sigmas: levels of the caller's. For flow matching (n,), shifted as the configuration says;
         otherwise sigma/alpha (n + 1,) with the one where the run ends. timesteps (n,): times of
-        the caller's. mu: the shift of flow matching where it depends on the size of an image.
+        the caller's; in flow matching with sigmas, what the model is told there. mu: the shift of
+        flow matching where it depends on the size of an image.
         """
         if num_inference_steps is None and timesteps is None and sigmas is None:
             raise InputError("pass num_inference_steps, timesteps or sigmas")
-        if timesteps is not None and (num_inference_steps is not None or sigmas is not None):
-            raise InputError("timesteps of your own exclude num_inference_steps and sigmas")
+        if timesteps is not None and num_inference_steps is not None:
+            raise InputError("timesteps of your own exclude num_inference_steps")
         if timesteps is not None:
-            times, levels = self._grid.at(timesteps, mu)
+            times, levels = self._grid.at(timesteps, mu, sigmas)
         elif sigmas is not None:
             times, levels = self._grid.through(sigmas, mu)
         else:
