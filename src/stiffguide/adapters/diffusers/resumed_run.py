@@ -66,6 +66,8 @@ class ResumedRun:
         """
         if self._x is None:
             self._state = self._sampler.init(x, self._levels)
+        else:  # what the run remembers is in the dtype in which it began
+            x, denoised = x.to(self._x.dtype), denoised.to(self._x.dtype)
         if self.between_steps:
             self._x = x
         else:
