@@ -179,6 +179,24 @@ def test_a_refiner_goes_on_where_the_base_ends(share, grid):
     near(second[-1][0], whole[-1].ahead, 5e-3)
 
 
+def test_heun_is_cut_within_a_step_where_a_base_ends():
+    # the pipeline cuts by times, and a step's second call is at the time of the next one's first
+    times = [call.t for call in run(XL, heun(XL), 10, denoising_end=0.8)[0]]
+    assert len(times) % 2 == 1
+    assert times[-1] == times[-2] > 200
+
+
+def test_between_levels_with_times_of_their_own_a_network_is_told_what_lies_between():
+    name = "CogView4Pipeline"
+    own, _ = run(name, type(built(name)[2]).from_config(built(name)[2].config), 4)
+    theirs = [call.t for call in own]
+    calls, _ = run(name, driven(name, "dpm2"), 4)
+    assert len(calls) == 7
+    assert [call.t for call in calls[::2]] == pytest.approx(theirs)
+    for i, call in enumerate(calls[1::2]):
+        assert theirs[i] > call.t > theirs[i + 1]
+
+
 @both
 @pytest.mark.parametrize(
     "name",

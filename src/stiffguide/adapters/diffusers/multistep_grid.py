@@ -112,9 +112,15 @@ class MultistepGrid:
             raise InputError("sigmas end with the level where the run ends: give two or more")
         return self.schedule.time(levels[:-1]), levels
 
-    def time(self, sigma: float) -> float:
-        """The time that the model is told at a sigma."""
-        return sigma * self.steps if self.flow else float(self.schedule.time(np.array([sigma]))[0])
+    def time(self, sigma: float, i: int, sigmas: Sequence[float], times: Array) -> float:
+        """The time that the model is told at a sigma between two of a run, the i-th and the next.
+
+        Linear in a flow's sigma, whether its times are shifted, too, or not.
+        """
+        if not self.flow:
+            return float(self.schedule.time(np.array([sigma]))[0])
+        end = times[i + 1] if i + 1 < len(times) else sigmas[i + 1] * self.steps
+        return float(np.interp(sigma, (sigmas[i + 1], sigmas[i]), (end, times[i])))
 
     def sigma_at(self, time: float) -> float:
         """The sigma of a time in training."""

@@ -184,7 +184,7 @@ class StiffguideMultistepScheduler(SchedulerBase):
         self.sigmas = torch.tensor([*sigmas, nodes[-1]], dtype=torch.float32)
         at_node = dict(zip(visited, times.tolist(), strict=False))
         told = [
-            at_node[c.level] if c.level in at_node else self._grid.time(s)
+            at_node[c.level] if c.level in at_node else self._grid.time(s, c.step, nodes, times)
             for c, s in zip(calls, sigmas, strict=True)
         ]
         at = torch.tensor(np.array(told), dtype=torch.float32)
