@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import geometric_mean
 
@@ -38,6 +38,7 @@ BUDGETS, FAST = (6, 8, 12, 16, 24), (8, 12, 16)  # evaluations; FAST is for test
 STEPS = 250  # of RK4 along the flow, four evaluations each
 
 Draw = Callable[[Axes, Tensor], None]
+Metric = Callable[[Tensor], float]
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Comparison:
     budgets: Sequence[int]
     ends: Mapping[str, Tensor]  # samples (B, ...) by sampler at the first budget, and "flow"
     floor: float  # the distance of the flow's end points to the data
+    further: Mapping[str, float] = field(default_factory=dict)  # what else the flow has
 
     def value(self, sampler: str, budget: int, metric: str = ERROR) -> float:
         """One number of the table."""
@@ -64,16 +66,19 @@ class Comparison:
         pairs = [("emg", "dpmpp_2m"), ("emg, mix grid", "dpmpp_2m, mix grid")]
         pairs += [("heun + error-direction", "heun"), ("emg", "heun + error-direction")]
         lines = [f"- {a} over {b}: {self.ratio(a, b):.2f}" for a, b in pairs]
-        return "\n\n".join(
-            (
-                f"# {title}",
-                table(self.points, ERROR),
-                "Errors divided, geometric means over these budgets:",
-                "\n".join(lines),
-                table(self.points, DISTANCE),
-                f"The flow itself: {self.floor:.3g}.\n",
-            )
+        parts = (
+            f"# {title}",
+            table(self.points, ERROR),
+            "Errors divided, geometric means over these budgets:",
+            "\n".join(lines),
+            table(self.points, DISTANCE),
+            f"The flow itself: {self.floor:.3g}.",
+            *(
+                f"{table(self.points, name)}\n\nThe flow itself: {value:.3g}."
+                for name, value in self.further.items()
+            ),
         )
+        return "\n\n".join(parts) + "\n"
 
 
 @torch.no_grad()
@@ -83,8 +88,13 @@ def compare(
     data: Tensor,
     entries: Sequence[Entry] = ENTRIES,
     budgets: Sequence[int] = BUDGETS,
+    further: Mapping[str, Metric] | None = None,
 ) -> Comparison:
-    """Run every entry from unit noise (B, ...) at every budget; data (M, ...) were held out."""
+    """Run every entry from unit noise (B, ...) at every budget; data (M, ...) were held out.
+
+    further: what else is measured of samples (B, ...), by name.
+    """
+    more = dict(further or {})
     flow = reference_end(denoiser, noise, steps=STEPS if budgets == BUDGETS else STEPS // 2)
     size = flow.flatten(1).square().sum(1).mean().sqrt()
 
@@ -92,9 +102,11 @@ def compare(
         return sliced_wasserstein(x, data, generator=torch.Generator().manual_seed(0))
 
     metrics = {ERROR: lambda x: end_point_error(x, flow).median / float(size), DISTANCE: distance}
+    metrics |= more
     points = curves(denoiser, noise, entries, budgets, metrics)
     shown = {entry.name: entry.run(denoiser, noise, budgets[0]) for entry in entries}
-    return Comparison(points, budgets, {**shown, "flow": flow}, distance(flow))
+    others = {name: metric(flow) for name, metric in more.items()}
+    return Comparison(points, budgets, {**shown, "flow": flow}, distance(flow), others)
 
 
 def write(
@@ -110,7 +122,7 @@ def write(
     page.write_text(found.markdown(title), encoding="utf-8")
     with data.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(["sampler", "budget", "nfe", ERROR, DISTANCE])
+        rows.writerow(["sampler", "budget", "nfe", ERROR, DISTANCE, *found.further])
         rows.writerows([p.sampler, p.budget, p.nfe, *p.values.values()] for p in found.points)
     figure = Figure(figsize=(9.6, 3.6), layout="constrained")
     figure.suptitle(title)

@@ -17,10 +17,13 @@ import torch
 from cached import needs_compiler
 from scripts import EXAMPLES, ROOT, call, load
 
+from stiffguide.adapters.diffusion import sample
+from stiffguide.adapters.diffusion.grid import karras
+from stiffguide.guidance import ErrorDirection
 from stiffguide.problems.hydrogen_air import HYDROGEN_AIR
 from stiffguide.problems.hydrogen_ignition import DELAYS
 
-SMALL = ("audio_waveforms", "field_2d", "flow_matching", "video_digits")
+SMALL = ("audio_waveforms", "field_2d", "flow_matching", "point_clouds", "video_digits")
 
 
 def errors(path: Path) -> dict[str, dict[int, float]]:
@@ -98,6 +101,7 @@ def test_digits_stay_in_the_box_and_move_evenly() -> None:
         ("audio_waveforms", "sounds", 0.39),
         ("field_2d", "fields", 0.43),
         ("flow_matching", "arms", 0.46),
+        ("point_clouds", "clouds", 0.47),
     ],
 )
 def test_data_have_the_size_that_the_preconditioning_expects(
@@ -115,6 +119,55 @@ def test_fields_are_periodic() -> None:
     inside = (fields[:, 7] * fields[:, 8]).mean()
     across = (fields[:, -1] * fields[:, 0]).mean()
     assert float(across) == pytest.approx(float(inside), rel=0.1)
+
+
+def test_points_lie_evenly_on_their_surfaces() -> None:
+    example = load("point_clouds")
+    clouds = example.clouds(3000, torch.Generator().manual_seed(0))
+    assert example.off(clouds) < 1e-6
+    away = example.distances(clouds).square().mean(-1)
+    assert bool((away.sort(0).values[1] > 1e-3).all())  # each on one of them
+    kinds = [clouds[away.argmin(0) == i].flatten(0, 1).double() for i in range(4)]
+    assert all(len(points) > 40_000 for points in kinds)
+    # by integrals over the surfaces: sphere, torus, box, cylinder
+    r, R, b = example.TUBE, example.RING, example.SIDES.double()
+    shares = b.reciprocal() / b.reciprocal().sum()  # of the faces across each axis
+    means = (
+        example.BALL**2,
+        R**2 + 2 * r**2,
+        float((b**2 * (shares + (1 - shares) / 3)).sum()),
+        example.ROUND**2 + example.HEIGHT**2 / 3,
+    )
+    found = [float(points.square().sum(-1).mean()) for points in kinds]
+    assert found == pytest.approx(means, rel=0.01)
+
+
+def test_distances_to_surfaces_are_those_to_their_nearest_points() -> None:
+    example = load("point_clouds")
+    random = torch.Generator().manual_seed(0)
+    x = 0.8 * torch.randn(200, 3, generator=random)
+    clouds = example.clouds(4000, random)
+    kinds = example.distances(clouds).square().mean(-1).argmin(0)
+    for i, away in enumerate(example.distances(x)):
+        points = clouds[kinds == i].flatten(0, 1)
+        nearest = torch.cdist(x, points).amin(1)
+        assert bool((nearest > away - 1e-5).all())
+        assert float((nearest - away).abs().max()) < 0.03  # they are so dense
+
+
+@pytest.mark.parametrize("method", ["emg", "dpmpp_2m", "heun", "guided"])
+def test_points_that_change_places_in_the_noise_do_so_in_the_samples(method: str) -> None:
+    small, example = load("small_models"), load("point_clouds")
+    torch.manual_seed(0)
+    model = small.Denoiser(example.Points(16, 2)).double().requires_grad_(False)
+    noise = torch.randn(5, example.POINTS, 3, dtype=torch.float64)
+    places = torch.randperm(example.POINTS)
+    levels = karras(8, 0.002, 80.0)
+    rule = ErrorDirection() if method == "guided" else None
+    name = "heun" if method == "guided" else method
+    end, moved = (sample(model, x, levels, name, rule).x for x in (noise, noise[:, places]))
+    torch.testing.assert_close(moved, end[:, places], rtol=0, atol=1e-9)
+    assert float((moved - end).abs().max()) > 0.1
 
 
 def test_the_preconditioned_network_has_edms_limits() -> None:
