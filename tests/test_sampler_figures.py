@@ -64,7 +64,9 @@ def mean(above: list[str], below: list[str]) -> float:
     return math.prod(ratios) ** (1 / len(ratios))
 
 
-@pytest.mark.parametrize("name", ["video_digits", "audio_waveforms", "field_2d", "flow_matching"])
+@pytest.mark.parametrize(
+    "name", ["video_digits", "audio_waveforms", "field_2d", "point_clouds", "flow_matching"]
+)
 def test_the_summary_of_the_examples_is_that_of_their_tables(name: str) -> None:
     page = text("docs/examples.md")
     summary = re.search(rf"^\| `{name}` \| 0.*$", page, re.MULTILINE)
