@@ -79,6 +79,7 @@ bench: $(VENV)/bench.stamp  ## ratios against other solvers, side by side
 	$(PY) benchmarks/overhead.py
 	$(PY) benchmarks/guidance.py --out $(OUT)/guidance_benchmark.md
 	$(PY) benchmarks/diffusers_schedulers.py
+	$(PY) benchmarks/adaptive_sampling.py
 
 docs: $(VENV)/docs.stamp  ## the manual, in docs/_build/html
 	$(PY) -m sphinx -W --keep-going docs docs/_build/html

@@ -13,18 +13,23 @@ from stiffguide.adapters.kdiffusion import SAMPLERS
 SamplerFunction = Callable[..., Tensor]
 
 
-def is_flow(model: Any) -> bool:
-    """Whether the model's states are (1 - sigma) x0 + sigma noise.
-
-    ComfyUI says so by the type of `model_sampling`, which lies down the chain of inner models.
-    Where there is none the samplers integrate in sigma, which is right for both kinds.
-    """
+def model_sampling_of(model: Any) -> Any:
+    """What ComfyUI knows of the model's sigmas, down the chain of inner models; None without."""
     while model is not None:
         kind = getattr(model, "model_sampling", None)
         if kind is not None:
-            return isinstance(kind, comfy.model_sampling.CONST)
+            return kind
         model = getattr(model, "inner_model", None)
-    return False
+    return None
+
+
+def is_flow(model: Any) -> bool:
+    """Whether the model's states are (1 - sigma) x0 + sigma noise.
+
+    ComfyUI says so by the type of `model_sampling`. Where there is none the samplers integrate in
+    sigma, which is right for both kinds.
+    """
+    return isinstance(model_sampling_of(model), comfy.model_sampling.CONST)
 
 
 def sampler_function(name: str, **fixed: Any) -> SamplerFunction:

@@ -1,4 +1,4 @@
-"""The nodes: four that give a SAMPLER, one that gives SIGMAS."""
+"""The nodes: those that give a SAMPLER, and one that gives SIGMAS."""
 
 from __future__ import annotations
 
@@ -9,28 +9,14 @@ import comfy.samplers
 from stiffguide.adapters.kdiffusion import SAMPLERS
 from stiffguide.errors import UnsupportedError
 
+from .adaptive import Adaptive
 from .functions import sampler_function
+from .inputs import Inputs, SamplerNode, number
 from .mix_grid import partial_mix
 
-Inputs = dict[str, dict[str, tuple[Any, dict[str, Any]]]]
-OURS = [name.removeprefix("stiffguide_") for name in SAMPLERS]
+APART = ("adaptive",)  # samplers with a node of their own
+OURS = [n for name in SAMPLERS if (n := name.removeprefix("stiffguide_")) not in APART]
 CHURNED = ("heun", "dpm2", "euler")  # memory of the past and added noise exclude each other
-TO_CUSTOM = "Connect it to the sampler input of SamplerCustom or SamplerCustomAdvanced."
-
-
-def _number(default: float, largest: float, tooltip: str) -> tuple[str, dict[str, Any]]:
-    """A FLOAT from 0 on."""
-    limits = {"default": default, "min": 0.0, "max": largest, "step": 0.01, "round": False}
-    return ("FLOAT", {**limits, "tooltip": tooltip})
-
-
-class SamplerNode:
-    """What ComfyUI is told of every node here that gives a SAMPLER."""
-
-    CATEGORY = "sampling/custom_sampling/samplers"
-    RETURN_TYPES: ClassVar = ("SAMPLER",)
-    OUTPUT_TOOLTIPS: ClassVar = (TO_CUSTOM,)
-    FUNCTION = "get_sampler"
 
 
 class Emg(SamplerNode):
@@ -103,8 +89,8 @@ class ErkGuid(SamplerNode):
         return {
             "required": {
                 "solver": solver,
-                "w_stiff": _number(0.75, 100.0, w_stiff),
-                "w_con": _number(0.3, 1000.0, w_con),
+                "w_stiff": number(0.75, 100.0, w_stiff),
+                "w_con": number(0.3, 1000.0, w_con),
             }
         }
 
@@ -131,10 +117,10 @@ class Unguided(SamplerNode):
         return {
             "required": {
                 "sampler": sampler,
-                "s_churn": _number(0.0, 1000.0, f"Noise added on the way; 0 is none. {only}"),
-                "s_tmin": _number(0.0, 1000.0, "Smallest sigma at which noise is added."),
-                "s_tmax": _number(1000.0, 100000.0, "Largest sigma at which noise is added."),
-                "s_noise": _number(1.0, 100.0, "Factor on the noise that is added."),
+                "s_churn": number(0.0, 1000.0, f"Noise added on the way; 0 is none. {only}"),
+                "s_tmin": number(0.0, 1000.0, "Smallest sigma at which noise is added."),
+                "s_tmax": number(1000.0, 100000.0, "Largest sigma at which noise is added."),
+                "s_noise": number(1.0, 100.0, "Factor on the noise that is added."),
             }
         }
 
@@ -185,9 +171,9 @@ class MixScheduler:
                     "FLOAT",
                     {"default": 0.0, "min": 0.0, "max": 100.0, "step": 0.01, "tooltip": data},
                 ),
-                "shift": _number(0.0, 100.0, shift),
+                "shift": number(0.0, 100.0, shift),
             },
-            "optional": {"center": _number(0.0, 1000.0, center)},  # not in older workflows
+            "optional": {"center": number(0.0, 1000.0, center)},  # not in older workflows
         }
 
     def get_sigmas(
@@ -209,6 +195,7 @@ NODE_CLASS_MAPPINGS = {
     "StiffguideSamplerErrorDirection": ErrorDirection,
     "StiffguideSamplerErkGuid": ErkGuid,
     "StiffguideSamplerUnguided": Unguided,
+    "StiffguideSamplerAdaptive": Adaptive,
     "StiffguideMixScheduler": MixScheduler,
 }
 NODE_DISPLAY_NAME_MAPPINGS = {
@@ -216,5 +203,6 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "StiffguideSamplerErrorDirection": "Sampler Heun + Error Direction (stiffguide)",
     "StiffguideSamplerErkGuid": "Sampler ERK-Guid (stiffguide)",
     "StiffguideSamplerUnguided": "Sampler Unguided (stiffguide)",
+    "StiffguideSamplerAdaptive": "Sampler Adaptive (stiffguide)",
     "StiffguideMixScheduler": "Mix Scheduler (stiffguide)",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from flows import F64, SMOOTH, Mixture, exact_path, normal
-from test_kdiffusion import ALL, REVERSIBLE, plain
+from test_kdiffusion import ALL, GRIDDED, REVERSIBLE, plain
 from test_sampler_oracles import k_sampling
 
 from stiffguide.adapters import diffusion
@@ -87,7 +87,7 @@ def test_heun_of_a_flow_is_that_of_k_diffusion() -> None:
     ("name", "end"),
     [
         (name, end)
-        for name in SAMPLERS
+        for name in GRIDDED
         for end in (0.9, 0.3, 0.0)
         if end == 0 or name.removeprefix("stiffguide_") not in COSTS
     ],
@@ -109,7 +109,7 @@ def test_behind_pure_noise_a_sampler_starts_anew(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "guided"), [("stiffguide_heun", True), *((name, False) for name in SAMPLERS)]
+    ("name", "guided"), [("stiffguide_heun", True), *((name, False) for name in GRIDDED)]
 )
 def test_from_pure_noise_to_the_end_of_the_flow(name: str, guided: bool) -> None:
     run = SAMPLERS[name] if guided else plain(name)

@@ -3,11 +3,14 @@
 Everything works in variance-exploding form, x = x0 + sigma eps, on a denoiser(x, sigma) -> x0;
 `as_denoiser` makes one of any network. Read `sampler` (the protocol), `heun` (the shortest member;
 `dpm2`, `exponential`, `emg` are the others), `sampling_run` (the loop over a grid) and `sample`;
-then `grid`, `schedule`, `prediction`. `mixture`, `problems` and `digits` have denoisers to try,
-`metrics`, `curves` and `roughness` measure. No other adapter may be imported.
+then `grid`, `schedule`, `prediction`. `adaptive` takes steps by tolerance, on the core's own loop.
+`mixture`, `problems` and `digits` have denoisers to try, `metrics`, `curves` and `roughness`
+measure. No other adapter may be imported.
 """
 
 from stiffguide.adapters.diffusion import grid
+from stiffguide.adapters.diffusion.adaptive import sample_adaptive
+from stiffguide.adapters.diffusion.adaptive_result import AdaptiveSample
 from stiffguide.adapters.diffusion.calibrate import CalibratedGrid, calibrate_grid
 from stiffguide.adapters.diffusion.condition import Conditioned
 from stiffguide.adapters.diffusion.ddpm import DDPMTable
@@ -41,6 +44,7 @@ from stiffguide.adapters.diffusion.whole_times import whole_times
 __all__ = [
     "SAMPLERS",
     "VE",
+    "AdaptiveSample",
     "CalibratedGrid",
     "Conditioned",
     "DDPMTable",
@@ -70,5 +74,6 @@ __all__ = [
     "noise_like",
     "roughness",
     "sample",
+    "sample_adaptive",
     "whole_times",
 ]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from stiffguide.adapters.diffusion.prediction import Denoiser
 from stiffguide.errors import InputError
+from stiffguide.tensors import rows
 
 
 @runtime_checkable
@@ -37,6 +38,11 @@ class Kept(NamedTuple):
     def surround(self, x: Tensor, level: float) -> Tensor:
         """The state with its known part as it must be at this level."""
         return torch.lerp(torch.add(self.image, self.noise, alpha=level), x, self.mask)
+
+    def surround_rows(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """The same with a level for each row (B,)."""
+        noise = self.noise * rows(sigma, self.noise).to(self.noise.dtype)
+        return torch.lerp(self.image + noise, x, self.mask)
 
     def fill(self, x0: Tensor) -> Tensor:
         """The estimate with its known part."""
@@ -81,19 +87,28 @@ class Evaluator:
         shaped = x.reshape(self._shape)
         if self._kept is not None:
             shaped = self._kept.surround(shaped, level)
-        given = shaped if self._dtype is None else shaped.to(self._dtype)
-        # half precision holds two or three digits of a level: it comes in float32 at least
-        clock = torch.promote_types(given.dtype, torch.float32)
-        sigma = torch.full((len(x),), level, dtype=clock, device=x.device)
+        sigma = torch.full((len(x),), level, dtype=torch.float64, device=x.device)
         chosen = self._denoiser
         if self._by_level is not None:
             chosen = self._by_level(level)
-        x0 = self._checked(chosen(given, sigma), given, x.dtype)
-        if self._kept is not None:
-            x0 = self._kept.fill(x0)
-        x0 = x0.reshape(x.shape)
+        x0 = self._asked(chosen, shaped, sigma).reshape(x.shape)
         self.evaluations.append(Evaluation(self.step, level, peak(x0.detach())))
         return x0
+
+    def by_rows(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """The estimate of x0 (B, F), each row at its own sigma (B,); not counted."""
+        shaped = x.reshape(self._shape)
+        if self._kept is not None:
+            shaped = self._kept.surround_rows(shaped, sigma)
+        return self._asked(self._denoiser, shaped, sigma).reshape(x.shape)
+
+    def _asked(self, denoiser: Denoiser, x: Tensor, sigma: Tensor) -> Tensor:
+        """The estimate (B, ...) of a state (B, ...), with what is kept."""
+        given = x if self._dtype is None else x.to(self._dtype)
+        # half precision holds two or three digits of a level: it comes in float32 at least
+        told = sigma.to(torch.promote_types(given.dtype, torch.float32))
+        x0 = self._checked(denoiser(given, told), given, x.dtype)
+        return x0 if self._kept is None else self._kept.fill(x0)
 
     def _checked(self, x0: Tensor, given: Tensor, dtype: torch.dtype) -> Tensor:
         if not isinstance(x0, Tensor):

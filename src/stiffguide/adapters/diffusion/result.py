@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -11,8 +12,27 @@ from stiffguide.adapters.diffusion.evaluator import Evaluator, peak
 from stiffguide.errors import SolveFailed, Status
 
 
-@dataclass(frozen=True, eq=False)
-class Sample:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Ending:
+    """How the rows of a run ended: see `Sample`."""
+
+    status: Tensor
+    message: str
+
+    @property
+    def ok(self) -> Tensor:
+        """Rows (B,) that are finite from start to end, and reached it."""
+        return self.status == int(Status.SUCCESS)
+
+    def raise_if_failed(self) -> Self:
+        """Itself, or SolveFailed with the message."""
+        if self.message:
+            raise SolveFailed(self.message)
+        return self
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Sample(Ending):
     """The states at the last level, and how they came about.
 
     x (B, ...); nfe evaluations of the denoiser per sample; sigmas (N + 1,) the levels visited;
@@ -23,21 +43,8 @@ class Sample:
     x: Tensor
     nfe: int
     sigmas: Tensor
-    status: Tensor
-    message: str
     method: str
     trajectory: Tensor | None = None
-
-    @property
-    def ok(self) -> Tensor:
-        """Rows (B,) that are finite from start to end."""
-        return self.status == int(Status.SUCCESS)
-
-    def raise_if_failed(self) -> Sample:
-        """Itself, or SolveFailed with the message."""
-        if self.message:
-            raise SolveFailed(self.message)
-        return self
 
     def __repr__(self) -> str:
         first, last = self.sigmas[0].item(), self.sigmas[-1].item()
@@ -52,6 +59,11 @@ class Sample:
         return f"Sample({'; '.join(parts)})"
 
 
+def beside(failed: list[int], count: int) -> str:
+    """That more rows failed than the one that is named, or ""."""
+    return f" ({len(failed)} of {count} rows failed)" if len(failed) > 1 else ""
+
+
 def verdict(evaluator: Evaluator, x: Tensor) -> tuple[Tensor, str]:
     """Status (B,) of the rows of x (B, F) and the sentence for the first bad one."""
     first = evaluator.first_bad()
@@ -63,7 +75,7 @@ def verdict(evaluator: Evaluator, x: Tensor) -> tuple[Tensor, str]:
     if not rows:
         return status, ""
     row, number = rows[0], int(first[rows[0]])
-    others = f" ({len(rows)} of {len(x)} rows failed)" if len(rows) > 1 else ""
+    others = beside(rows, len(x))
     if number < 0:
         return status, f"row {row}: the state outgrew its dtype{others}"
     evaluation = evaluator.evaluations[number]

@@ -1,10 +1,12 @@
 """Samplers with the calling convention of k-diffusion: `sample_xxx(model, x, sigmas, ...)`.
 
 `SAMPLERS` has every one of them by its name without `sample_`. Read `samplers` (the functions),
-`sampler_call` (what they share), `state_form` (flows, as they are or in VE form), `churn` (noise).
+`sampler_call` (what they share), `state_form` (flows, as they are or in VE form), `churn` (noise);
+`adaptive` has the one that chooses its own steps.
 Nothing here imports k_diffusion; of the adapters, only `diffusion` may be imported.
 """
 
+from stiffguide.adapters.kdiffusion.adaptive import sample_stiffguide_adaptive
 from stiffguide.adapters.kdiffusion.samplers import (
     SAMPLERS,
     sample_stiffguide_deis3,
@@ -23,6 +25,7 @@ from stiffguide.adapters.kdiffusion.samplers import (
 
 __all__ = [
     "SAMPLERS",
+    "sample_stiffguide_adaptive",
     "sample_stiffguide_deis3",
     "sample_stiffguide_dpm2",
     "sample_stiffguide_dpmpp_2m",

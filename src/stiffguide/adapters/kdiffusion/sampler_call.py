@@ -14,7 +14,7 @@ from torch import Tensor
 from stiffguide.adapters.diffusion import grid
 from stiffguide.adapters.diffusion.evaluator import Evaluator
 from stiffguide.adapters.diffusion.prediction import Denoiser
-from stiffguide.adapters.diffusion.result import Sample
+from stiffguide.adapters.diffusion.result import Ending
 from stiffguide.adapters.diffusion.sampler import Sampler
 from stiffguide.adapters.diffusion.sampling_run import SamplingRun
 from stiffguide.adapters.diffusion.stretches import stretches
@@ -65,13 +65,13 @@ class SamplerCall:
         steps = sum(len(part.intervals) for part in stretches(visited))
         if steps == 0:
             return self.x
-        with _bar(steps, self.disable) as bar:
+        with progress_bar(steps, self.disable) as bar:
             watch = Watch(self._told(form, given, bar), False, "end", shape)
             evaluator = Evaluator(ModelDenoiser(self, form), shape)
             source = churn.source(self.x, visited, amounts)
             run = SamplingRun(form.sampler, evaluator, form.levels, amounts, source, watch)
             found = run.integrate(form.inward(wide, sigmas[0].item()).reshape(len(wide), -1))
-        _report(found)
+        report(found)
         return form.outward(found.x, visited[-1]).to(self.x.dtype)
 
     def _told(self, form: StateForm, sigmas: Tensor, bar: Any) -> Callback | None:
@@ -137,7 +137,7 @@ def check_state(x: Any) -> None:
         raise InputError(f"x has shape {tuple(x.shape)}: it needs a batch axis and a value")
 
 
-def _bar(steps: int, disable: bool | None) -> Any:
+def progress_bar(steps: int, disable: bool | None) -> Any:
     """tqdm's bar, or None where it is switched off or not installed."""
     if disable:
         return nullcontext()
@@ -148,7 +148,7 @@ def _bar(steps: int, disable: bool | None) -> Any:
     return tqdm(total=steps, disable=disable)
 
 
-def _report(found: Sample) -> None:
+def report(found: Ending) -> None:
     """Values that are not finite are said: the caller gets a bare tensor."""
     if not found.message:
         return

@@ -25,6 +25,7 @@ from stiffguide.adapters import diffusion
 from stiffguide.adapters.diffusion.emg import Emg
 from stiffguide.adapters.diffusion.named_rules import named_rule
 from stiffguide.adapters.diffusion.watch import Callback
+from stiffguide.adapters.kdiffusion.adaptive import sample_stiffguide_adaptive
 from stiffguide.adapters.kdiffusion.churn import Churn, NoiseSampler
 from stiffguide.adapters.kdiffusion.sampler_call import Model, SamplerCall
 from stiffguide.stepping.contracts import Guidance
@@ -203,5 +204,6 @@ SAMPLERS: dict[str, KSampler] = {
         sample_stiffguide_unipc2,
         sample_stiffguide_unipc3,
         sample_stiffguide_ipndm4,
+        sample_stiffguide_adaptive,
     )
 }
