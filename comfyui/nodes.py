@@ -10,11 +10,12 @@ from stiffguide.adapters.kdiffusion import SAMPLERS
 from stiffguide.errors import UnsupportedError
 
 from .adaptive import Adaptive
+from .cfg_pp import CfgPlusPlus
 from .functions import sampler_function
 from .inputs import Inputs, SamplerNode, number
 from .mix_grid import partial_mix
 
-APART = ("adaptive",)  # samplers with a node of their own
+APART = ("adaptive", "euler_cfg_pp", "dpmpp_2m_cfg_pp")  # samplers with a node of their own
 OURS = [n for name in SAMPLERS if (n := name.removeprefix("stiffguide_")) not in APART]
 CHURNED = ("heun", "dpm2", "euler")  # memory of the past and added noise exclude each other
 
@@ -196,6 +197,7 @@ NODE_CLASS_MAPPINGS = {
     "StiffguideSamplerErkGuid": ErkGuid,
     "StiffguideSamplerUnguided": Unguided,
     "StiffguideSamplerAdaptive": Adaptive,
+    "StiffguideSamplerCfgPlusPlus": CfgPlusPlus,
     "StiffguideMixScheduler": MixScheduler,
 }
 NODE_DISPLAY_NAME_MAPPINGS = {
@@ -204,5 +206,6 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "StiffguideSamplerErkGuid": "Sampler ERK-Guid (stiffguide)",
     "StiffguideSamplerUnguided": "Sampler Unguided (stiffguide)",
     "StiffguideSamplerAdaptive": "Sampler Adaptive (stiffguide)",
+    "StiffguideSamplerCfgPlusPlus": "Sampler CFG++ (stiffguide)",
     "StiffguideMixScheduler": "Mix Scheduler (stiffguide)",
 }

@@ -128,15 +128,24 @@ class Model:
 
 
 class Guider:
-    """What ComfyUI calls with (x, sigma): the model with its conditions."""
+    """What ComfyUI calls with (x, sigma): the model with its conditions, and how they combine."""
 
-    def __init__(self, model):
-        self.inner_model = model
+    def __init__(self, model, negative=None, cfg=1.0):
+        self.inner_model, self.negative, self.cfg = model, negative, cfg
 
     def __call__(self, x, timestep, model_options=None, seed=None):
         assert model_options is not None
         assert seed is not None
-        return self.inner_model.apply_model(x, timestep)
+        cond = self.inner_model.apply_model(x, timestep)
+        alone = self.cfg == 1 and not model_options.get("disable_cfg1_optimization", False)
+        conditions = None if alone or self.negative is None else "negative"
+        uncond = torch.zeros_like(x)
+        if conditions is not None:
+            uncond = self.negative.apply_model(x, timestep)
+        x0 = uncond + (cond - uncond) * self.cfg
+        for listener in model_options.get("sampler_post_cfg_function", []):
+            x0 = listener({"denoised": x0, "uncond": conditions, "uncond_denoised": uncond})
+        return x0
 
     def sample(self, noise, latent_image, sampler, sigmas, denoise_mask=None, callback=None):
         if len(sigmas) == 0:

@@ -32,6 +32,7 @@ NODES = (
     "StiffguideSamplerErkGuid",
     "StiffguideSamplerUnguided",
     "StiffguideSamplerAdaptive",
+    "StiffguideSamplerCfgPlusPlus",
     "StiffguideMixScheduler",
 )
 MENU = (
@@ -84,9 +85,10 @@ def pack(comfy, monkeypatch):
     return standin.load(FOLDER, monkeypatch)
 
 
-def guider(kind: str) -> standin.Guider:
+def guider(kind: str, negative=None, cfg: float = 1.0) -> standin.Guider:
     denoiser, model_sampling = KINDS[kind]
-    return standin.Guider(standin.Model(denoiser, model_sampling()))
+    negative = standin.Model(negative or denoiser, model_sampling())
+    return standin.Guider(standin.Model(denoiser, model_sampling()), negative, cfg)
 
 
 def inputs_of(node) -> dict:
@@ -690,6 +692,7 @@ def test_there_are_workflows_of_both_forms() -> None:
 
 def test_every_sampler_of_the_package_can_be_reached(pack) -> None:
     (choices, _) = inputs_of(pack.NODE_CLASS_MAPPINGS["StiffguideSamplerUnguided"])["sampler"]
-    apart = {"stiffguide_adaptive"}  # with a node of its own
+    # with nodes of their own
+    apart = {"stiffguide_adaptive", "stiffguide_euler_cfg_pp", "stiffguide_dpmpp_2m_cfg_pp"}
     assert {f"stiffguide_{name}" for name in choices} == set(SAMPLERS) - apart
     assert not [a for a, b in itertools.pairwise(choices) if a == b]

@@ -29,7 +29,8 @@ from stiffguide.errors import InputError, SolveFailed, UnsupportedError
 from stiffguide.guidance import Cap, ErkGuid, ErrorDirection
 
 NOISE = normal(6, 4, seed=8)
-APART = {"stiffguide_adaptive"}  # that have no twin in `diffusion.SAMPLERS`, and tests elsewhere
+# without a twin in `diffusion.SAMPLERS`, and with tests elsewhere
+APART = {"stiffguide_adaptive", "stiffguide_euler_cfg_pp", "stiffguide_dpmpp_2m_cfg_pp"}
 GRIDDED = [name for name in SAMPLERS if name not in APART]
 ALL = pytest.mark.parametrize("name", GRIDDED)
 REVERSIBLE = [name for name in GRIDDED if name != "stiffguide_emg"]

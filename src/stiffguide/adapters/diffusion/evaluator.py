@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from stiffguide.adapters.diffusion.prediction import Denoiser
-from stiffguide.errors import InputError
+from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.tensors import rows
 
 
@@ -25,6 +26,19 @@ class LevelDenoiser(Protocol):
 
     def at_level(self, level: float) -> Denoiser:
         """The denoiser for rows that are all at this level."""
+        ...
+
+
+@runtime_checkable
+class Guided(Protocol):
+    """A denoiser of two branches, which tells the estimate of the weak one, too."""
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """D(x (B, ...), sigma (B,)) -> x0."""
+        ...
+
+    def branches_at(self, level: float) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """What gives D and the weak estimate, each (B, ...), of rows that are all at this level."""
         ...
 
 
@@ -84,31 +98,52 @@ class Evaluator:
 
     def __call__(self, x: Tensor, level: float) -> Tensor:
         """The estimate of x0 (B, F) at one level."""
-        shaped = x.reshape(self._shape)
-        if self._kept is not None:
-            shaped = self._kept.surround(shaped, level)
-        sigma = torch.full((len(x),), level, dtype=torch.float64, device=x.device)
+        given, told = self._given(x, level)
         chosen = self._denoiser
         if self._by_level is not None:
             chosen = self._by_level(level)
-        x0 = self._asked(chosen, shaped, sigma).reshape(x.shape)
+        x0 = self._taken(chosen(given, told), given, x)
         self.evaluations.append(Evaluation(self.step, level, peak(x0.detach())))
         return x0
 
+    def branches(self, x: Tensor, level: float) -> tuple[Tensor, Tensor]:
+        """The estimate of x0 and that of the weak branch, each (B, F), as one evaluation."""
+        if not isinstance(self._denoiser, Guided):
+            raise UnsupportedError(
+                "CFG++ needs the two branches of a guided model: make the denoiser by "
+                "classifier_free, classifier_free_batched or autoguidance"
+            )
+        given, told = self._given(x, level)
+        both = self._denoiser.branches_at(level)(given, told)
+        x0, weak = (self._taken(part, given, x) for part in both)
+        largest = torch.maximum(peak(x0.detach()), peak(weak.detach()))
+        self.evaluations.append(Evaluation(self.step, level, largest))
+        return x0, weak
+
     def by_rows(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The estimate of x0 (B, F), each row at its own sigma (B,); not counted."""
-        shaped = x.reshape(self._shape)
-        if self._kept is not None:
-            shaped = self._kept.surround_rows(shaped, sigma)
-        return self._asked(self._denoiser, shaped, sigma).reshape(x.shape)
+        given, told = self._given(x, sigma)
+        return self._taken(self._denoiser(given, told), given, x)
 
-    def _asked(self, denoiser: Denoiser, x: Tensor, sigma: Tensor) -> Tensor:
-        """The estimate (B, ...) of a state (B, ...), with what is kept."""
-        given = x if self._dtype is None else x.to(self._dtype)
+    def _given(self, x: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor]:
+        """What the denoiser is given and told, (B, ...) and (B,), for a state (B, F)."""
+        shaped = x.reshape(self._shape)
+        if isinstance(sigma, float):
+            if self._kept is not None:
+                shaped = self._kept.surround(shaped, sigma)
+            sigma = torch.full((len(x),), sigma, dtype=torch.float64, device=x.device)
+        elif self._kept is not None:
+            shaped = self._kept.surround_rows(shaped, sigma)
+        given = shaped if self._dtype is None else shaped.to(self._dtype)
         # half precision holds two or three digits of a level: it comes in float32 at least
-        told = sigma.to(torch.promote_types(given.dtype, torch.float32))
-        x0 = self._checked(denoiser(given, told), given, x.dtype)
-        return x0 if self._kept is None else self._kept.fill(x0)
+        return given, sigma.to(torch.promote_types(given.dtype, torch.float32))
+
+    def _taken(self, x0: Tensor, given: Tensor, x: Tensor) -> Tensor:
+        """A checked answer, with what is kept, in the shape and dtype of the state x (B, F)."""
+        found = self._checked(x0, given, x.dtype)
+        if self._kept is not None:
+            found = self._kept.fill(found)
+        return found.reshape(x.shape)
 
     def _checked(self, x0: Tensor, given: Tensor, dtype: torch.dtype) -> Tensor:
         if not isinstance(x0, Tensor):

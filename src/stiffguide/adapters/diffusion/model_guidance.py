@@ -20,7 +20,7 @@ from stiffguide.tensors import rows
 
 Span = tuple[float, float]
 Conditioned = Callable[[Tensor, Tensor, Tensor], Tensor]  # net(x, sigma, condition) -> x0
-Branches = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # (weak, strong)
+Branches = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # two estimates of one state
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,22 @@ class ModelGuidance:
             return self._guided
         return self.strong
 
-    def _guided(self, x: Tensor, sigma: Tensor) -> Tensor:
+    def branches_at(self, level: float) -> Branches:
+        """What gives (guided, weak) there; outside of the interval both are the strong branch."""
+        if self.interval is None or self.interval[0] <= level <= self.interval[1]:
+            return self._with_weak
+        return self._strong_alone
+
+    def _with_weak(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         weak, strong = self.both(x, sigma)
-        return torch.lerp(weak, strong, self.scale)
+        return torch.lerp(weak, strong, self.scale), weak
+
+    def _strong_alone(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        strong = self.strong(x, sigma)
+        return strong, strong
+
+    def _guided(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return self._with_weak(x, sigma)[0]
 
 
 def classifier_free(

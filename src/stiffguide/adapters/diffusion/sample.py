@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stiffguide.adapters.diffusion import exponential, grid
+from stiffguide.adapters.diffusion import cfg_pp, exponential, grid
 from stiffguide.adapters.diffusion.condition import Condition, with_condition
 from stiffguide.adapters.diffusion.dpm2 import Dpm2
 from stiffguide.adapters.diffusion.emg import Emg
@@ -30,6 +30,8 @@ SAMPLERS: dict[str, Sampler] = {
     sampler.name: sampler
     for sampler in (Heun(), Dpm2(), *exponential.FAMILY, Emg(), Emg(name="emg_lagged", lagged=True))
 }
+# those that ask more of a denoiser than a denoiser must do
+GUIDED: dict[str, Sampler] = {sampler.name: sampler for sampler in cfg_pp.FAMILY}
 
 
 def sample(
@@ -60,7 +62,8 @@ def sample(
 
     noise: (B, ...) of unit variance; the start is init + sigmas[0] noise. sigmas: `adapters.
     diffusion.grid` makes them; a last interval to 0 is one step of Euler (EMG takes its own).
-    method: a name of `SAMPLERS`, or an object. guidance: a rule of `stiffguide.guidance`.
+    method: a name of `SAMPLERS`, "euler_cfg_pp" or "dpmpp_2m_cfg_pp" for a denoiser of
+    `model_guidance`, or an object. guidance: a rule of `stiffguide.guidance`.
     callback: called once per interval with {x, i, sigma, sigma_hat, denoised}.
     keep: "states" at all N + 1 levels, or "denoised" of all N intervals, as `trajectory`.
     condition: what `denoiser(x, sigma, condition)` is told of each row (see `Conditioned`).
@@ -116,9 +119,10 @@ def invert(
 
 def _sampler(method: str | Sampler, guidance: Guidance | None) -> Sampler:
     if isinstance(method, str):
-        if method not in SAMPLERS:
-            raise InputError(f"no sampler is called {method!r}; there are {', '.join(SAMPLERS)}")
-        method = SAMPLERS[method]
+        known = SAMPLERS | GUIDED
+        if method not in known:
+            raise InputError(f"no sampler is called {method!r}; there are {', '.join(known)}")
+        method = known[method]
     return method if guidance is None else method.bind(guidance)
 
 

@@ -7,7 +7,7 @@ the device. With f = (x - D)/sigma, sigma falling, t = sigma and dt < 0 in the c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -34,6 +34,19 @@ class Advance(NamedTuple):
     start: Tensor  # (B, F) the state it left from, moved by corrector and guidance
     denoised: Tensor  # (B, F) there
     state: State
+
+
+@runtime_checkable
+class Branching(Protocol):
+    """A denoiser, as samplers are given it, that knows of a guided model what it is made of."""
+
+    def __call__(self, x: Tensor, level: float) -> Tensor:
+        """D(x (B, F), sigma)."""
+        ...
+
+    def branches(self, x: Tensor, level: float) -> tuple[Tensor, Tensor]:
+        """D and the estimate of the weak branch, each (B, F), by one evaluation."""
+        ...
 
 
 class Sampler(Protocol):

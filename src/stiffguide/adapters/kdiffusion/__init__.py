@@ -2,11 +2,15 @@
 
 `SAMPLERS` has every one of them by its name without `sample_`. Read `samplers` (the functions),
 `sampler_call` (what they share), `state_form` (flows, as they are or in VE form), `churn` (noise);
-`adaptive` has the one that chooses its own steps.
+`adaptive` has the one that chooses its own steps, `cfg_pp` CFG++, which needs `post_cfg`.
 Nothing here imports k_diffusion; of the adapters, only `diffusion` may be imported.
 """
 
 from stiffguide.adapters.kdiffusion.adaptive import sample_stiffguide_adaptive
+from stiffguide.adapters.kdiffusion.cfg_pp import (
+    sample_stiffguide_dpmpp_2m_cfg_pp,
+    sample_stiffguide_euler_cfg_pp,
+)
 from stiffguide.adapters.kdiffusion.samplers import (
     SAMPLERS,
     sample_stiffguide_deis3,
@@ -29,9 +33,11 @@ __all__ = [
     "sample_stiffguide_deis3",
     "sample_stiffguide_dpm2",
     "sample_stiffguide_dpmpp_2m",
+    "sample_stiffguide_dpmpp_2m_cfg_pp",
     "sample_stiffguide_dpmpp_3m",
     "sample_stiffguide_emg",
     "sample_stiffguide_euler",
+    "sample_stiffguide_euler_cfg_pp",
     "sample_stiffguide_exponential_adams2",
     "sample_stiffguide_exponential_adams3",
     "sample_stiffguide_heun",

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from stiffguide.adapters.diffusion import grid
 from stiffguide.adapters.diffusion.evaluator import Evaluator
+from stiffguide.adapters.diffusion.model_guidance import Branches
 from stiffguide.adapters.diffusion.prediction import Denoiser
 from stiffguide.adapters.diffusion.result import Ending
 from stiffguide.adapters.diffusion.sampler import Sampler
@@ -20,6 +21,7 @@ from stiffguide.adapters.diffusion.sampling_run import SamplingRun
 from stiffguide.adapters.diffusion.stretches import stretches
 from stiffguide.adapters.diffusion.watch import Callback, Watch
 from stiffguide.adapters.kdiffusion.churn import Churn
+from stiffguide.adapters.kdiffusion.post_cfg import branches
 from stiffguide.adapters.kdiffusion.state_form import StateForm, checked_sigmas, given_sigmas
 from stiffguide.errors import InputError, SolveFailed, UnsupportedError
 from stiffguide.stepping.contracts import Guidance
@@ -117,12 +119,26 @@ class ModelDenoiser:
 
         def denoise(state: Tensor, _: Tensor) -> Tensor:
             x = form.outward(state, level).to(call.x.dtype)
-            # in the dtype of x, as k-diffusion tells it: its wrappers scale x by functions of sigma
-            sigma = x.new_full((len(x),), form.sigma(level))
-            x0 = call.model(x, sigma, **(call.extra_args or {}))
+            x0 = call.model(x, self._told(x, level), **(call.extra_args or {}))
             return x0.to(state.dtype) if isinstance(x0, Tensor) else x0
 
         return denoise
+
+    def branches_at(self, level: float) -> Branches:
+        """D and the unguided estimate at this level; raises UnsupportedError if nobody tells it."""
+        call, form = self._call, self._form
+
+        def denoise(state: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+            x = form.outward(state, level).to(call.x.dtype)
+            both = branches(call.model, x, self._told(x, level), call.extra_args or {})
+            guided, weak = (part.to(state.dtype) for part in both)
+            return guided, weak
+
+        return denoise
+
+    def _told(self, x: Tensor, level: float) -> Tensor:
+        """The sigma (B,), in the dtype of x: k-diffusion's wrappers scale x by functions of it."""
+        return x.new_full((len(x),), self._form.sigma(level))
 
 
 def check_state(x: Any) -> None:

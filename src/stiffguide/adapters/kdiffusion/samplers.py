@@ -26,6 +26,10 @@ from stiffguide.adapters.diffusion.emg import Emg
 from stiffguide.adapters.diffusion.named_rules import named_rule
 from stiffguide.adapters.diffusion.watch import Callback
 from stiffguide.adapters.kdiffusion.adaptive import sample_stiffguide_adaptive
+from stiffguide.adapters.kdiffusion.cfg_pp import (
+    sample_stiffguide_dpmpp_2m_cfg_pp,
+    sample_stiffguide_euler_cfg_pp,
+)
 from stiffguide.adapters.kdiffusion.churn import Churn, NoiseSampler
 from stiffguide.adapters.kdiffusion.sampler_call import Model, SamplerCall
 from stiffguide.stepping.contracts import Guidance
@@ -205,5 +209,7 @@ SAMPLERS: dict[str, KSampler] = {
         sample_stiffguide_unipc3,
         sample_stiffguide_ipndm4,
         sample_stiffguide_adaptive,
+        sample_stiffguide_euler_cfg_pp,
+        sample_stiffguide_dpmpp_2m_cfg_pp,
     )
 }

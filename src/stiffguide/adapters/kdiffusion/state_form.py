@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from stiffguide.adapters.diffusion import grid
+from stiffguide.adapters.diffusion.cfg_pp import CfgPlusPlus
 from stiffguide.adapters.diffusion.emg import Emg
 from stiffguide.adapters.diffusion.exponential import Multistep
 from stiffguide.adapters.diffusion.flow_in_ve_form import (
@@ -68,7 +69,7 @@ class StateForm:
                 )
             return cls(sampler, sigmas)
         follows = isinstance(sampler, Emg)
-        if flow and isinstance(sampler, Multistep) and sampler.carrier == "data":
+        if flow and isinstance(sampler, Multistep | CfgPlusPlus) and sampler.carrier == "data":
             sampler, follows = FromInfinity(sampler), True
         if not (flow and follows):
             return cls(sampler, sigmas)
