@@ -1,6 +1,7 @@
 """`sample_adaptive` by tolerance, beside samplers on grids of as many evaluations.
 
 python benchmarks/adaptive_sampling.py
+python benchmarks/adaptive_sampling.py --rough 0.06 --samples 16  # as trained networks are
 
 Prints the tables of docs/diffusion.md: the six analytic problems, from sigma 80 to 0.002, distances
 to the exact ends of the flow in units of the data (0.5), as the root mean square over a sample, in
@@ -17,7 +18,9 @@ import torch
 from page import number, table
 
 from stiffguide.adapters.diffusion import grid, problems, sample, sample_adaptive
+from stiffguide.adapters.diffusion.prediction import Denoiser
 from stiffguide.adapters.diffusion.problems import AnalyticProblem, reference_end
+from stiffguide.adapters.diffusion.rough_denoiser import RoughDenoiser
 
 RTOLS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 METHODS = ("heun", "bosh3", "dopri5", "tsit5", "verner65", "verner76", "dop853")
@@ -34,9 +37,12 @@ UNIT, DEAR = 0.5, 3e3  # of the data; evaluations beyond which nothing is measur
 class Case:
     """A problem in the span of its data, its start states, and where they end."""
 
-    def __init__(self, problem: AnalyticProblem, samples: int) -> None:
+    def __init__(self, problem: AnalyticProblem, samples: int, rough: float) -> None:
+        self.denoiser: Denoiser
         self.denoiser, self.noise = problem.folded(problem.noise(0, samples))
         self.size = problem.mixture.size
+        if rough > 0:
+            self.denoiser = RoughDenoiser(self.denoiser, rough)
         self.exact = reference_end(self.denoiser, self.noise, steps=4000)
 
     def error(self, x: torch.Tensor) -> float:
@@ -61,8 +67,9 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--samples", type=int, default=64)
     torch.set_num_threads(1)
-    samples = arguments.parse_args().samples
-    cases = [Case(problems.get(name), samples) for name in problems.NAMES]
+    arguments.add_argument("--rough", type=float, default=0.0, help="size of noise in log sigma")
+    options = arguments.parse_args()
+    cases = [Case(problems.get(n), options.samples, options.rough) for n in problems.NAMES]
     lines, beside = [], []
     for method in METHODS:
         row, nfe = [method], 0.0

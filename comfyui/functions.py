@@ -10,7 +10,9 @@ from torch import Tensor
 
 from stiffguide.adapters.kdiffusion import SAMPLERS
 
-SamplerFunction = Callable[..., Tensor]
+from .nested import Packed
+
+SamplerFunction = Callable[..., Any]  # a Tensor, or a nested one where x is
 
 
 def model_sampling_of(model: Any) -> Any:
@@ -38,15 +40,20 @@ def sampler_function(name: str, **fixed: Any) -> SamplerFunction:
 
     def sample(
         model: Any,
-        x: Tensor,
+        x: Any,
         sigmas: Tensor,
         extra_args: dict[str, Any] | None = None,
         callback: Callable[[dict[str, Any]], Any] | None = None,
         disable: bool | None = None,
         **options: Any,
-    ) -> Tensor:
+    ) -> Any:
         told = {"flow": is_flow(model), **fixed, **options}
-        return function(model, x, sigmas, extra_args, callback, disable, **told)
+        if not getattr(x, "is_nested", False):
+            return function(model, x, sigmas, extra_args, callback, disable, **told)
+        packed = Packed(model, x, extra_args)
+        seen = packed.told(callback)
+        found = function(packed, packed.pack(x), sigmas, extra_args, seen, disable, **told)
+        return packed.unpack(found)
 
     sample.__name__ = sample.__qualname__ = f"sample_{name}"
     return sample

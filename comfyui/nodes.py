@@ -1,8 +1,8 @@
-"""The nodes: those that give a SAMPLER, and one that gives SIGMAS."""
+"""The nodes that give a SAMPLER, and the table of all that the pack has."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import comfy.samplers
 
@@ -12,8 +12,14 @@ from stiffguide.errors import UnsupportedError
 from .adaptive import Adaptive
 from .cfg_pp import CfgPlusPlus
 from .functions import sampler_function
+from .grids import (
+    CalibratedScheduler,
+    KarrasScheduler,
+    MeasureCenter,
+    MixScheduler,
+    TimeScheduler,
+)
 from .inputs import Inputs, SamplerNode, number
-from .mix_grid import partial_mix
 
 APART = ("adaptive", "euler_cfg_pp", "dpmpp_2m_cfg_pp")  # samplers with a node of their own
 OURS = [n for name in SAMPLERS if (n := name.removeprefix("stiffguide_")) not in APART]
@@ -140,57 +146,6 @@ class Unguided(SamplerNode):
         return (comfy.samplers.KSAMPLER(function, extra_options=options),)
 
 
-class MixScheduler:
-    """The mix grid over the range of a model."""
-
-    DESCRIPTION = "Sigmas for few steps: dense where the data takes shape. For every sampler here."
-    CATEGORY = "sampling/custom_sampling/schedulers"
-    RETURN_TYPES: ClassVar = ("SIGMAS",)
-    OUTPUT_TOOLTIPS: ClassVar = ("From the model's largest sigma to 0; fewer for denoise < 1.",)
-    FUNCTION = "get_sigmas"
-
-    @classmethod
-    def INPUT_TYPES(cls) -> Inputs:
-        """The model, and how its range is used."""
-        steps = {"default": 16, "min": 1, "max": 10000, "tooltip": "Number of intervals."}
-        denoise = "Part of the way that is run: 1 from noise, less from an image."
-        data = "Standard deviation of the latents; 0: not told, 1 for the range."
-        shift = "Factor on the noise levels, larger for larger images; 0: the model's own."
-        center = (
-            "Noise level of the dense part: 0.375 principal deviations of latents. "
-            "0: sigma_data/2, or Karras's levels where that is 0, too."
-        )
-        return {
-            "required": {
-                "model": ("MODEL", {"tooltip": "Its range of sigmas is used."}),
-                "steps": ("INT", steps),
-                "denoise": (
-                    "FLOAT",
-                    {"default": 1.0, "min": 0.0, "max": 1.0, "step": 0.01, "tooltip": denoise},
-                ),
-                "sigma_data": (
-                    "FLOAT",
-                    {"default": 0.0, "min": 0.0, "max": 100.0, "step": 0.01, "tooltip": data},
-                ),
-                "shift": number(0.0, 100.0, shift),
-            },
-            "optional": {"center": number(0.0, 1000.0, center)},  # not in older workflows
-        }
-
-    def get_sigmas(
-        self,
-        model: Any,
-        steps: int,
-        denoise: float,
-        sigma_data: float,
-        shift: float,
-        center: float = 0.0,
-    ) -> tuple[Any]:
-        """The SIGMAS."""
-        model_sampling = model.get_model_object("model_sampling")
-        return (partial_mix(model_sampling, steps, denoise, sigma_data, shift, center),)
-
-
 NODE_CLASS_MAPPINGS = {
     "StiffguideSamplerEMG": Emg,
     "StiffguideSamplerErrorDirection": ErrorDirection,
@@ -199,6 +154,10 @@ NODE_CLASS_MAPPINGS = {
     "StiffguideSamplerAdaptive": Adaptive,
     "StiffguideSamplerCfgPlusPlus": CfgPlusPlus,
     "StiffguideMixScheduler": MixScheduler,
+    "StiffguideKarrasScheduler": KarrasScheduler,
+    "StiffguideTimeScheduler": TimeScheduler,
+    "StiffguideCalibratedScheduler": CalibratedScheduler,
+    "StiffguideMeasureCenter": MeasureCenter,
 }
 NODE_DISPLAY_NAME_MAPPINGS = {
     "StiffguideSamplerEMG": "Sampler EMG (stiffguide)",
@@ -208,4 +167,8 @@ NODE_DISPLAY_NAME_MAPPINGS = {
     "StiffguideSamplerAdaptive": "Sampler Adaptive (stiffguide)",
     "StiffguideSamplerCfgPlusPlus": "Sampler CFG++ (stiffguide)",
     "StiffguideMixScheduler": "Mix Scheduler (stiffguide)",
+    "StiffguideKarrasScheduler": "Karras Scheduler (stiffguide)",
+    "StiffguideTimeScheduler": "Time Scheduler (stiffguide)",
+    "StiffguideCalibratedScheduler": "Calibrated Scheduler (stiffguide)",
+    "StiffguideMeasureCenter": "Measure Center (stiffguide)",
 }

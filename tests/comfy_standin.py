@@ -11,9 +11,12 @@ import importlib.util
 import math
 import sys
 import types
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
+
+PACK = Path(__file__).parents[1] / "comfyui"
 
 
 def per_row(sigma, x):
@@ -78,8 +81,16 @@ class ModelSamplingDiscrete(Table):
         kept = torch.cumprod(1 - betas, 0)
         self.sigmas = torch.sqrt((1 - kept) / kept).float()
 
+    def sigma(self, timestep):
+        t = torch.clamp(timestep.float(), min=0, max=999)
+        low, part = t.floor().long(), t.frac()
+        logs = self.sigmas.log()
+        return torch.exp((1 - part) * logs[low] + part * logs[t.ceil().long()])
+
     def percent_to_sigma(self, percent):
-        return float(self.sigmas[round((1 - percent) * 999)])
+        if percent <= 0:
+            return 999999999.9
+        return float(self.sigma(torch.tensor((1 - percent) * 999))) if percent < 1 else 0.0
 
 
 class ModelSamplingDiscreteFlow(Table):
@@ -93,7 +104,7 @@ class ModelSamplingDiscreteFlow(Table):
         return self.shift * t / (1 + (self.shift - 1) * t)
 
     def percent_to_sigma(self, percent):
-        return float(self.sigma(1 - percent))
+        return float(self.sigma(min(1.0, max(0.0, 1 - percent))))
 
 
 class ModelSamplingFlux(Table):
@@ -107,7 +118,7 @@ class ModelSamplingFlux(Table):
         return math.exp(self.shift) / (math.exp(self.shift) + (1 / t - 1))
 
     def percent_to_sigma(self, percent):
-        return float(self.sigma(1 - percent))
+        return float(self.sigma(min(1.0, 1 - percent))) if percent < 1 else 0.0
 
 
 class Model:
@@ -115,6 +126,7 @@ class Model:
 
     def __init__(self, denoiser, model_sampling):
         self.denoiser, self.model_sampling = denoiser, model_sampling
+        self.latent_format = LatentFormat()
         self.told = []
 
     def apply_model(self, x, sigma):
@@ -154,6 +166,30 @@ class Guider:
         return sampler.sample(
             self, sigmas, extra_args, callback, noise, latent_image, denoise_mask, True
         )
+
+
+class LatentFormat:
+    """Latents as the model sees them, and as the rest of ComfyUI does."""
+
+    scale_factor = 0.5
+
+    def process_in(self, latent):
+        return latent * self.scale_factor
+
+
+class NestedTensor:
+    """Latents of several parts, in the few things that samplers meet."""
+
+    is_nested = True
+
+    def __init__(self, tensors):
+        self.tensors = list(tensors)
+
+    def unbind(self):
+        return self.tensors
+
+    def __mul__(self, factor):
+        return NestedTensor([part * factor for part in self.tensors])
 
 
 class Patcher:
@@ -275,7 +311,8 @@ def install(monkeypatch, schedulers=True):
         samplers.SCHEDULER_HANDLERS = {"simple": SchedulerHandler(None)}
     comfy = module("comfy", samplers=samplers, model_sampling=kinds, k_diffusion=k_diffusion)
     comfy.__path__ = []
-    for made in (comfy, samplers, kinds, k_diffusion, sampling):
+    paths = module("folder_paths", get_input_directory=lambda: "input")
+    for made in (comfy, samplers, kinds, k_diffusion, sampling, paths):
         monkeypatch.setitem(sys.modules, made.__name__, made)
     return comfy
 
@@ -303,6 +340,7 @@ def load(folder, monkeypatch):
 CORE_NODES = {
     "CheckpointLoaderSimple": ({"ckpt_name": "COMBO"}, ("MODEL", "CLIP", "VAE")),
     "CLIPTextEncode": ({"text": "STRING", "clip": "CLIP"}, ("CONDITIONING",)),
+    "FluxGuidance": ({"conditioning": "CONDITIONING", "guidance": "FLOAT"}, ("CONDITIONING",)),
     "EmptyLatentImage": ({"width": "INT", "height": "INT", "batch_size": "INT"}, ("LATENT",)),
     "EmptySD3LatentImage": ({"width": "INT", "height": "INT", "batch_size": "INT"}, ("LATENT",)),
     "SamplerCustom": (

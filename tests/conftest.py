@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Generator
 
+import comfy_standin
 import compilations
 import hypothesis
 import pytest
@@ -95,3 +97,21 @@ def cache(tmp_path, monkeypatch):
     backend.forget()
     yield tmp_path / "cache"
     backend.forget()
+
+
+@pytest.fixture
+def comfy(monkeypatch, tmp_path):
+    """A stand-in for ComfyUI, whose input folder has a calibrated grid."""
+    from stiffguide.adapters.diffusion import CalibratedGrid
+
+    made = comfy_standin.install(monkeypatch)
+    CalibratedGrid((10.0, 1.0, 0.05), (1.0, 2.0)).save(tmp_path / "grid.json")
+    folder = lambda: str(tmp_path)  # noqa: E731
+    monkeypatch.setattr(sys.modules["folder_paths"], "get_input_directory", folder)
+    return made
+
+
+@pytest.fixture
+def pack(comfy, monkeypatch):
+    """The node pack in it."""
+    return comfy_standin.load(comfy_standin.PACK, monkeypatch)

@@ -248,6 +248,22 @@ def test_what_is_kept_has_the_noise_of_its_row() -> None:
     assert bool(found.ok.all())
 
 
+def test_conditions_go_with_their_rows() -> None:
+    means = normal(3, 3, seed=6)
+
+    def denoiser(x, sigma, label):
+        return (
+            Mixture(torch.zeros(1, 3, dtype=x.dtype), 0.5)(x - means[label], sigma) + means[label]
+        )
+
+    labels = torch.tensor([0, 1, 2, 0, 1, 2])
+    found = sample_adaptive(denoiser, NOISE, condition=labels, rtol=1e-3)
+    one = sample_adaptive(denoiser, NOISE[4:5], condition=labels[4:5], rtol=1e-3)
+    torch.testing.assert_close(found.x[4:5], one.x, rtol=1e-12, atol=1e-12)
+    with pytest.raises(InputError, match="the condition has 2 rows"):
+        sample_adaptive(denoiser, NOISE, condition=labels[:2])
+
+
 def test_the_range_of_a_schedule() -> None:
     denoiser, sigmas = told(SMOOTH)
     schedule = VPLinear()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import comfy_standin as standin
@@ -23,8 +25,8 @@ from stiffguide.adapters.kdiffusion import SAMPLERS, sample_stiffguide_heun
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.guidance import ErkGuid, ErrorDirection
 
-FOLDER = Path(__file__).parents[1] / "comfyui"
-EXAMPLES = sorted(FOLDER.glob("example_workflows/*.json"))
+FOLDER = standin.PACK
+EXAMPLES = sorted(FOLDER.parent.glob("example_workflows/*.json"))
 PROGRAMS = sorted(FOLDER.glob("api_workflows/*.json"))
 NODES = (
     "StiffguideSamplerEMG",
@@ -34,6 +36,10 @@ NODES = (
     "StiffguideSamplerAdaptive",
     "StiffguideSamplerCfgPlusPlus",
     "StiffguideMixScheduler",
+    "StiffguideKarrasScheduler",
+    "StiffguideTimeScheduler",
+    "StiffguideCalibratedScheduler",
+    "StiffguideMeasureCenter",
 )
 MENU = (
     "stiffguide_emg",
@@ -71,18 +77,9 @@ KINDS = {
     "flow": (FlowDenoiser(SMOOTH), FlowSampling),
     "flux": (FlowDenoiser(SMOOTH), FluxSampling),
 }
+SOCKETS = ("MODEL", "LATENT")
 BESIDE_ONE = pytest.mark.parametrize("beside", [-(2.0**-24), 2.0**-23])
 BOTH = pytest.mark.parametrize("kind", ["eps", "flow"])
-
-
-@pytest.fixture
-def comfy(monkeypatch):
-    return standin.install(monkeypatch)
-
-
-@pytest.fixture
-def pack(comfy, monkeypatch):
-    return standin.load(FOLDER, monkeypatch)
 
 
 def guider(kind: str, negative=None, cfg: float = 1.0) -> standin.Guider:
@@ -102,9 +99,10 @@ def defaults(node, kind: str = "eps") -> dict:
     model = standin.Patcher(
         standin.Model(*[part() if isinstance(part, type) else part for part in KINDS[kind]])
     )
+    linked = {"MODEL": model, "LATENT": {"samples": normal(8, 3, 2, 2, seed=13)}}
     return {
-        name: model if declared[0] == "MODEL" else declared[1]["default"]
-        for name, declared in inputs_of(node).items()
+        name: linked[kind] if kind in SOCKETS else options["default"]
+        for name, (kind, options) in inputs_of(node).items()
     }
 
 
@@ -142,6 +140,7 @@ def test_a_checkout_in_custom_nodes_is_the_pack(tmp_path) -> None:
     shutil.copy(FOLDER.parent / "__init__.py", clone)
     code = f"""
 import sys
+import tomllib
 from pathlib import Path
 sys.path = [p for p in sys.path if not (Path(p) / "stiffguide").exists()]
 sys.meta_path = [m for m in sys.meta_path if "editable" not in str(m)]
@@ -222,7 +221,7 @@ def test_a_node_declares_what_comfyui_shows(pack, name: str) -> None:
         elif kind in ("INT", "FLOAT"):
             assert options["min"] <= options["default"] <= options["max"]
         else:
-            assert kind == "MODEL"
+            assert kind in (*SOCKETS, "STRING")
 
 
 @pytest.mark.parametrize("name", NODES)
@@ -244,6 +243,10 @@ def test_a_node_returns_what_it_declares(pack, name: str, kind: str) -> None:
                 assert value.dtype == torch.float32
                 assert value.shape == (17,)
                 assert bool((value[1:] < value[:-1]).all())
+                continue
+            if declared == "FLOAT":
+                assert isinstance(value, float)
+                assert value > 0
                 continue
             assert declared == "SAMPLER"
             assert isinstance(value, standin.KSAMPLER)
@@ -432,15 +435,6 @@ def test_a_model_of_another_make_is_integrated_in_sigma(pack, comfy) -> None:
     flow = KINDS["flow"][0]
     found = sampler.sampler_function(flow, NOISE, sigmas, disable=True)
     assert torch.equal(found, sample_stiffguide_heun(flow, NOISE, sigmas, disable=True, flow=True))
-
-
-def test_nested_latents_are_refused_in_a_sentence(pack, comfy) -> None:
-    class NestedTensor:  # ComfyUI's own class of that name
-        is_nested = True
-
-    sampler = standin.sampler_object(comfy, "stiffguide_emg")
-    with pytest.raises(UnsupportedError, match="pack them into one tensor"):
-        sampler.sampler_function(SMOOTH, NestedTensor(), torch.tensor([1.0, 0.0]))
 
 
 def test_churn_where_it_fits(pack) -> None:
@@ -674,19 +668,39 @@ def test_a_workflow_of_the_api(pack, path: Path) -> None:
         for key in set(kinds) - set(widgets):
             source, out = node["inputs"][key]
             assert declared(pack, nodes[source]["class_type"])[1][out] == kinds[key]
-    twin = json.loads((FOLDER / "example_workflows" / path.name).read_text())
+    twin = json.loads((FOLDER.parent / "example_workflows" / path.name).read_text())
     for node in twin["nodes"]:
         assert nodes[str(node["id"])]["class_type"] == node["type"]
         assert widgets_of(pack, node).items() <= nodes[str(node["id"])]["inputs"].items()
 
 
 def test_a_checkout_shows_its_workflows_where_comfyui_looks_for_them() -> None:
-    shown = sorted((FOLDER.parent / "example_workflows").glob("*.json"))
-    assert [path.resolve() for path in shown] == [path.resolve() for path in EXAMPLES]
+    """As files at the top: links are no links in a checkout on Windows, or in an archive."""
+    folder = FOLDER.parent / "example_workflows"
+    assert not folder.is_symlink()
+    assert sorted(path for path in folder.iterdir() if path.suffix == ".json") == EXAMPLES
+    assert not any(path.is_symlink() for path in EXAMPLES)
+
+
+def test_what_the_registry_of_comfyui_asks_for() -> None:
+    """docs.comfy.org/registry/specifications: a name, a version, a publisher, light needs."""
+    known = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    project, comfy = known["project"], known["tool"]["comfy"]
+    assert re.fullmatch(r"(?!.*[-_.]{2})[A-Za-z][A-Za-z0-9._-]{1,98}", project["name"])
+    assert "comfyui" not in project["name"].lower()
+    assert re.fullmatch(r"\d+\.\d+\.\d+", project["version"])
+    assert comfy["PublisherId"]
+    assert comfy["DisplayName"]
+    assert set(comfy) <= {"PublisherId", "DisplayName", "Icon", "Banner", "includes"}
+    assert all((FOLDER.parent / part).is_dir() for part in comfy["includes"])
+    # what ComfyUI has: its manager installs nothing
+    needed = {re.split(r"[<>=]", need)[0] for need in project["dependencies"]}
+    assert needed == {"torch", "numpy", "scipy"}
 
 
 def test_there_are_workflows_of_both_forms() -> None:
-    assert len(EXAMPLES) >= 2
+    shown = {node["type"] for path in EXAMPLES for node in json.loads(path.read_text())["nodes"]}
+    assert {"StiffguideSamplerEMG", "StiffguideSamplerAdaptive", "FluxGuidance"} <= shown
     assert PROGRAMS
 
 

@@ -6,17 +6,11 @@ import comfy_standin as standin
 import pytest
 import torch
 from flows import SMOOTH, normal
-from test_comfyui import BOTH, EMPTY, FOLDER, KINDS, NOISE, execute, guider, sigmas_of
+from test_comfyui import BOTH, EMPTY, KINDS, NOISE, execute, guider, sigmas_of
 
 from stiffguide.adapters.diffusion import sample_adaptive
 
 NODE = "StiffguideSamplerAdaptive"
-
-
-@pytest.fixture
-def pack(monkeypatch):
-    standin.install(monkeypatch)
-    return standin.load(FOLDER, monkeypatch)
 
 
 @BOTH

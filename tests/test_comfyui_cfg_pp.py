@@ -9,7 +9,6 @@ from flows import SMOOTH, Mixture, normal
 from test_comfyui import (
     BOTH,
     EMPTY,
-    FOLDER,
     KINDS,
     NOISE,
     FlowDenoiser,
@@ -25,12 +24,6 @@ NODE = "StiffguideSamplerCfgPlusPlus"
 WEAK = Mixture(torch.zeros(1, 3, dtype=torch.float64), 0.9)
 NEGATIVE = {"eps": WEAK, "flow": FlowDenoiser(WEAK)}
 SOLVERS = pytest.mark.parametrize("solver", ["euler", "dpmpp_2m"])
-
-
-@pytest.fixture
-def pack(monkeypatch):
-    standin.install(monkeypatch)
-    return standin.load(FOLDER, monkeypatch)
 
 
 @SOLVERS

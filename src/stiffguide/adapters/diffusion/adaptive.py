@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stiffguide.adapters.diffusion.adaptive_result import AdaptiveSample
 from stiffguide.adapters.diffusion.adaptive_run import AdaptiveRun, Attempted, Demand, stepper
+from stiffguide.adapters.diffusion.condition import Condition, with_condition
 from stiffguide.adapters.diffusion.evaluator import Evaluator
 from stiffguide.adapters.diffusion.hyperbolic_clock import OfNoise
 from stiffguide.adapters.diffusion.model_guidance import ModelGuidance
@@ -35,6 +36,7 @@ def sample_adaptive(
     denoise_to_zero: bool = False,
     max_attempts: int = 1000,
     callback: Callback | None = None,
+    condition: Condition | None = None,
     init: Tensor | None = None,
     mask: Tensor | None = None,
     dtype: torch.dtype | None = None,
@@ -43,7 +45,7 @@ def sample_adaptive(
     """Integrate the probability flow of `denoiser(x, sigma (B,)) -> x0` to a tolerance.
 
     Rows have steps and counts of their own, so that the sigmas (B,) of a call differ. noise,
-    init, mask, dtype, model_dtype: as in `sample`. The ends are those of a schedule by
+    condition, init, mask, dtype, model_dtype: as in `sample`. The ends are those of a schedule by
     `*schedule.range()`. Runs without autograd. Arguments:
 
     method: an explicit pair of `stiffguide methods`; bosh3 is best up to some 60 evaluations.
@@ -66,7 +68,8 @@ def sample_adaptive(
     absolute = rtol * sigma_data if atol is None else atol
     demand = Demand(stepper(method), rtol, absolute, max_attempts, together)
     start = Start.of(noise, init, mask, dtype)
-    evaluator = Evaluator(denoiser, start.shape, model_dtype, start.kept)
+    told = with_condition(denoiser, condition)
+    evaluator = Evaluator(told, start.shape, model_dtype, start.kept)
     run = AdaptiveRun(
         evaluator.by_rows, clock, demand, _edges(denoiser), _told(callback, start.shape)
     )
