@@ -13,6 +13,7 @@ import stiffguide as sg
 from stiffguide.adapters.diffusion import (
     VE,
     DDPMTable,
+    LogTime,
     RectifiedFlow,
     Reversed,
     VPCosine,
@@ -35,6 +36,7 @@ SCHEDULES = {
     "vp cosine": VPCosine(),
     "flow": RectifiedFlow(),
     "shifted flow": RectifiedFlow(3.0),
+    "log time": LogTime(),
     "ddpm linear": DDPMTable.linear(),
     "ddpm scaled linear": DDPMTable.scaled_linear(),
     "ddpm cosine": DDPMTable.cosine(),

@@ -19,6 +19,7 @@ from stiffguide.adapters.diffusion.emg import Emg
 from stiffguide.adapters.diffusion.exponential import Multistep
 from stiffguide.adapters.diffusion.field import denoiser_field
 from stiffguide.adapters.diffusion.heun import Heun
+from stiffguide.adapters.diffusion.log_time import LogTime
 from stiffguide.adapters.diffusion.mixture import GaussianMixture
 from stiffguide.adapters.diffusion.model_guidance import (
     autoguidance,
@@ -26,6 +27,7 @@ from stiffguide.adapters.diffusion.model_guidance import (
     classifier_free_batched,
 )
 from stiffguide.adapters.diffusion.noise import noise_like
+from stiffguide.adapters.diffusion.preconditioned import preconditioned
 from stiffguide.adapters.diffusion.prediction import as_denoiser, as_network
 from stiffguide.adapters.diffusion.result import Sample
 from stiffguide.adapters.diffusion.reversed_time import Reversed
@@ -39,6 +41,7 @@ from stiffguide.adapters.diffusion.schedule import (
     VPLinear,
     VPScaledLinear,
 )
+from stiffguide.adapters.diffusion.tokens import per_token
 from stiffguide.adapters.diffusion.whole_times import whole_times
 
 __all__ = [
@@ -52,6 +55,7 @@ __all__ = [
     "Emg",
     "GaussianMixture",
     "Heun",
+    "LogTime",
     "Multistep",
     "RectifiedFlow",
     "Reversed",
@@ -72,6 +76,8 @@ __all__ = [
     "grid",
     "invert",
     "noise_like",
+    "per_token",
+    "preconditioned",
     "roughness",
     "sample",
     "sample_adaptive",

@@ -16,7 +16,8 @@ class Stochastic:
 
     s_churn, s_tmin, s_tmax, s_noise: before a step from a sigma in [s_tmin, s_tmax] the state is
     raised to sigma (1 + min(s_churn/N, sqrt 2 - 1)) (Karras et al., arXiv 2206.00364, algorithm 2).
-    eta: a step to sigma ends lower, and noise brings it back up; 1 is ancestral sampling.
+    eta: a step to sigma ends lower, and noise brings it back up; 1 is ancestral sampling, and
+    infinite makes all noise new: x = D + sigma eps, as consistency models are sampled.
     """
 
     s_churn: float = 0.0
@@ -32,9 +33,11 @@ class Stochastic:
 
     def check(self, sampler: Sampler, guidance: Guidance | None) -> None:
         """Raise InputError where noise would be ignored or would break what is asked for."""
-        for name in ("s_churn", "s_tmin", "s_noise", "eta"):
+        for name in ("s_churn", "s_tmin", "s_noise"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be finite and not negative: {getattr(self, name)}")
+        if not self.eta >= 0:
+            raise InputError(f"eta must not be negative: {self.eta}")
         if self.s_churn > 0 and self.eta > 0:
             raise InputError("s_churn and eta are two ways of adding noise; use one of them")
         if not self.active:
