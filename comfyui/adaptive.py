@@ -58,7 +58,7 @@ class Adaptive(SamplerNode):
             ["bosh3", "dopri5", "tsit5"],
             {
                 "default": "bosh3",
-                "tooltip": "dopri5 and tsit5 are better from about 60 model calls on.",
+                "tooltip": "dopri5 and tsit5 are of higher order, for more than 50 model calls.",
             },
         )
         steps = (

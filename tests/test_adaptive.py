@@ -331,9 +331,10 @@ def test_values_that_are_never_finite() -> None:
         calls.append(1)
         return torch.full_like(x, torch.inf)
 
-    found = sample_adaptive(denoiser, NOISE)
+    found = sample_adaptive(denoiser, NOISE, denoise_to_zero=True)
     assert not bool(found.ok.any())
     assert len(calls) < 10
+    assert found.calls == len(calls)
     assert "(6 of 6 rows failed)" in found.message
 
 
@@ -382,6 +383,7 @@ def test_what_the_model_raises_comes_through() -> None:
 
 
 def test_an_interrupt_brings_what_was_reached() -> None:
+    """And asks the model no more."""
     calls = []
 
     def denoiser(x, sigma):
@@ -390,12 +392,15 @@ def test_an_interrupt_brings_what_was_reached() -> None:
             raise KeyboardInterrupt
         return SMOOTH(x, sigma)
 
+    noise = NOISE.reshape(6, 1, 3)
     with pytest.raises(Interrupted) as told_of:
-        sample_adaptive(denoiser, NOISE)
+        sample_adaptive(denoiser, noise, denoise_to_zero=True)
     found = told_of.value.solution
-    assert found.x.shape == NOISE.shape
+    assert found.x.shape == noise.shape
     assert bool((found.sigma < 80).all())
+    assert bool((found.sigma > 0.002).all())
     assert "was interrupted" in found.message
+    assert len(calls) == 12
 
 
 @pytest.mark.parametrize(

@@ -81,21 +81,22 @@ class AdaptiveRun:
     def integrate(
         self, x: Tensor, sigma_max: float, sigma_min: float, zero: bool
     ) -> AdaptiveSample:
-        """From x (B, F) at sigma_max to sigma_min, and to 0 by D where `zero` says so.
+        """From x (B, ...) at sigma_max to sigma_min, and to 0 by D where `zero` says so.
 
         Raises Interrupted, with what was reached, where the keyboard interrupts it.
         """
-        field = _Field(self.denoise, self.clock, tuple(x.shape))
-        y = self.clock.inward(x, self.clock.time(sigma_max))
+        flat, count = x.reshape(len(x), -1), len(x)
+        field = _Field(self.denoise, self.clock, tuple(flat.shape))
+        y = self.clock.inward(flat, self.clock.time(sigma_max))
         s = self._solved(
             field, y.reshape(1, -1) if self.demand.together else y, sigma_max, sigma_min
         )
-        t, count = s.t.expand(len(x)), len(x)
-        status, sigma = s.status.expand(count), self.clock.sigma(t)
-        nfe = s.work[0].expand(count)
-        end = self.clock.outward(s.y.reshape(x.shape), t.unsqueeze(-1))
+        t, status = s.t.expand(count), s.status.expand(count)
+        sigma, nfe = self.clock.sigma(t), s.work[0].expand(count)
+        end = self.clock.outward(s.y.reshape(flat.shape), t.unsqueeze(-1))
         done = status == int(Status.SUCCESS)
-        if zero:
+        interrupted = bool((status == int(Status.INTERRUPTED)).any())
+        if zero and not interrupted and bool(done.any()):
             x0 = self.denoise(end, sigma)
             end = torch.where(done.unsqueeze(-1), x0, end)
             sigma, nfe, field.calls = torch.where(done, 0.0, sigma), nfe + done, field.calls + 1
@@ -103,7 +104,7 @@ class AdaptiveRun:
         status = torch.where(lost, int(Status.NON_FINITE), status)
         attempts = s.attempts.expand(count)
         found = AdaptiveSample(
-            x=end,
+            x=end.reshape(x.shape),
             sigma=sigma,
             nfe=nfe,
             steps=s.accepted.expand(count),
@@ -113,7 +114,7 @@ class AdaptiveRun:
             message=verdict(status, sigma, attempts),
             method=self.demand.method.name,
         )
-        if bool((status == int(Status.INTERRUPTED)).any()):
+        if interrupted:
             raise Interrupted(found.message, found)
         return found
 

@@ -56,16 +56,15 @@ def sample_stiffguide_adaptive(
     absolute = rtol * sigma_data if atol is None else atol
     demand = Demand(stepper(method), rtol, absolute, max_attempts, together)
     clock = (OfFlow if flow else OfNoise)(scale_of(sigma_data))
-    shape = tuple(x.shape)
-    evaluator = Evaluator(_by_rows(model, x.dtype, extra_args or {}), shape)
+    evaluator = Evaluator(_by_rows(model, x.dtype, extra_args or {}), tuple(x.shape))
     # half precision is for the model: a state of it would lose every small step
-    wide = x.to(torch.promote_types(x.dtype, torch.float32)).reshape(len(x), -1)
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
     with progress_bar(len(levels) - 1, disable) as bar:
         told = _told(callback, bar, levels, x)
         run = AdaptiveRun(evaluator.by_rows, clock, demand, told=told)
         found = run.integrate(wide, ends.high, ends.low, ends.zero)
     report(found)
-    return found.x.to(x.dtype).reshape(shape)
+    return found.x.to(x.dtype)
 
 
 @dataclass(frozen=True)
