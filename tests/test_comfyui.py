@@ -287,7 +287,7 @@ def test_a_flow_is_sampled_as_the_package_does(pack, name, changed, method, rule
     sigmas = sigmas_of(pack, "flow")[1:]
     flow = KINDS["flow"][0]
     follows = diffusion.SAMPLERS[method] if isinstance(method, str) else method
-    if follows.name == "emg" or getattr(follows, "carrier", "") == "data":
+    if follows.name.startswith("emg") or getattr(follows, "carrier", "") == "data":
         schedule = RectifiedFlow(shift=3.0)
         denoiser = as_denoiser(
             lambda x, s: (x - flow(x, s)) / s.reshape(-1, 1, 1, 1), "velocity", schedule

@@ -192,6 +192,7 @@ sample_stiffguide_exponential_adams3 = _multistep("exponential_adams3")
 sample_stiffguide_unipc2 = _multistep("unipc2")
 sample_stiffguide_unipc3 = _multistep("unipc3")
 sample_stiffguide_ipndm4 = _multistep("ipndm4")
+sample_stiffguide_emg_lagged = _multistep("emg_lagged")
 
 SAMPLERS: dict[str, KSampler] = {
     function.__name__.removeprefix("sample_"): function
@@ -208,6 +209,7 @@ SAMPLERS: dict[str, KSampler] = {
         sample_stiffguide_unipc2,
         sample_stiffguide_unipc3,
         sample_stiffguide_ipndm4,
+        sample_stiffguide_emg_lagged,
         sample_stiffguide_adaptive,
         sample_stiffguide_euler_cfg_pp,
         sample_stiffguide_dpmpp_2m_cfg_pp,
