@@ -8,8 +8,11 @@ import comfy.samplers
 from comfy.k_diffusion import sampling
 from torch import Tensor
 
+from stiffguide.adapters.kdiffusion import NOISY_SAMPLERS
+
 from .functions import SamplerFunction, sampler_function
 from .mix_grid import mix_sigmas
+from .noisy import noisy_function
 
 GRID = "stiffguide_mix"
 
@@ -48,6 +51,7 @@ ENTRIES: dict[str, SamplerFunction] = {
     "stiffguide_heun_erk_guid": erk_guid_function("stiffguide_heun"),
     "stiffguide_dpm2_erk_guid": erk_guid_function("stiffguide_dpm2"),
     "stiffguide_deis3_erk_guid": erk_guid_function("stiffguide_deis3"),
+    **{name: noisy_function(name) for name in NOISY_SAMPLERS},
 }
 
 

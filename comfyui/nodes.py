@@ -6,7 +6,7 @@ from typing import Any
 
 import comfy.samplers
 
-from stiffguide.adapters.kdiffusion import SAMPLERS
+from stiffguide.adapters.kdiffusion import NOISY_SAMPLERS, SAMPLERS
 from stiffguide.errors import UnsupportedError
 
 from .adaptive import Adaptive
@@ -22,7 +22,8 @@ from .grids import (
 from .inputs import Inputs, SamplerNode, number
 
 APART = ("adaptive", "euler_cfg_pp", "dpmpp_2m_cfg_pp")  # samplers with a node of their own
-OURS = [n for name in SAMPLERS if (n := name.removeprefix("stiffguide_")) not in APART]
+NAMES = [name.removeprefix("stiffguide_") for name in SAMPLERS if name not in NOISY_SAMPLERS]
+OURS = [name for name in NAMES if name not in APART]
 CHURNED = ("heun", "dpm2", "euler")  # memory of the past and added noise exclude each other
 
 

@@ -179,8 +179,10 @@ def test_what_cannot_be_sampled_so(name: str) -> None:
         sample(MODEL, NOISE, grid.karras(5), name, ErrorDirection())
     with pytest.raises(UnsupportedError, match="runs down in sigma only"):
         invert(MODEL, NOISE, grid.karras(5).flip(0), name)
-    with pytest.raises(UnsupportedError, match="s_churn and eta"):
+    with pytest.raises(UnsupportedError, match="is made for the flow, not for"):
         sample(MODEL, NOISE, grid.karras(5), name, eta=1.0)
+    with pytest.raises(UnsupportedError, match="is made for the flow, which churn leaves"):
+        sample(MODEL, NOISE, grid.karras(5), name, s_churn=4.0)
     with pytest.raises(InputError, match=f"there are .*{name}"):
         sample(MODEL, NOISE, grid.karras(5), "euler_cfg")
 

@@ -104,9 +104,25 @@ def test_chunks_of_several_shapes_are_not_one_sample(tmp_path: Path) -> None:
         shards.gather()
 
 
+def test_noise_on_the_way_belongs_to_the_seed(tmp_path: Path) -> None:
+    args = ("sample", "--seeds", "0-6", "--nfe", "6", "--method", "dpmpp_2m", "--eta", "1")
+    paths = [tmp_path / f"{i}.npz" for i in range(3)]
+    call(*args, "--out", str(paths[0]))
+    call(*args, "--chunk", "2", "--out", str(paths[1]))
+    call(*args[:-1], "0", "--out", str(paths[2]))
+    whole, chunks, flow = (load(path)["x"] for path in paths)
+    np.testing.assert_allclose(chunks, whole, rtol=1e-3, atol=1e-3)
+    assert not np.allclose(flow, whole, atol=0.1)
+    text = call(
+        "sample", "--method", "deis3", "--eta", "1", "--out", str(tmp_path / "no.npz"), code=2
+    )
+    assert "eta needs a sampler made for it" in text.replace("\n", " ")
+
+
 @pytest.mark.slow
-def test_any_number_of_processes_gives_the_same_bits(tmp_path: Path) -> None:
-    args = ["sample", "--seeds", "0-10", "--chunk", "3", "--nfe", "6", "--out"]
+@pytest.mark.parametrize("noise", [[], ["--method", "dpmpp_2m", "--eta", "1"]])
+def test_any_number_of_processes_gives_the_same_bits(tmp_path: Path, noise: list[str]) -> None:
+    args = ["sample", *noise, "--seeds", "0-10", "--chunk", "3", "--nfe", "6", "--out"]
     alone, shared = tmp_path / "alone.npz", tmp_path / "shared.npz"
     call(*args, str(alone))
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]

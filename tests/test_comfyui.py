@@ -21,7 +21,7 @@ from test_kdiffusion_flows import Flow
 from stiffguide.adapters import diffusion
 from stiffguide.adapters.diffusion import RectifiedFlow, as_denoiser, grid
 from stiffguide.adapters.diffusion.flow_in_ve_form import INFINITE
-from stiffguide.adapters.kdiffusion import SAMPLERS, sample_stiffguide_heun
+from stiffguide.adapters.kdiffusion import NOISY_SAMPLERS, SAMPLERS, sample_stiffguide_heun
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.guidance import ErkGuid, ErrorDirection
 
@@ -40,6 +40,7 @@ NODES = (
     "StiffguideTimeScheduler",
     "StiffguideCalibratedScheduler",
     "StiffguideMeasureCenter",
+    "StiffguideSamplerNoisy",
 )
 MENU = (
     "stiffguide_emg",
@@ -49,6 +50,7 @@ MENU = (
     "stiffguide_dpm2_erk_guid",
     "stiffguide_deis3_erk_guid",
 )
+UNGUIDED = [name for name in diffusion.SAMPLERS if f"stiffguide_{name}" not in NOISY_SAMPLERS]
 NOISE = normal(4, 3, 1, 1, seed=11)
 EMPTY = torch.zeros_like(NOISE)
 
@@ -265,7 +267,7 @@ EXPECTED = [
     ("StiffguideSamplerErkGuid", {}, "heun", ErkGuid(0.75, 0.3)),
     ("StiffguideSamplerErkGuid", {"solver": "dpm2", "w_con": 0.1}, "dpm2", ErkGuid(0.75, 0.1)),
     ("StiffguideSamplerErkGuid", {"solver": "deis3", "w_stiff": 0.2}, "deis3", ErkGuid(0.2, 0.3)),
-    *(("StiffguideSamplerUnguided", {"sampler": s}, s, None) for s in diffusion.SAMPLERS),
+    *(("StiffguideSamplerUnguided", {"sampler": s}, s, None) for s in UNGUIDED),
 ]
 
 
@@ -287,7 +289,7 @@ def test_a_flow_is_sampled_as_the_package_does(pack, name, changed, method, rule
     sigmas = sigmas_of(pack, "flow")[1:]
     flow = KINDS["flow"][0]
     follows = diffusion.SAMPLERS[method] if isinstance(method, str) else method
-    if follows.name.startswith("emg") or getattr(follows, "carrier", "") == "data":
+    if isinstance(follows, diffusion.Emg) or getattr(follows, "carrier", "") == "data":
         schedule = RectifiedFlow(shift=3.0)
         denoiser = as_denoiser(
             lambda x, s: (x - flow(x, s)) / s.reshape(-1, 1, 1, 1), "velocity", schedule
@@ -454,6 +456,39 @@ def test_churn_where_it_fits(pack) -> None:
 
 
 # --- the menus
+
+
+@BOTH
+@pytest.mark.parametrize("name", NOISY_SAMPLERS)
+def test_noise_belongs_to_the_seed_of_comfyui(pack, comfy, kind: str, name: str) -> None:
+    for menu in (comfy.samplers.SAMPLER_NAMES, comfy.samplers.KSampler.SAMPLERS):
+        assert menu.count(name) == 1
+    sigmas = sigmas_of(pack, kind, 8)
+    by_menu = standin.sampler_object(comfy, name)
+    x = guider(kind).sample(NOISE, EMPTY, by_menu, sigmas)
+    assert torch.equal(x, guider(kind).sample(NOISE, EMPTY, by_menu, sigmas))
+    choice = {"sampler": name.removeprefix("stiffguide_")}
+    (node,) = execute(pack, "StiffguideSamplerNoisy", **choice)
+    assert torch.equal(x, guider(kind).sample(NOISE, EMPTY, node, sigmas))
+    # an image of a larger batch is what it is in a smaller one
+    fewer = guider(kind).sample(NOISE[:2], EMPTY[:2], by_menu, sigmas)
+    torch.testing.assert_close(fewer, x[:2], rtol=1e-9, atol=1e-9)
+    torch.manual_seed(1)
+    again = guider(kind)
+    other = {"model_options": {}, "seed": 42}
+    mine = {"model_options": {}, "seed": 41}
+    run = by_menu.sampler_function
+    start = sigmas[0] * NOISE
+    assert torch.equal(
+        run(again, start, sigmas, mine, None, True), run(again, start, sigmas, mine, None, True)
+    )
+    assert not torch.allclose(
+        run(again, start, sigmas, mine, None, True), run(again, start, sigmas, other, None, True)
+    )
+    (still,) = execute(pack, "StiffguideSamplerNoisy", **choice, eta=0.0)
+    (s_still,) = execute(pack, "StiffguideSamplerNoisy", **choice, s_noise=0.0)
+    assert not torch.allclose(x, guider(kind).sample(NOISE, EMPTY, still, sigmas))
+    assert not torch.allclose(x, guider(kind).sample(NOISE, EMPTY, s_still, sigmas))
 
 
 @BOTH
@@ -708,5 +743,6 @@ def test_every_sampler_of_the_package_can_be_reached(pack) -> None:
     (choices, _) = inputs_of(pack.NODE_CLASS_MAPPINGS["StiffguideSamplerUnguided"])["sampler"]
     # with nodes of their own
     apart = {"stiffguide_adaptive", "stiffguide_euler_cfg_pp", "stiffguide_dpmpp_2m_cfg_pp"}
+    apart |= set(NOISY_SAMPLERS)
     assert {f"stiffguide_{name}" for name in choices} == set(SAMPLERS) - apart
     assert not [a for a, b in itertools.pairwise(choices) if a == b]

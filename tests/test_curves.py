@@ -49,7 +49,7 @@ def test_guidance_and_budget_make_a_difference(points: list[Point]) -> None:
 def test_the_table_has_a_line_per_sampler(points: list[Point]) -> None:
     lines = table(points, "median").splitlines()
     assert lines[0] == "| median at NFE | 8 | 16 |"
-    assert [line.split(" | ")[0] for line in lines[2:5]] == ["| heun", "| dpm2", "| euler"]
+    assert [line.split(" | ")[0] for line in lines[2:5]] == ["| heun", "| dpm2", "| dpmpp_2s"]
     assert len(lines) == 2 + len(SAMPLERS) + 3
     assert markdown(["a"], [["b"]]) == "| a |\n| --- |\n| b |"
 

@@ -18,6 +18,7 @@ from test_sampler_oracles import k_sampling
 from stiffguide.adapters import diffusion
 from stiffguide.adapters.diffusion import grid, invert
 from stiffguide.adapters.kdiffusion import (
+    NOISY_SAMPLERS,
     SAMPLERS,
     sample_stiffguide_deis3,
     sample_stiffguide_dpm2,
@@ -31,9 +32,10 @@ from stiffguide.guidance import Cap, ErkGuid, ErrorDirection
 NOISE = normal(6, 4, seed=8)
 # without a twin in `diffusion.SAMPLERS`, and with tests elsewhere
 APART = {"stiffguide_adaptive", "stiffguide_euler_cfg_pp", "stiffguide_dpmpp_2m_cfg_pp"}
-GRIDDED = [name for name in SAMPLERS if name not in APART]
-ALL = pytest.mark.parametrize("name", GRIDDED)
-REVERSIBLE = [name for name in GRIDDED if not name.startswith("stiffguide_emg")]
+APART |= set(NOISY_SAMPLERS)
+PLAIN = {name: run for name, run in SAMPLERS.items() if name not in APART}
+ALL = pytest.mark.parametrize("name", PLAIN)
+REVERSIBLE = [name for name in PLAIN if "emg" not in name]
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -61,8 +63,10 @@ def test_it_is_the_sampler_of_the_package(name: str, zero: bool, steps: int) -> 
 
 
 def test_every_sampler_of_the_package_is_there() -> None:
-    assert {name.removeprefix("stiffguide_") for name in GRIDDED} == set(diffusion.SAMPLERS)
+    names = {name.removeprefix("stiffguide_") for name in PLAIN}
+    assert names | {"dpmpp_sde"} == set(diffusion.SAMPLERS)
     assert set(SAMPLERS) >= APART
+    assert NOISY_SAMPLERS.items() < SAMPLERS.items()
     for name, function in SAMPLERS.items():
         assert function.__name__ == f"sample_{name}"
         assert function.__doc__
@@ -183,8 +187,7 @@ def test_the_same_loop_runs_theirs_and_ours(wrapper: str) -> None:
     model, theirs = wrapped()[wrapper], k_sampling()
     extra = {"cond": None} if wrapper == "CompVisVDenoiser" else {}
     sigmas = theirs.get_sigmas_karras(12, 0.03, 14.6).double()
-    functions = {name: getattr(theirs, name) for name in TWINS}
-    functions |= {name: SAMPLERS[name] for name in GRIDDED}
+    functions = {name: getattr(theirs, name) for name in TWINS} | PLAIN
     found, calls = {}, {}
     for name, function in functions.items():
         calls[name] = []

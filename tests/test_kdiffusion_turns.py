@@ -11,7 +11,7 @@ from test_sampler_oracles import k_sampling
 
 from stiffguide.adapters.diffusion import grid
 from stiffguide.adapters.diffusion.stretches import stretches
-from stiffguide.adapters.kdiffusion import SAMPLERS, sample_stiffguide_heun
+from stiffguide.adapters.kdiffusion import sample_stiffguide_heun
 from stiffguide.errors import InputError
 
 DOWN = [80.0, 20.0, 5.0, 1.0, 0.2, 0.0]
@@ -99,7 +99,7 @@ def test_levels_that_stand_still_leave_the_state_as_it_is(name: str) -> None:
     assert model.calls == 0
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@ALL
 def test_a_rise_from_zero_has_no_direction(name: str) -> None:
     with pytest.raises(InputError, match="rise from 0"):
         plain(name)(THIN, 80 * NOISE, levels(80.0, 0.0, 5.0, 0.0))

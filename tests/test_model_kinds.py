@@ -177,8 +177,9 @@ def test_new_noise_by_the_formula() -> None:
         if b > 0:
             x = x + 1.1 * b * torch.randn(6, 3, dtype=F64)
     torch.testing.assert_close(found, x, rtol=1e-12, atol=1e-12)
-    with pytest.raises(UnsupportedError, match="uses its past"):
-        sample(SMOOTH, NOISE, levels, "emg", eta=math.inf)
+    for name in ("emg", "dpmpp_2m", "dpmpp_sde"):
+        with pytest.raises(UnsupportedError, match="interpolates what infinite eta would make new"):
+            sample(SMOOTH, NOISE, levels, name, eta=math.inf)
     for eta in (-1.0, math.nan):
         with pytest.raises(InputError, match="eta must not be negative"):
             sample(SMOOTH, NOISE, levels, "euler", eta=eta)

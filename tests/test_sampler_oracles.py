@@ -19,7 +19,7 @@ import torch
 from flows import THIN, normal
 from torch import Tensor
 
-from stiffguide.adapters.diffusion import SAMPLERS, Multistep, grid, sample
+from stiffguide.adapters.diffusion import SAMPLERS, Brownian, Multistep, grid, sample
 from stiffguide.adapters.diffusion.exponential import (
     DPMPP_2M,
     DPMPP_3M,
@@ -66,6 +66,8 @@ OURS = {
     "euler": "sample_euler",
     "heun": "sample_heun",
     "dpm2": "sample_dpm_2",
+    "dpmpp_2s": "sample_dpmpp_2s_ancestral",
+    "dpmpp_sde": "sample_dpmpp_sde",
     "dpmpp_2m": "sample_dpmpp_2m",
     "dpmpp_3m": "sample_dpmpp_3m_sde",
 }
@@ -77,7 +79,7 @@ def test_k_diffusion(name: str, zero: bool) -> None:
     theirs = getattr(k_sampling(), OURS[name])
     levels = grid.karras(11, zero=zero)
     extra = {}
-    if name == "dpmpp_3m":
+    if "ancestral" in OURS[name] or "sde" in OURS[name]:
         extra = {"eta": 0.0, "noise_sampler": lambda a, b: 0.0}
     expected = theirs(THIN, 80 * NOISE, levels, disable=True, **extra)
     torch.testing.assert_close(sample(THIN, NOISE, levels, name).x, expected, rtol=1e-9, atol=1e-9)
@@ -90,6 +92,8 @@ def test_k_diffusion(name: str, zero: bool) -> None:
         ("heun", "sample_heun", {"s_churn": 40.0}),
         ("euler", "sample_euler_ancestral", {"eta": 1.0}),
         ("euler", "sample_euler_ancestral", {"eta": 0.4, "s_noise": 0.9}),
+        ("dpm2", "sample_dpm_2_ancestral", {"eta": 0.7}),
+        ("dpmpp_2s", "sample_dpmpp_2s_ancestral", {"eta": 1.0}),
     ],
 )
 def test_k_diffusion_with_noise(name: str, theirs: str, how: dict[str, float]) -> None:
@@ -99,6 +103,28 @@ def test_k_diffusion_with_noise(name: str, theirs: str, how: dict[str, float]) -
     expected = run(THIN, 80 * NOISE, levels, disable=True, **how)
     torch.manual_seed(3)
     found = sample(THIN, NOISE, levels, name, **how).x
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+NOISY = [
+    ("euler", "sample_euler_ancestral", {}),
+    ("dpm2", "sample_dpm_2_ancestral", {}),
+    ("dpmpp_2s", "sample_dpmpp_2s_ancestral", {}),
+    ("dpmpp_sde", "sample_dpmpp_sde", {}),
+    ("dpmpp_2m", "sample_dpmpp_2m_sde", {"solver_type": "midpoint"}),
+    ("exponential_adams2", "sample_dpmpp_2m_sde", {"solver_type": "heun"}),
+    ("dpmpp_3m", "sample_dpmpp_3m_sde", {}),
+]
+
+
+@pytest.mark.parametrize(("name", "theirs", "how"), NOISY)
+@pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
+def test_k_diffusion_along_the_same_brownian_motion(name, theirs, how, eta) -> None:
+    levels, seeds = grid.karras(11, zero=True), range(6)
+    motion = Brownian(seeds, NOISE.shape, dtype=NOISE.dtype)
+    how = {"eta": eta, "s_noise": 0.9, "noise_sampler": motion, **how}
+    expected = getattr(k_sampling(), theirs)(THIN, 80 * NOISE, levels, disable=True, **how)
+    found = sample(THIN, NOISE, levels, name, eta=eta, s_noise=0.9, seeds=seeds).x
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 

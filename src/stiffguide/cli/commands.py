@@ -124,6 +124,7 @@ def work_precision(**asked: Any) -> None:
 @click.option("--guidance", type=click.Choice(GUIDANCE), default="none", show_default=True)
 @click.option("--w-stiff", type=WEIGHT, default=0.75, show_default=True, help="of erk-guid")
 @click.option("--w-con", type=WEIGHT, default=0.3, show_default=True, help="of erk-guid")
+@click.option("--eta", type=WEIGHT, default=0.0, show_default=True, help="noise on the way")
 @click.option("--nfe", type=EVALUATIONS, default=16, show_default=True, help="evaluations")
 @click.option("--grid", default="karras", show_default=True, help="a name, or a calibrated .json")
 @click.option("--center", type=LEVEL, help="sigma of the bump of --grid mix  [default: 0.25]")

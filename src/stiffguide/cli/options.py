@@ -13,8 +13,9 @@ from stiffguide.errors import InputError
 
 # the keys of adapters.diffusion.sample.SAMPLERS, which takes torch to look at
 SAMPLERS = (
-    *("heun", "dpm2", "euler", "dpmpp_2m", "dpmpp_3m", "exponential_adams2", "exponential_adams3"),
-    *("deis3", "unipc2", "unipc3", "ipndm4", "emg", "emg_lagged"),
+    *("heun", "dpm2", "dpmpp_2s", "dpmpp_sde", "euler", "dpmpp_2m", "dpmpp_3m"),
+    *("exponential_adams2", "exponential_adams3", "deis3", "unipc2", "unipc3", "ipndm4"),
+    *("emg", "emg_lagged"),
 )
 GUIDANCE = ("none", "erk-guid", "error-direction", "error-direction-3")
 FLOW = "median distance to the flow"

@@ -90,6 +90,7 @@ class Job:
             method=self.asked["method"],
             guidance=self.guidance,
             seeds=seeds,
+            eta=self.asked["eta"],
         )
         shards.keep(index, result.x, result.status, result.nfe)
 

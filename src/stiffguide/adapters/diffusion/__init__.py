@@ -2,8 +2,9 @@
 
 Everything works in variance-exploding form, x = x0 + sigma eps, on a denoiser(x, sigma) -> x0;
 `as_denoiser` makes one of any network. Read `sampler` (the protocol), `heun` (the shortest member;
-`dpm2`, `exponential`, `emg` are the others), `sampling_run` (the loop over a grid) and `sample`;
-then `grid`, `schedule`, `prediction`. `adaptive` takes steps by tolerance, on the core's own loop.
+`dpm2`, `dpmpp_2s`, `exponential`, `emg` are the others), `sampling_run` (the loop over a grid) and
+`sample`; `splitting` and `brownian` for noise on the way; then `grid`, `schedule`, `prediction`.
+`adaptive` takes steps by tolerance, on the core's own loop.
 `mixture`, `problems` and `digits` have denoisers to try, `metrics`, `curves` and `roughness`
 measure. No other adapter may be imported.
 """
@@ -11,10 +12,12 @@ measure. No other adapter may be imported.
 from stiffguide.adapters.diffusion import grid
 from stiffguide.adapters.diffusion.adaptive import sample_adaptive
 from stiffguide.adapters.diffusion.adaptive_result import AdaptiveSample
+from stiffguide.adapters.diffusion.brownian import Brownian
 from stiffguide.adapters.diffusion.calibrate import CalibratedGrid, calibrate_grid
 from stiffguide.adapters.diffusion.condition import Conditioned
 from stiffguide.adapters.diffusion.ddpm import DDPMTable
 from stiffguide.adapters.diffusion.dpm2 import Dpm2
+from stiffguide.adapters.diffusion.dpmpp_2s import Dpmpp2s
 from stiffguide.adapters.diffusion.emg import Emg
 from stiffguide.adapters.diffusion.exponential import Multistep
 from stiffguide.adapters.diffusion.field import denoiser_field
@@ -48,10 +51,12 @@ __all__ = [
     "SAMPLERS",
     "VE",
     "AdaptiveSample",
+    "Brownian",
     "CalibratedGrid",
     "Conditioned",
     "DDPMTable",
     "Dpm2",
+    "Dpmpp2s",
     "Emg",
     "GaussianMixture",
     "Heun",

@@ -54,6 +54,11 @@ class CfgPlusPlus:
         """Of the weak estimate before."""
         return self.points > 1
 
+    @property
+    def splitting(self) -> None:
+        """None: what noise would do to its two estimates is not known."""
+        return None
+
     def bind(self, rule: Guidance) -> NoReturn:
         """Not offered: see above."""
         raise UnsupportedError(

@@ -19,7 +19,7 @@ from stiffguide.stepping.contracts import Guidance
 Metric = Callable[[Tensor], float]
 
 # evaluations of a step, where it is not one
-COSTS = {"heun": 2, "dpm2": 2}
+COSTS = {"heun": 2, "dpm2": 2, "dpmpp_2s": 2, "dpmpp_sde": 2}
 
 
 def unguided(steps: int) -> None:

@@ -13,6 +13,7 @@ from stiffguide.adapters.diffusion.sampler import (
     Advance,
     Denoise,
     Interval,
+    Splitting,
     bind_pair_rule,
     level,
     pair_step,
@@ -33,6 +34,7 @@ class Dpm2:
     order: int = 2
     error_order: int | None = 1
     memory: bool = False
+    splitting: Splitting | None = "ancestral"
     reversible: bool = True
 
     def bind(self, rule: Guidance) -> Dpm2:

@@ -43,7 +43,8 @@ from stiffguide.adapters.diffusion.emg_weights import (
     numbers_for,
     scalars,
 )
-from stiffguide.adapters.diffusion.sampler import Advance, Denoise, Interval
+from stiffguide.adapters.diffusion.emg_with_noise import NoisyState, noisy_step
+from stiffguide.adapters.diffusion.sampler import Advance, Denoise, Interval, Splitting
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.stepping.contracts import Guidance
 
@@ -69,12 +70,16 @@ class EmgState(NamedTuple):
     before: Before | None = None  # for the lagged correction
 
 
+Memory = EmgState | NoisyState
+
+
 @dataclass(frozen=True)
 class Emg:
     """The guided exponential multistep sampler; `points` 2, 3, or None: by the number of steps.
 
     Three points, of order 3, pay from 9 steps on. A step to 0 uses two. `lagged`: where there are
-    three points, the interval before the last is corrected again (see `emg_lagged`).
+    three points, the interval before the last is corrected again (see `emg_lagged`). With eta there
+    are two points, see `emg_with_noise`.
     """
 
     points: int | None = None
@@ -89,6 +94,11 @@ class Emg:
             raise InputError(f"Emg: points is 2, 3 or None, not {self.points}")
         if self.lagged and self.points == 2:
             raise InputError("Emg: the lagged correction is made of three points: leave out points")
+
+    @property
+    def splitting(self) -> Splitting | None:
+        """None where third points are asked for, which noise does not allow."""
+        return None if self.lagged or self.points == 3 else "sde"
 
     @property
     def order(self) -> int:
@@ -112,8 +122,12 @@ class Emg:
                 panel_for(tuple(reversed(levels[max(0, i - 4) : i])), device)
         return EmgState(third, None, None, None, None)
 
-    def step(self, denoise: Denoise, interval: Interval, x: Tensor, state: EmgState) -> Advance:
+    def step(self, denoise: Denoise, interval: Interval, x: Tensor, state: Memory) -> Advance:
         """One evaluation, by which the state that it was made at is corrected first."""
+        if interval.noise is not None:
+            past = state if isinstance(state, NoisyState) else NoisyState()
+            return noisy_step(denoise, interval, interval.noise, x, past)
+        assert isinstance(state, EmgState)
         a, b = interval.start, interval.end
         d = denoise(x, a)
         if state.x is None or state.d is None:

@@ -27,6 +27,7 @@ from stiffguide.adapters.diffusion.sampler import (
     Advance,
     Denoise,
     Interval,
+    Splitting,
     bind_pair_rule,
     level,
     pair_step,
@@ -151,6 +152,7 @@ class History(NamedTuple):
     x: Tensor | None  # (B, F) where the last interval started, corrected
     points: int  # how many nodes the last predictor used
     rule: State
+    noise: Tensor | None = None  # (B, F) what the last interval added, where a corrector asks
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,10 @@ class Multistep:
 
     The number of points grows by one a step from one. A step to 0 uses one: Euler's step, which
     is DDIM's. With `ramp_down` a step uses no more points than there are steps left.
+
+    With noise (`splitting`) the weights are those of the levels to the power 1 + eta. What noise
+    does to D is then seen one evaluation late, but with its whole weight; a corrector, which adds
+    the noise of its interval again, sees it in time.
     """
 
     name: str
@@ -176,6 +182,13 @@ class Multistep:
     def memory(self) -> bool:
         """Euler's method has none."""
         return self.points > 1 or self.corrector is not None
+
+    @property
+    def splitting(self) -> Splitting | None:
+        """Weights of the slope hold for the flow only."""
+        if not self.memory:
+            return "ancestral"
+        return "sde" if self.carrier == "data" else None
 
     @property
     def error_order(self) -> int | None:
@@ -201,24 +214,29 @@ class Multistep:
         value = denoised if self.carrier == "data" else slope(x, denoised, a)
         values = (value, *state.values)[: self.points]
         used = min(len(values), interval.left) if self.ramp_down else len(values)
-        nodes = (a, *interval.past)[:used]
-        first = b / a if self.carrier == "data" else 1.0
-        x1 = _weighted(first, x, self.predictor(nodes, a, b), values)
-        rule = state.rule
+        *nodes, end = interval.raised(a, *interval.past[: used - 1], b)
+        first = end / nodes[0] if self.carrier == "data" else 1.0
+        x1 = _weighted(first, x, self.predictor(tuple(nodes), nodes[0], end), values)
+        noise, rule = None, state.rule
+        if interval.noise is not None:
+            noise = interval.noise.added(a, b)
+            x1 = x1 + noise
         if self.rule is not None and state.x is not None:
             pair = Secant(x - state.x, value - state.values[0], level(interval.past[0] - a, x))
             move = self.rule.delta(pair_step(interval, x, value, x1, pair), None, rule)
             x1, rule = x1 + move.dy, move.state
-        return Advance(x1, x, denoised, History(values, x, used, rule))
+        kept = None if self.corrector is None else noise
+        return Advance(x1, x, denoised, History(values, x, used, rule, kept))
 
     def _correct(self, interval: Interval, denoised: Tensor, state: History) -> Tensor:
         """The end of the last interval, with the value there as one node more."""
         assert self.corrector is not None
         assert state.x is not None
-        a, p = interval.start, interval.past[0]
-        nodes = (a, *interval.past)[: state.points + 1]
+        nodes = interval.raised(interval.start, *interval.past)[: state.points + 1]
+        a, p = nodes[:2]
         weights = self.corrector(nodes, p, a)
-        return _weighted(a / p, state.x, weights, (denoised, *state.values))
+        x = _weighted(a / p, state.x, weights, (denoised, *state.values))
+        return x if state.noise is None else x + state.noise
 
 
 def _weighted(first: float, x: Tensor, weights: Weights, values: tuple[Tensor, ...]) -> Tensor:

@@ -14,7 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stiffguide.adapters.diffusion.sampler import Advance, Denoise, Interval, Sampler
+from stiffguide.adapters.diffusion.sampler import (
+    Advance,
+    Denoise,
+    Interval,
+    Sampler,
+    Splitting,
+)
 from stiffguide.stepping.contracts import Guidance, State
 
 INFINITE = 2.0**60
@@ -66,6 +72,11 @@ class FromInfinity:
     def memory(self) -> bool:
         """As the sampler."""
         return self.inner.memory
+
+    @property
+    def splitting(self) -> Splitting | None:
+        """As the sampler."""
+        return self.inner.splitting
 
     @property
     def reversible(self) -> bool:

@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 
 from stiffguide import methods
-from stiffguide.adapters.diffusion.sampler import Advance, Denoise, Interval, level, slope
+from stiffguide.adapters.diffusion.sampler import (
+    Advance,
+    Denoise,
+    Interval,
+    Splitting,
+    level,
+    slope,
+)
 from stiffguide.stepping.contracts import Guidance, State, Step, Work
 
 
@@ -34,6 +41,7 @@ class Heun:
     order: int = 2
     error_order: int | None = 1
     memory: bool = False
+    splitting: Splitting | None = "ancestral"
     reversible: bool = True
 
     def bind(self, rule: Guidance) -> Heun:

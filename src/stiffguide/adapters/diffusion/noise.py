@@ -10,7 +10,8 @@ from torch import Tensor
 
 from stiffguide.errors import InputError
 
-START, LATER = 0, 1  # streams of one seed: the start state, and what is added on the way
+# streams of one seed: the start state, the draws of churn, and its Brownian motion
+START, LATER, MOTION = 0, 1, 2
 
 
 def noise_like(
@@ -44,7 +45,9 @@ class Source:
         stream: int = LATER,
     ) -> None:
         self.shape, self.dtype, self.device = shape, dtype, device
-        self._generators = None if seeds is None else _generators(seeds, shape, stream)
+        self._generators: list[torch.Generator] | None = None
+        if seeds is not None:
+            self._generators = [generator(seed, stream) for seed in checked_seeds(seeds, shape)]
 
     def draw(self) -> Tensor:
         """The next draw (B, ...)."""
@@ -57,16 +60,17 @@ class Source:
         return drawn.to(self.device, self.dtype)
 
 
-def _generators(
-    seeds: Sequence[int] | Tensor, shape: tuple[int, ...], stream: int
-) -> list[torch.Generator]:
+def checked_seeds(seeds: Sequence[int] | Tensor, shape: tuple[int, ...]) -> list[int]:
+    """One seed a row of a batch of this shape; raises InputError."""
     numbers = seeds.tolist() if isinstance(seeds, Tensor) else list(seeds)
     if not shape or len(numbers) != shape[0]:
         raise InputError(f"{len(numbers)} seeds for a batch of {shape[0] if shape else 0} rows")
     if not all(isinstance(s, (int, np.integer)) and s >= 0 for s in numbers):
         raise InputError("seeds must be whole numbers from 0 on, one per row")
-    made = []
-    for seed in numbers:
-        state = np.random.SeedSequence([int(seed), stream]).generate_state(1, np.uint64)
-        made.append(torch.Generator().manual_seed(int(state[0] >> np.uint64(1))))
-    return made
+    return [int(seed) for seed in numbers]
+
+
+def generator(*words: int) -> torch.Generator:
+    """The generator that belongs to these whole numbers, independent of that of any others."""
+    state = np.random.SeedSequence(words).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from stiffguide.adapters.diffusion import cfg_pp, exponential, grid
+from stiffguide.adapters.diffusion.brownian import Drawn, motion_of
 from stiffguide.adapters.diffusion.condition import Condition, with_condition
 from stiffguide.adapters.diffusion.dpm2 import Dpm2
+from stiffguide.adapters.diffusion.dpmpp_2s import DPMPP_2S, DPMPP_SDE
 from stiffguide.adapters.diffusion.emg import Emg
 from stiffguide.adapters.diffusion.evaluator import Evaluator
 from stiffguide.adapters.diffusion.heun import Heun
@@ -28,7 +30,10 @@ from stiffguide.stepping.contracts import Guidance
 
 SAMPLERS: dict[str, Sampler] = {
     sampler.name: sampler
-    for sampler in (Heun(), Dpm2(), *exponential.FAMILY, Emg(), Emg(name="emg_lagged", lagged=True))
+    for sampler in (
+        *(Heun(), Dpm2(), DPMPP_2S, DPMPP_SDE, *exponential.FAMILY),
+        *(Emg(), Emg(name="emg_lagged", lagged=True)),
+    )
 }
 # those that ask more of a denoiser than a denoiser must do
 GUIDED: dict[str, Sampler] = {sampler.name: sampler for sampler in cfg_pp.FAMILY}
@@ -68,9 +73,11 @@ def sample(
     keep: "states" at all N + 1 levels, or "denoised" of all N intervals, as `trajectory`.
     condition: what `denoiser(x, sigma, condition)` is told of each row (see `Conditioned`).
     init, strength: start from an image, after (1 - strength) of the intervals. mask: 1 where
-    something new is wanted, 0 where init is kept. seeds: per row, for s_churn and eta (see
-    `Stochastic`). denoise_to_zero: a last step to 0 if the grid ends above it. dtype: of the
-    state, model_dtype: what the denoiser is given and returns. Runs without autograd.
+    something new is wanted, 0 where init is kept. s_churn, eta, s_noise: noise on the way, see
+    `Stochastic`; with seeds, one a row, it depends on the seed alone, and that of eta is a
+    `Brownian` motion, the same for any grid. denoise_to_zero: a last step to 0 if the grid ends
+    above it. dtype: of the state, model_dtype: what the denoiser is given and returns. Runs without
+    autograd.
     """
     levels = grid.falling(sigmas)
     if denoise_to_zero and float(levels[-1]) > 0:
@@ -82,10 +89,11 @@ def sample(
     start = Start.of(noise, init, mask, dtype)
     watch = Watch(callback, progress, keep, start.shape)
     source = Source(seeds, start.shape, start.noise.dtype, start.noise.device)
+    motion = motion_of(seeds, start.noise, source.draw)
     told = with_condition(denoiser, condition)
     evaluator = Evaluator(told, start.shape, model_dtype, start.kept)
     x = torch.add(start.image, start.noise, alpha=float(levels[0])).flatten(1)
-    return SamplingRun(sampler, evaluator, levels, random, source, watch).integrate(x)
+    return SamplingRun(sampler, evaluator, levels, random, source, motion, watch).integrate(x)
 
 
 def invert(
@@ -113,7 +121,7 @@ def invert(
     watch = Watch(callback, progress, keep, start.shape)
     source = Source(None, start.shape, start.noise.dtype, start.noise.device)
     evaluator = Evaluator(with_condition(denoiser, condition), start.shape, model_dtype)
-    run = SamplingRun(sampler, evaluator, levels, Stochastic(), source, watch)
+    run = SamplingRun(sampler, evaluator, levels, Stochastic(), source, Drawn(source.draw), watch)
     return run.integrate(start.noise.flatten(1))
 
 

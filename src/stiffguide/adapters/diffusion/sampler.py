@@ -7,14 +7,16 @@ the device. With f = (x - D)/sigma, sigma falling, t = sigma and dt < 0 in the c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from stiffguide.adapters.diffusion.splitting import Noise
 from stiffguide.errors import UnsupportedError
 from stiffguide.stepping.contracts import Guidance, Secant, State, Step, Work
 
+Splitting = Literal["ancestral", "sde"]
 Denoise = Callable[[Tensor, float], Tensor]  # D(x (B, F), sigma) -> x0 (B, F)
 
 
@@ -25,6 +27,11 @@ class Interval(NamedTuple):
     end: float
     past: tuple[float, ...]  # the levels before `start`, newest first
     left: int  # intervals from this one to the end, this one included
+    noise: Noise | None = None  # what the sampler adds before an end above 0
+
+    def raised(self, *levels: float) -> tuple[float, ...]:
+        """Levels as weights of a flow in log sigma must be told them: to the power 1 + eta."""
+        return levels if self.noise is None else tuple(x ** (1 + self.noise.eta) for x in levels)
 
 
 class Advance(NamedTuple):
@@ -69,7 +76,16 @@ class Sampler(Protocol):
 
     @property
     def memory(self) -> bool:
-        """Whether it uses steps before the last: no noise may be added between them."""
+        """Whether it uses steps before the last: no noise may be added without its knowledge."""
+        ...
+
+    @property
+    def splitting(self) -> Splitting | None:
+        """How it takes eta (see `splitting`); None where it cannot.
+
+        "ancestral": its steps are made to end lower, and noise is added behind them. "sde": it is
+        told by `Interval.noise`, and its step ends with that noise added.
+        """
         ...
 
     @property

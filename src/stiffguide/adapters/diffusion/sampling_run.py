@@ -11,10 +11,12 @@ from torch import Tensor
 from stiffguide.adapters.diffusion.evaluator import Evaluator
 from stiffguide.adapters.diffusion.noise import Source
 from stiffguide.adapters.diffusion.result import Sample, verdict
-from stiffguide.adapters.diffusion.sampler import Interval, Sampler
+from stiffguide.adapters.diffusion.sampler import Advance, Interval, Sampler
+from stiffguide.adapters.diffusion.splitting import Motion, Noise, ancestral
 from stiffguide.adapters.diffusion.stochastic import Stochastic
 from stiffguide.adapters.diffusion.stretches import Stretch, stretches
 from stiffguide.adapters.diffusion.watch import Watch
+from stiffguide.stepping.contracts import State
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class SamplingRun:
     evaluator: Evaluator
     levels: Tensor  # (N + 1,) on the CPU
     random: Stochastic
-    source: Source
+    source: Source  # of churn
+    motion: Motion  # of eta, (B, ...)
     watch: Watch
 
     @torch.no_grad()
@@ -52,17 +55,34 @@ class SamplingRun:
         state = self.sampler.init(x, part.levels)
         for j, i in enumerate(part.intervals):
             self.evaluator.step = i
-            sigma, end, up = part.levels[j], part.levels[j + 1], 0.0
+            sigma, end = part.levels[j], part.levels[j + 1]
             start = self.random.raised(sigma, len(self.levels) - 1)
-            x = self._noisier(x, math.sqrt(start**2 - sigma**2))
-            if self.random.eta > 0 and end > 0:
-                end, up = self.random.lowered(start, end)
+            x = self._churned(x, math.sqrt(start**2 - sigma**2))
             past = part.levels[max(0, j - 4) : j][::-1]
             interval = Interval(start, end, past, len(part.intervals) - j)
-            ahead = self.sampler.step(self.evaluator, interval, x, state)
-            x, state = self._noisier(ahead.x, up), ahead.state
+            ahead = self._noisy_step(interval, x, state)
+            x, state = ahead.x, ahead.state
             self.watch.saw(i, sigma, start, ahead.start, ahead.denoised)
         return x
+
+    def _noisy_step(self, interval: Interval, x: Tensor, state: State) -> Advance:
+        """One step, with the noise that eta adds to its end, if any."""
+        start, end = interval.start, interval.end
+        if not self.random.acts(start):
+            return self.sampler.step(self.evaluator, interval, x, state)
+        noise = Noise(self.random.eta, self.random.s_noise, self._motion)
+        if self.sampler.splitting == "sde":
+            return self.sampler.step(self.evaluator, interval._replace(noise=noise), x, state)
+        if end == 0:
+            return self.sampler.step(self.evaluator, interval, x, state)
+        lower, up = ancestral(start, end, noise.eta)
+        ahead = self.sampler.step(self.evaluator, interval._replace(end=lower), x, state)
+        return ahead._replace(x=ahead.x + noise.scaled(start, end, up))
+
+    def _motion(self, start: float, end: float) -> Tensor:
+        """The motion with flat rows (B, F)."""
+        noise = self.motion(start, end)
+        return noise.reshape(len(noise), -1)
 
     def _climb(self, part: Stretch, x: Tensor) -> Tensor:
         """Up again in the middle of a run, by Euler's method."""
@@ -74,7 +94,7 @@ class SamplingRun:
             x = torch.lerp(denoised, x, part.levels[j + 1] / sigma)
         return x
 
-    def _noisier(self, x: Tensor, sigma: float) -> Tensor:
+    def _churned(self, x: Tensor, sigma: float) -> Tensor:
         if sigma == 0:
             return x
         return torch.add(x, self.source.draw().flatten(1), alpha=sigma * self.random.s_noise)

@@ -1,10 +1,15 @@
-"""Noise on the way: the churn of EDM, and ancestral steps; both for samplers without memory."""
+"""Noise on the way: the churn of EDM, for samplers without memory, and eta.
+
+Noise after a step changes what a multistep sampler remembers, so that such a sampler must know of
+it: those of the data carrier do, by the weights of the reverse SDE (`splitting`).
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+from stiffguide.adapters.diffusion.flow_in_ve_form import INFINITE
 from stiffguide.adapters.diffusion.sampler import Sampler
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.stepping.contracts import Guidance
@@ -17,7 +22,8 @@ class Stochastic:
     s_churn, s_tmin, s_tmax, s_noise: before a step from a sigma in [s_tmin, s_tmax] the state is
     raised to sigma (1 + min(s_churn/N, sqrt 2 - 1)) (Karras et al., arXiv 2206.00364, algorithm 2).
     eta: a step to sigma ends lower, and noise brings it back up; 1 is ancestral sampling, and
-    infinite makes all noise new: x = D + sigma eps, as consistency models are sampled.
+    infinite makes all noise new: x = D + sigma eps, as consistency models are sampled. By how much
+    lower is up to the sampler, see `splitting`.
     """
 
     s_churn: float = 0.0
@@ -42,14 +48,21 @@ class Stochastic:
             raise InputError("s_churn and eta are two ways of adding noise; use one of them")
         if not self.active:
             return
-        if sampler.memory:
+        if self.s_churn > 0 and (sampler.memory or sampler.splitting is None):
             raise UnsupportedError(
-                f"{sampler.name} uses its past, which noise would make wrong: s_churn and eta need "
-                "method='euler' or 'heun'"
+                f"{sampler.name} is made for the flow, which churn leaves: s_churn needs "
+                "method='euler' or 'heun'; for noise on the way here take eta"
             )
-        if sampler.name not in ("euler", "heun"):
+        if self.eta > 0 and sampler.splitting is None:
             raise UnsupportedError(
-                f"s_churn and eta are made for 'euler' and 'heun', not for {sampler.name}"
+                f"{sampler.name} is made for the flow, not for a path with noise: eta needs a "
+                "sampler made for it, such as 'dpmpp_2m' or 'emg' (without points=3), or one "
+                "without memory, such as 'euler'"
+            )
+        if math.isinf(self.eta) and sampler.splitting != "ancestral":
+            raise UnsupportedError(
+                f"{sampler.name} interpolates what infinite eta would make new in every step: take "
+                "method='euler' for it"
             )
         if guidance is not None:
             raise UnsupportedError(
@@ -63,7 +76,9 @@ class Stochastic:
             return sigma
         return sigma * (1 + min(self.s_churn / steps, math.sqrt(2) - 1))
 
-    def lowered(self, start: float, end: float) -> tuple[float, float]:
-        """Where an ancestral step from `start` ends, and the noise that lifts it to `end`."""
-        up = min(end, self.eta * math.sqrt(end**2 * (start**2 - end**2) / start**2))
-        return math.sqrt(end**2 - up**2), up
+    def acts(self, start: float) -> bool:
+        """Whether eta has a say in a step from `start`.
+
+        Not in one from infinity: its state is noise through and through, and so is its end.
+        """
+        return self.eta > 0 and start < INFINITE

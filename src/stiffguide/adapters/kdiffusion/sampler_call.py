@@ -58,8 +58,9 @@ class SamplerCall:
         rises = grid.rises(sigmas)
         if rises and rule is not None:
             raise UnsupportedError("guidance runs down in sigma only: set guidance=None")
-        amounts = churn.amounts(rule, flow, rises)
-        form = StateForm.of(sampler if rule is None else sampler.bind(rule), sigmas, flow)
+        amounts = churn.amounts(sampler, rule, flow, rises)
+        bound = sampler if rule is None else sampler.bind(rule)
+        form = StateForm.of(bound, sigmas, flow, amounts.eta > 0)
         visited = form.levels.tolist()
         shape = tuple(self.x.shape)
         # half precision is for the model: a state of it would lose every small step
@@ -71,7 +72,8 @@ class SamplerCall:
             watch = Watch(self._told(form, given, bar), False, "end", shape)
             evaluator = Evaluator(ModelDenoiser(self, form), shape)
             source = churn.source(self.x, visited, amounts)
-            run = SamplingRun(form.sampler, evaluator, form.levels, amounts, source, watch)
+            motion = churn.motion(self.x, form)
+            run = SamplingRun(form.sampler, evaluator, form.levels, amounts, source, motion, watch)
             found = run.integrate(form.inward(wide, sigmas[0].item()).reshape(len(wide), -1))
         report(found)
         return form.outward(found.x, visited[-1]).to(self.x.dtype)

@@ -31,6 +31,7 @@ from stiffguide.adapters.kdiffusion.cfg_pp import (
     sample_stiffguide_euler_cfg_pp,
 )
 from stiffguide.adapters.kdiffusion.churn import Churn, NoiseSampler
+from stiffguide.adapters.kdiffusion.noisy_samplers import NOISY_SAMPLERS
 from stiffguide.adapters.kdiffusion.sampler_call import Model, SamplerCall
 from stiffguide.stepping.contracts import Guidance
 
@@ -164,8 +165,8 @@ def sample_stiffguide_deis3(
     return call.sample(diffusion.SAMPLERS["deis3"], rule, flow=flow)
 
 
-def _multistep(name: str) -> KSampler:
-    """A sampler without options of its own: one evaluation a step."""
+def _plain(name: str, evaluations: str = "one evaluation") -> KSampler:
+    """A sampler without options of its own."""
 
     def sampler(
         model: Model,
@@ -181,18 +182,19 @@ def _multistep(name: str) -> KSampler:
         return call.sample(diffusion.SAMPLERS[name], flow=flow)
 
     sampler.__name__ = sampler.__qualname__ = f"sample_stiffguide_{name}"
-    sampler.__doc__ = f"`{name}` of `stiffguide.adapters.diffusion`: one evaluation a step."
+    sampler.__doc__ = f"`{name}` of `stiffguide.adapters.diffusion`: {evaluations} a step."
     return sampler
 
 
-sample_stiffguide_dpmpp_2m = _multistep("dpmpp_2m")
-sample_stiffguide_dpmpp_3m = _multistep("dpmpp_3m")
-sample_stiffguide_exponential_adams2 = _multistep("exponential_adams2")
-sample_stiffguide_exponential_adams3 = _multistep("exponential_adams3")
-sample_stiffguide_unipc2 = _multistep("unipc2")
-sample_stiffguide_unipc3 = _multistep("unipc3")
-sample_stiffguide_ipndm4 = _multistep("ipndm4")
-sample_stiffguide_emg_lagged = _multistep("emg_lagged")
+sample_stiffguide_dpmpp_2s = _plain("dpmpp_2s", "two evaluations")
+sample_stiffguide_dpmpp_2m = _plain("dpmpp_2m")
+sample_stiffguide_dpmpp_3m = _plain("dpmpp_3m")
+sample_stiffguide_exponential_adams2 = _plain("exponential_adams2")
+sample_stiffguide_exponential_adams3 = _plain("exponential_adams3")
+sample_stiffguide_unipc2 = _plain("unipc2")
+sample_stiffguide_unipc3 = _plain("unipc3")
+sample_stiffguide_ipndm4 = _plain("ipndm4")
+sample_stiffguide_emg_lagged = _plain("emg_lagged")
 
 SAMPLERS: dict[str, KSampler] = {
     function.__name__.removeprefix("sample_"): function
@@ -202,6 +204,7 @@ SAMPLERS: dict[str, KSampler] = {
         sample_stiffguide_dpm2,
         sample_stiffguide_euler,
         sample_stiffguide_deis3,
+        sample_stiffguide_dpmpp_2s,
         sample_stiffguide_dpmpp_2m,
         sample_stiffguide_dpmpp_3m,
         sample_stiffguide_exponential_adams2,
@@ -214,4 +217,4 @@ SAMPLERS: dict[str, KSampler] = {
         sample_stiffguide_euler_cfg_pp,
         sample_stiffguide_dpmpp_2m_cfg_pp,
     )
-}
+} | NOISY_SAMPLERS

@@ -3,6 +3,7 @@
 A rectified flow obeys dx/dsigma = (x - D)/sigma, as a VE state does, so that every sampler can run
 on it as it is, from sigma = 1 too. Methods that interpolate the slope do best so; those that
 interpolate D do better in VE form, where log sigma is the log-SNR and EMG's Gaussian law holds.
+Noise on the way is that of VE form, too: all samplers with eta run there.
 """
 
 from __future__ import annotations
@@ -15,9 +16,7 @@ import torch
 from torch import Tensor
 
 from stiffguide.adapters.diffusion import grid
-from stiffguide.adapters.diffusion.cfg_pp import CfgPlusPlus
 from stiffguide.adapters.diffusion.emg import Emg
-from stiffguide.adapters.diffusion.exponential import Multistep
 from stiffguide.adapters.diffusion.flow_in_ve_form import (
     BESIDE,
     FromInfinity,
@@ -59,8 +58,8 @@ class StateForm:
     told: Mapping[float, float] | None = None  # the caller's sigmas by level, if that is VE form
 
     @classmethod
-    def of(cls, sampler: Sampler, sigmas: Tensor, flow: bool) -> StateForm:
-        """The form for checked sigmas (N + 1,); raises UnsupportedError."""
+    def of(cls, sampler: Sampler, sigmas: Tensor, flow: bool, noisy: bool = False) -> StateForm:
+        """The form for checked sigmas (N + 1,); noisy: with eta. Raises UnsupportedError."""
         if grid.rises(sigmas):
             if not sampler.reversible:
                 raise UnsupportedError(
@@ -69,7 +68,8 @@ class StateForm:
                 )
             return cls(sampler, sigmas)
         follows = isinstance(sampler, Emg)
-        if flow and isinstance(sampler, Multistep | CfgPlusPlus) and sampler.carrier == "data":
+        # noise of a level is noise of VE form, whatever the sampler interpolates
+        if flow and not follows and (noisy or getattr(sampler, "carrier", "slope") == "data"):
             sampler, follows = FromInfinity(sampler), True
         if not (flow and follows):
             return cls(sampler, sigmas)
@@ -86,5 +86,7 @@ class StateForm:
         return x if self.told is None else from_ve(x, level)
 
     def sigma(self, level: float) -> float:
-        """The caller's sigma of a level; in VE form only levels of the grid are visited."""
-        return level if self.told is None else self.told[level]
+        """The caller's sigma of a level: one of the grid as it was given, others by the formula."""
+        if self.told is None:
+            return level
+        return self.told[level] if level in self.told else level / (1 + level)
