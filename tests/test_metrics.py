@@ -13,7 +13,6 @@ from torch import Tensor
 from stiffguide.adapters.diffusion.metrics import (
     distance_to_flow,
     end_point_error,
-    fid,
     frechet_distance,
     moments,
     sliced_wasserstein,
@@ -56,29 +55,6 @@ def test_moments_of_chunks_merge_to_those_of_the_whole() -> None:
     assert merged.samples == whole.samples
     torch.testing.assert_close(merged.mean, whole.mean)
     torch.testing.assert_close(merged.covariance, whole.covariance)
-
-
-class Halves(torch.nn.Module):
-    """A feature extractor for images: the mean of each quarter and channel."""
-
-    num_features = 12
-
-    def forward(self, images: Tensor) -> Tensor:
-        return torch.nn.functional.adaptive_avg_pool2d(images.double(), 2).flatten(1)
-
-
-def test_fid_by_torchmetrics_equals_the_distance_of_features() -> None:
-    pytest.importorskip("torchmetrics")
-    real = torch.rand(70, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    fake = torch.rand(50, 3, 8, 8, generator=torch.Generator().manual_seed(1)).square()
-    found = fid(real, fake, Halves(), batch=16)
-    assert found == pytest.approx(frechet_distance(Halves()(real), Halves()(fake)), rel=1e-4)
-
-
-def test_fid_without_torchmetrics_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "torchmetrics.image.fid", None)
-    with pytest.raises(InputError, match="pip install torchmetrics"):
-        fid(torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8), Halves())
 
 
 def test_sliced_wasserstein_of_a_shift_is_its_length_along_a_random_direction() -> None:

@@ -2,15 +2,14 @@
 
 Distance to data and distance to the flow are different matters: a coarse sampler may end nearer
 to the data than the exact flow does. Frechet distances and Wasserstein distances see the first,
-`end_point_error` the second.
+`end_point_error` the second. `image_scores` has FID, Inception score and CLIP score.
 """
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -77,34 +76,6 @@ def frechet_distance(a: Tensor | Moments, b: Tensor | Moments) -> float:
     overlap = torch.linalg.svdvals(_root(p.covariance) @ _root(q.covariance)).sum()
     spread = p.covariance.trace() + q.covariance.trace() - 2 * overlap
     return float((p.mean - q.mean).square().sum() + spread)
-
-
-def fid(
-    real: Tensor,
-    generated: Tensor,
-    extractor: torch.nn.Module | int = 2048,
-    batch: int = 64,
-) -> float:
-    """FID of images (N, 3, H, W) by torchmetrics, with a feature extractor passed in.
-
-    `extractor` maps a batch of images to (n, D) and has the attribute `num_features` = D; an int
-    picks that layer of Inception v3, whose weights torchmetrics must be able to find
-    (`pip install torchmetrics[image]`). Images are bytes, or floats in [0, 1].
-    """
-    try:
-        module: Any = importlib.import_module("torchmetrics.image.fid")
-    except ImportError as error:
-        raise InputError(
-            "fid needs torchmetrics (pip install torchmetrics); on given features "
-            "`frechet_distance` computes the same number without it"
-        ) from error
-    metric = module.FrechetInceptionDistance(
-        feature=extractor, normalize=real.dtype.is_floating_point
-    ).to(real.device)
-    for images, is_real in ((real, True), (generated, False)):
-        for chunk in images.split(batch):
-            metric.update(chunk, real=is_real)
-    return float(metric.compute())
 
 
 def sliced_wasserstein(
