@@ -1,6 +1,6 @@
-"""Train the two digit denoisers that the package carries: a few minutes on one CPU core.
+"""Train the two denoisers of 8 x 8 digits: a few minutes on one CPU core.
 
-    python examples/train_digits.py --out src/stiffguide/adapters/diffusion/weights
+    python examples/train_digits.py --out weights
 
 The loss is EDM's: E over sigma of |D(x0 + sigma eps; sigma) - x0|^2 / c_out^2, log sigma normal.
 One image in five loses its label, which trains the unconditional branch. What is kept is an
@@ -19,14 +19,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from stiffguide.adapters.diffusion.digits import (
-    NULL,
-    PIXELS,
-    SIGMA_DATA,
-    DigitsDenoiser,
-    DigitsNet,
-    digits_data,
-)
+from stiffguide.adapters.diffusion.class_denoiser import SIGMA_DATA, ClassDenoiser
+from stiffguide.adapters.diffusion.digits import NULL, PIXELS, DigitsNet, digits_data
 
 LOG_SIGMA = (-1.0, 1.4)  # mean and spread
 DROP_LABEL = 0.2
@@ -53,7 +47,7 @@ def loss(net: DigitsNet, x0: Tensor, label: Tensor, random: torch.Generator) -> 
     sigma = (mean + spread * torch.randn(len(x0), generator=random)).exp()
     noisy = x0 + sigma.unsqueeze(-1) * torch.randn(x0.shape, generator=random)
     dropped = torch.rand(len(x0), generator=random) < DROP_LABEL
-    denoised = DigitsDenoiser(net, torch.where(dropped, NULL, label))(noisy, sigma)
+    denoised = ClassDenoiser(net, torch.where(dropped, NULL, label))(noisy, sigma)
     weight = 1 / sigma.square() + 1 / SIGMA_DATA**2
     return (weight.unsqueeze(-1) * (denoised - x0).square()).mean()
 

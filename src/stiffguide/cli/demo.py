@@ -19,7 +19,7 @@ from stiffguide.cli.demo_samples import BUDGETS
 from stiffguide.cli.figures import Panel
 from stiffguide.cli.runs import Run
 from stiffguide.cli.tables import Table
-from stiffguide.errors import UnsupportedError, printable
+from stiffguide.errors import InputError, UnsupportedError, printable
 from stiffguide.problems import Problem
 from stiffguide.stepping.contracts import Output
 from stiffguide.stepping.output import EveryStep
@@ -76,10 +76,8 @@ def _run_all(out: Console, folder: Path, rows: int, quick: bool, show: bool) -> 
     points, _ = work_precision.measure(compared, names, rtols, runs.MOST_ATTEMPTS, show)
     made = figures.work_precision(points, compared.title)
     pictures.append(figures.save(made, folder / "work_precision.png"))
-    sampled = demo_samples.sample_digits(folder, BUDGETS[:2] if quick else BUDGETS)
-    sampled.show(out)
-    pictures += [folder / "digits.png", folder / "digits_curve.png"]
-    return pictures + tables.write((solved, counted, sampled), folder, "demo")
+    sampled, sheets = _digits(out, folder, BUDGETS[:2] if quick else BUDGETS)
+    return pictures + sheets + tables.write((solved, counted, *sampled), folder, "demo")
 
 
 def _test_set(names: Sequence[str], show: bool) -> list[Run]:
@@ -167,6 +165,18 @@ def _batch(rows: int, out: Console, folder: Path) -> tuple[Table, Path]:
     if "kernel" in results:
         table.add("first call, with the build", "", f"{first.seconds:.2g} s")
     return table, figures.save(made, folder / "batch.png")
+
+
+def _digits(out: Console, folder: Path, budgets: tuple[int, ...]) -> tuple[list[Table], list[Path]]:
+    """The part that samples, where its weights are to be found."""
+    try:
+        denoiser = demo_samples.digits()
+    except InputError as error:
+        out.print(f"No digits are sampled here: {error}", markup=False)
+        return [], []
+    sampled, pictures = demo_samples.sample_digits(denoiser, folder, budgets)
+    sampled.show(out)
+    return [sampled], pictures
 
 
 def _steps(result: Run) -> Tensor:

@@ -12,6 +12,7 @@ from stiffguide.adapters.diffusion import metrics
 from stiffguide.adapters.diffusion.curves import Point, curves, picture
 from stiffguide.adapters.diffusion.digits import load_digits_denoiser
 from stiffguide.adapters.diffusion.noise import noise_like
+from stiffguide.adapters.diffusion.prediction import Denoiser
 from stiffguide.adapters.diffusion.problems import reference_end
 from stiffguide.cli import figures, pictures
 from stiffguide.cli.curves import entry
@@ -30,9 +31,15 @@ NFE = 16
 BUDGETS = (8, 12, 16, 24, 32)
 
 
-def sample_digits(out: Path, budgets: tuple[int, ...] = BUDGETS) -> Table:
+def digits() -> Denoiser:
+    """The network that is sampled; InputError where an installed package has no weights."""
+    return load_digits_denoiser(torch.arange(IMAGES) % 10)
+
+
+def sample_digits(
+    denoiser: Denoiser, out: Path, budgets: tuple[int, ...] = BUDGETS
+) -> tuple[Table, list[Path]]:
     """Sample, compare with the fine trajectory, and leave the sheets and the curve in `out`."""
-    denoiser = load_digits_denoiser(torch.arange(IMAGES) % 10)
     noise = noise_like((IMAGES, 8, 8), range(IMAGES), dtype=torch.float32)
     flow = reference_end(denoiser, noise)
     entries = {title: entry(name, "karras") for name, title in SAMPLERS.items()}
@@ -44,8 +51,8 @@ def sample_digits(out: Path, budgets: tuple[int, ...] = BUDGETS) -> Table:
     named = [entry(name, "karras") for name in SAMPLERS]
     points = curves(denoiser, noise, named, budgets, {FLOW: metrics.distance_to_flow(flow)})
     titled = [point._replace(sampler=SAMPLERS[point.sampler]) for point in points]
-    picture(titled, FLOW, out / "digits_curve.png", "8x8 digits, Karras grid")
-    return _table(titled, budgets)
+    curve = picture(titled, FLOW, out / "digits_curve.png", "8x8 digits, Karras grid")
+    return _table(titled, budgets), [out / "digits.png", curve]
 
 
 def _table(points: list[Point], budgets: tuple[int, ...]) -> Table:
