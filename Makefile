@@ -78,6 +78,7 @@ bench: $(VENV)/bench.stamp  ## ratios against other solvers, side by side
 	$(PY) benchmarks/honesty.py --out $(OUT)/honesty_benchmark.md
 	$(PY) benchmarks/overhead.py
 	$(PY) benchmarks/guidance.py --out $(OUT)/guidance_benchmark.md
+	$(PY) benchmarks/image_model.py --out $(OUT)/image_model.md
 	$(PY) benchmarks/diffusers_schedulers.py
 	$(PY) benchmarks/adaptive_sampling.py
 
