@@ -250,10 +250,10 @@ def report(paths: Sequence[Path], args: argparse.Namespace, say: Callable[[str],
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, default=OWN)
-    parser.add_argument("--samples", type=int, default=32)
+    parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
-    parser.add_argument("--moved", type=int, default=4, help="grids for every cell")
-    parser.add_argument("--levels", type=int, default=600, help="of the reference")
+    parser.add_argument("--moved", type=int, default=3, help="grids for every cell")
+    parser.add_argument("--levels", type=int, default=400, help="of the reference")
     parser.add_argument("--nfe", default=",".join(map(str, NFE)))
     parser.add_argument("--out", type=Path, help="write the page there")
     args = parser.parse_args()
