@@ -126,7 +126,8 @@ for name in {MODULES}:
     print(name, getattr(getattr(sg, name), "__name__", None))
 """
     found = dict(line.split() for line in fresh(text).splitlines())
-    assert found == {name: f"stiffguide.{name}" for name in MODULES} | {"solve": "solve"}
+    functions = {name: name for name in ("resume", "solve")}
+    assert found == {name: f"stiffguide.{name}" for name in MODULES} | functions
 
 
 @pytest.mark.parametrize("name", ["sovle", "_find", "__main__", "__wrapped__", "kernels.names", ""])

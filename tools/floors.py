@@ -15,9 +15,9 @@ PUBLIC = "__init__"  # the public names: all floors below, none above
 # Ground floor first; the names on one line are neighbours. A name is a wing, or a file of one that
 # stands on a floor of its own.
 FLOORS = (
-    ("errors", "exports", "inputs", "tensors"),
+    ("errors", "exports", "inputs", "safekeeping", "tensors"),
     ("documents", "ranks", "tables", "tableaux/exact", "tableaux/trees"),
-    ("chunks", "tableaux/tableau"),
+    ("chunks", "packing", "tableaux/tableau"),
     ("tableaux/rosenbrock",),
     ("tableaux/order",),
     ("algebra", "stepping/tolerance", "tableaux"),
@@ -32,7 +32,8 @@ FLOORS = (
     ("sharing", "solution", "stepping"),
     ("stepping/strides",),
     ("stepping/plain",),
-    ("caveats",),
+    ("caveats", "settings"),
+    ("checkpoints",),
     ("arguments", "choices", "diagnosis", "events", "linear_systems", "progress", "sensitivities"),
     ("gradients/modes", "gradients/unreached"),
     ("kernels/emitting",),
@@ -41,8 +42,9 @@ FLOORS = (
     ("constrained", "large", "scrutiny", "sharing/solve"),
     ("eager",),
     ("recorded",),
+    ("backends",),
     ("solve",),
-    ("explanation", "fitting", "prepared", "studies"),
+    ("explanation", "fitting", "prepared", "resume", "studies"),
     (PUBLIC,),
     ("adapters", "fronts", "verification"),
     ("cli",),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from stiffguide.fitting.fitted import Fit
     from stiffguide.kernels import Compiled, compile
     from stiffguide.prepared import Prepared, prepare
+    from stiffguide.resume import resume
     from stiffguide.solution import Occurrences, Solution, Stats
     from stiffguide.solve import solve
     from stiffguide.stepping import controllers, output
@@ -88,6 +89,7 @@ __all__ = [
     "output",
     "prepare",
     "problems",
+    "resume",
     "solve",
     "sweep",
 ]
@@ -109,6 +111,7 @@ if not TYPE_CHECKING:
             "stiffguide.fitting.fitted": ("Fit",),
             "stiffguide.kernels": ("Compiled", "compile"),
             "stiffguide.prepared": ("Prepared", "prepare"),
+            "stiffguide.resume": ("resume",),
             "stiffguide.solution": ("Occurrences", "Solution", "Stats"),
             "stiffguide.solve": ("solve",),
             "stiffguide.stepping": ("controllers", "output"),

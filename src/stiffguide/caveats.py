@@ -35,6 +35,8 @@ class Witness:
     changes is rare.
     """
 
+    moves = ("small", "exact", "fell", "_below", "_before")
+
     def __init__(self, p: Problem, y0: Tensor, layout: Layout) -> None:
         self._y0 = y0 = y0.detach()
         self._atol = p.tolerance.atol

@@ -7,38 +7,19 @@ what is left of one that was not is made again. A folder belongs to one set of s
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from stiffguide import documents
+from stiffguide import documents, safekeeping
 from stiffguide.errors import InputError
 
 MANIFEST = "settings.json"
 Arrays = dict[str, np.ndarray[Any, Any]]
-
-
-def write_whole(path: Path, fill: Callable[[IO[bytes]], Any]) -> None:
-    """Write under another name, then rename: a file is there whole or not at all.
-
-    Raises OSError as the system does; nothing is left behind then, and what there was stays.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with part.open("wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
 
 
 @dataclass(frozen=True)
@@ -63,7 +44,7 @@ class Chunks:
             if known.exists() and any(self.folder.glob(f"{self.name}-*.npz")):
                 self._compare(documents.text(known), text)
             else:
-                write_whole(known, lambda file: file.write(text.encode()))
+                safekeeping.write(known, lambda file: file.write(text.encode()))
         except OSError as error:
             raise InputError(f"{documents.shown(self.folder)}: {error.strerror}") from error
 
@@ -108,7 +89,7 @@ class Chunks:
         """Write a chunk; InputError where it cannot be written, and nothing is lost."""
         path = self.path(index)
         try:
-            write_whole(path, lambda file: np.savez(file, **arrays))
+            safekeeping.write(path, lambda file: np.savez(file, **arrays))
         except OSError as error:
             raise InputError(
                 f"{documents.shown(path)} cannot be written ({error.strerror}): what is done is "

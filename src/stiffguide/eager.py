@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from stiffguide import (
     scrutiny,
 )
 from stiffguide.algebra.pattern import Pattern
+from stiffguide.checkpoints import RECORDED
 from stiffguide.errors import UnsupportedError
 from stiffguide.fields import jacobian
 from stiffguide.fields.array_function import ArrayFunction
@@ -31,7 +32,7 @@ from stiffguide.gradients import direct as gradient
 from stiffguide.gradients import modes, transforms
 from stiffguide.gradients.times import Span
 from stiffguide.gradients.unreached import without_gradient
-from stiffguide.linear_systems import Situation, Systems
+from stiffguide.linear_systems import Situation
 from stiffguide.progress import Onlookers, Progress
 from stiffguide.sharing import solve as sharing
 from stiffguide.solution import Result
@@ -86,8 +87,10 @@ def solve(
 
     Raises `kernels.Overtaken` when the patience is at its end, and WantsArrays.
     """
-    run = Run(flat, watch, why, patience, checks, way)
-    for _ in range(PATTERNS):
+    run, tries = Run(flat, watch, why, patience, checks, way), 0
+    if (log := r.checkpoint) is not None:
+        run, tries = run._replace(known=log.pattern(r.y0.shape[1])), log.tries
+    for _ in range(tries, PATTERNS):
         try:
             return _attempted(r, run)
         except kernels.Built as found:
@@ -95,6 +98,8 @@ def solve(
             run = run._replace(outlook=built, checks=False)
         except Outside as found:
             known = linear_systems.mended(r.jac_sparsity, run.known, found, flat)
+            if log is not None:
+                log.again(known)
             run = run._replace(known=known, checks=False)  # which passed
     return _attempted(r._replace(linear_solver="dense", jac_sparsity=None), run)
 
@@ -110,26 +115,7 @@ class Run(NamedTuple):
     way: kernels.Way
     outlook: kernels.Outlook | None = None  # what was built on the way, or is there
     known: Pattern | None = None  # entries of the Jacobian beside those that are found
-    systems: Later | None = None  # the linear systems
-
-
-class Later:
-    """The linear systems of a solve, chosen when they are first asked for."""
-
-    def __init__(self, *of: Any) -> None:
-        self._of = of
-        self._found: Systems | None = None
-
-    def __call__(self) -> Systems:
-        """The field, with what solves its linear systems."""
-        if self._found is None:
-            self._found = large.systems(*self._of)
-        return self._found
-
-    @property
-    def note(self) -> str:
-        """What was chosen, or "" where nobody asked."""
-        return "" if self._found is None else self._found.note
+    systems: large.Later | None = None  # the linear systems
 
 
 def _attempted(r: kernels.Request, run: Run) -> Result:
@@ -160,7 +146,7 @@ def _attempted(r: kernels.Request, run: Run) -> Result:
     if implicit:
         outlook = run.outlook or large.outlook(at, run.way, recorded=recorded)
     situation = Situation(*(part, r.layout, at.t0, r.y0, problem.method, recorded, sparse, r.mass))
-    systems = Later(r, situation, wrapped, outlook, run.known)
+    systems = large.Later(r, situation, wrapped, outlook, run.known)
     run = run._replace(outlook=outlook, systems=systems)
     if large.alone(r, outlook, systems):
         why = choices.ALONE.format(name=problem.method.name, reason="its native steps are there")
@@ -172,6 +158,10 @@ def _attempted(r: kernels.Request, run: Run) -> Result:
     elif implicit:
         problem = problem._replace(f=joined(flat, systems().field))
     spent = scrutiny.check(at, flat, f0, wrapped, given, jac, recorded) if checks else 0
+    if (log := r.checkpoint) is not None:
+        if recorded:
+            raise UnsupportedError(RECORDED.format(what="gradients are"))
+        spent = log.begin(spent)
     if checks and recorded and (tangles(span.t1) or problem.events is not None):
         what = "t1 does" if tangles(span.t1) else "moves an event"
         scrutiny.check_time(flat, at.t0, r.y0, what)
@@ -272,10 +262,13 @@ def _run(r: kernels.Request, p: Problem, f0: Tensor, run: Run) -> End:
         s = _start(p, r.t0, r.y0, f0)
         for output in p.outputs:
             output.start(r.t0, p.stops[:, -1], r.y0)
+        log = r.checkpoint
+        if log is not None:
+            log.follow(p, s, (*p.outputs, p.events, run.watch.witness))
         if r.pair is not None:
             assert run.systems is not None
             with run.watch:
-                shared = sharing.solve(p, r.pair, run.systems, s, eyes.look)
+                shared = sharing.solve(p, r.pair, run.systems, s, eyes.look, log)
             messages = sharing.messages(shared, r.layout)
             return End(shared.live, False, shared.stretches(r.pair, r.t0), messages)
         native = outlook.native and r.watch is None
@@ -291,7 +284,11 @@ def _run(r: kernels.Request, p: Problem, f0: Tensor, run: Run) -> End:
             run.watch.witness.look(s)
         with run.watch:
             step = attempt if r.watch is not None else plain.Unmasked(p, eyes.pass_by)
-            return End(loop.solve(p, s, eyes.look, step), native)
+            if log is None:
+                return End(loop.solve(p, s, eyes.look, step), native)
+            s = loop.solve(p, log.put(s), eyes.look, log.before(step))
+            log.keep(s, s)
+            return End(s)
 
 
 def _start(p: Problem, t0: Tensor, y0: Tensor, f0: Tensor) -> Live:

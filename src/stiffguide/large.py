@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from stiffguide import kernels, linear_systems
 from stiffguide.algebra.pattern import Pattern
@@ -47,6 +48,25 @@ def systems(
     if found.field is plain:  # dense after all
         return found
     return Systems(LoopedField(found.field, outlook.loops), found.note)
+
+
+class Later:
+    """The linear systems of a solve, chosen when they are first asked for."""
+
+    def __init__(self, *of: Any) -> None:
+        self._of = of
+        self._found: Systems | None = None
+
+    def __call__(self) -> Systems:
+        """The field, with what solves its linear systems."""
+        if self._found is None:
+            self._found = systems(*self._of)
+        return self._found
+
+    @property
+    def note(self) -> str:
+        """What was chosen, or "" where nobody asked."""
+        return "" if self._found is None else self._found.note
 
 
 def alone(r: kernels.Request, outlook: kernels.Outlook, systems: Callable[[], Systems]) -> bool:

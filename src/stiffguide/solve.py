@@ -11,15 +11,17 @@ from torch import Tensor
 
 from stiffguide import (
     arguments,
+    backends,
+    checkpoints,
     choices,
     constrained,
     eager,
     kernels,
     linear_systems,
-    recorded,
 )
 from stiffguide.algebra.krylov import Krylov
 from stiffguide.caveats import Witness
+from stiffguide.checkpoints import EVERY, File
 from stiffguide.events import happening, written
 from stiffguide.fields import jacobian
 from stiffguide.fields import mass as masses
@@ -48,7 +50,7 @@ from stiffguide.kernels import Backend
 from stiffguide.linear_systems import Asked
 from stiffguide.progress import Progress
 from stiffguide.sensitivities import refuse, wanted
-from stiffguide.solution import Result, Solution, presented
+from stiffguide.solution import Solution, presented
 from stiffguide.stepping.contracts import Controller, Guidance, Method, Output
 from stiffguide.stepping.live import Problem
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
@@ -74,6 +76,7 @@ def solve(
     nonnegative: Any = None, sensitivities: Sequence[Sensitivity] | None = None,
     backend: Backend = "auto", gradient: Gradient = "auto", progress: bool = False,
     monitor: Monitor | None = None, checks: bool = True,
+    checkpoint: File | None = None, every: float = EVERY,
 ) -> Solution[Tensor]: ...
 @overload
 def solve(
@@ -91,6 +94,7 @@ def solve(
     nonnegative: Any = None, sensitivities: Sequence[Sensitivity] | None = None,
     backend: Backend = "auto", gradient: Gradient = "auto", progress: bool = False,
     monitor: Monitor | None = None, checks: bool = True,
+    checkpoint: File | None = None, every: float = EVERY,
 ) -> Solution[Any]: ...
 # fmt: on
 def solve(
@@ -128,6 +132,8 @@ def solve(
     progress: bool = False,
     monitor: Monitor | None = None,
     checks: bool = True,
+    checkpoint: File | None = None,
+    every: float = EVERY,
 ) -> Solution[Any]:
     """Solve dy/dt = f(t, y, *args) from t0 to t1.
 
@@ -182,9 +188,12 @@ def solve(
     monitor: monitor(t, y), called after every attempt; a true value stops (all, or the rows of).
     checks: at the first solve with f, spend a few evaluations on whether its rows are independent,
         its values repeat, and its Jacobian is that of its values (`fields.checks`).
+    checkpoint: a file, not there yet, in which the eager loop keeps the solve on its way, `every`
+        so many seconds (a float) or attempts (an int): `stiffguide.resume` goes on from it.
 
     Raises InputError (a ValueError) for arguments that cannot be used.
     """
+    log = None if checkpoint is None else checkpoints.opened(checkpoint, every, locals())
     modes.check(gradient, backend)
     way, why = kernels.way(backend), kernels.ASKED["eager"]
     if modes.eager(gradient):
@@ -196,6 +205,8 @@ def solve(
     if transformed():
         transforms.enter(backend, (t0, t1, save_at), (y0, args))
         way, why = "eager", transforms.WHY
+    if log is not None:
+        way, why = checkpoints.way(way, why)
     whole = parted(f)
     Asked(jac, jac_sparsity, linear_solver).check()
     name, special = None, (method, controller, guidance, monitor, jac, linear_solver)
@@ -264,35 +275,14 @@ def solve(
         *(jac_sparsity, linear_solver, pair, alone, matrix),
         gradient=gradient,
         sensitivities=asked,
+        checkpoint=log,
     )
     try:
-        result = _result(r, way, why, watch, checks=checks)
+        result = backends.result(r, way, why, watch, checks=checks)
     except eager.WantsArrays as found:
         flat = flat_field(found.field, args, layout)
         more = happening(events, tstops, jump_at, args, layout, bounds, arrays=True)
         problem = problem._replace(f=jacobian.AutogradJacobian(flat), **more)
-        result = _result(r._replace(f=found.field, problem=problem), way, why, watch, checks=checks)
+        r = r._replace(f=found.field, problem=problem)
+        result = backends.result(r, way, why, watch, checks=checks)
     return presented(result, layout, result.method or stepper.name)
-
-
-def _result(
-    r: kernels.Request, way: kernels.Way, why: str, watch: Progress, *, checks: bool
-) -> Result:
-    """The solve, by the backend that it is to have; `why`, if that is the eager loop."""
-    patience = None
-    if way != "eager":
-        try:
-            result = kernels.solve(r, way)
-        except Exception as error:  # whatever a function of arrays raises on tensors
-            eager.look_for_arrays(r, error)
-            raise
-        if isinstance(result, Result):
-            return result
-        why, patience = result
-    if r.sensitivities is not None:
-        return recorded.solve(r, watch, why, way, checks=checks)
-    try:
-        flat = flat_field(r.f, r.args, r.layout)
-        return eager.solve(r, flat, watch, why, patience, way, checks=checks)
-    except kernels.Overtaken as overtaken:
-        return kernels.run(overtaken.kernel, r, str(overtaken))

@@ -18,11 +18,17 @@ from stiffguide.algebra.pattern import Pattern
 from stiffguide.algebra.weights import weights
 from stiffguide.tensors import tangles
 
+Packed = list[tuple[Any, ...] | None]  # rows of factors, as numbers to make them of again
+
 Vector = NDArray[Any]
 
 
 class Factored(Protocol):
-    """One matrix (n, n), ready to solve with."""
+    """One matrix (n, n), ready to solve with.
+
+    Where solutions decide how it goes on, `standing` says how it stands, and the library makes it
+    so again by `again(values, standing)`.
+    """
 
     def solve(self, b: Vector, transposed: bool) -> Vector:
         """X (n,); not finite where that is what the matrix says."""
@@ -45,18 +51,44 @@ class Row(NamedTuple):
 
     factored: Factored | None  # None: singular
     weight: Vector  # (n,)
+    values: Vector  # (nnz,) of that matrix
 
 
 class Rows:
     """The factors of every row; None where they were left undone."""
 
-    def __init__(self, rows: Sequence[Row | None]) -> None:
+    def __init__(self, rows: Sequence[Row | None], library: Library) -> None:
         self.rows = tuple(rows)
+        self._library = library
 
     def chosen(self, mask: Tensor, old: Rows) -> Rows:
         """These where mask (B,) holds, and the old ones elsewhere."""
         pairs = zip(mask.tolist(), self.rows, old.rows, strict=True)
-        return Rows([new if which else before for which, new, before in pairs])
+        return Rows([new if which else before for which, new, before in pairs], self._library)
+
+    def packed(self) -> Packed:
+        """What they can be made of again."""
+        return [
+            None if row is None else (row.values, row.weight, getattr(row.factored, "standing", ""))
+            for row in self.rows
+        ]
+
+    def unpacked(self, packed: Packed) -> Rows:
+        """The same factors, made once more."""
+        if len(packed) != len(self.rows):
+            raise ValueError(f"factors have {len(self.rows)} rows")
+        return Rows([None if row is None else self._again(*row) for row in packed], self._library)
+
+    def _again(self, values: Vector, weight: Vector, standing: str) -> Row:
+        library: Any = self._library
+        if standing:
+            return Row(library.again(values, standing), weight, values)
+        return Row(factorised(library, values), weight, values)
+
+
+def factorised(library: Library, values: Vector) -> Factored | None:
+    """The factors; libraries hang or crash on what is no number."""
+    return library.factorise(values) if np.isfinite(values).all() else None
 
 
 class Rowwise:
@@ -77,7 +109,7 @@ class Rowwise:
 
     def empty(self, like: Tensor) -> Rows:
         """Nothing is done in any row."""
-        return Rows([None] * like.shape[0])
+        return Rows([None] * like.shape[0], self.library)
 
     def factor(
         self,
@@ -98,7 +130,8 @@ class Rowwise:
                 if wanted[b]
                 else None
                 for b in range(len(wanted))
-            ]
+            ],
+            self.library,
         )
 
     def _row(self, shift: complex, jac: Vector, weight: Vector, mass: Vector | None) -> Row:
@@ -108,8 +141,7 @@ class Rowwise:
                 w = w.astype(np.result_type(w.dtype, np.complex64))
             w[self.pattern.diagonal] += shift
         w /= weight[self.pattern.rows]
-        # libraries hang or crash on what is no number
-        return Row(self.library.factorise(w) if np.isfinite(w).all() else None, weight)
+        return Row(factorised(self.library, w), weight, w)
 
     def solve(self, factors: Rows, rhs: Tensor) -> Tensor:
         """X (B, F)."""

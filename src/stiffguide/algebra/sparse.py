@@ -15,6 +15,7 @@ import numpy as np
 from stiffguide.algebra.pattern import Pattern
 from stiffguide.algebra.rowwise import Vector
 
+GOOD, PIVOTED = "good", "pivoted"  # what the check of a solution comes to
 DIAGONAL = 0.01  # of the largest entry: a diagonal one this large is pivot enough
 
 
@@ -25,16 +26,21 @@ class SparseFactors:
         self._library = library
         self._values: Vector | None = values  # until that check
         self._lu = lu
+        self.standing = ""  # what that check has come to
+
+    def stand(self, verdict: str) -> None:
+        """The same after the check, which need not be made again."""
+        values, self._values, self.standing = self._values, None, verdict
+        if verdict == PIVOTED and values is not None:
+            self._lu = self._library.pivoted(values) or Singular()
 
     def solve(self, b: Vector, transposed: bool) -> Vector:
         """X (n,)."""
         x: Vector = self._lu.solve(b, "T" if transposed else "N")
         if self._values is not None and b.any():
-            values, self._values = self._values, None
-            if not self._good(values, x, b, transposed):
-                self._lu = self._library.pivoted(values)
-                if self._lu is None:
-                    self._lu = Singular()
+            good = self._good(self._values, x, b, transposed)
+            self.stand(GOOD if good else PIVOTED)
+            if not good:
                 x = self._lu.solve(b, "T" if transposed else "N")
         return x
 
@@ -70,6 +76,13 @@ class Sparse:
         if lu is None:  # an exact 0 on the diagonal need not mean that it is singular
             lu = self.pivoted(values)
         return None if lu is None else SparseFactors(self, values, lu)
+
+    def again(self, values: Vector, standing: str) -> SparseFactors | None:
+        """The factors as they were after the check of a solution."""
+        made = self.factorise(values)
+        if made is not None:
+            made.stand(standing)
+        return made
 
     def pivoted(self, values: Vector) -> Any:
         """SuperLU's object with partial pivoting, or None."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from stiffguide.checkpoints import Checkpoint
 from stiffguide.fields.layout import Layout
 from stiffguide.fields.mass import GivenMass
 from stiffguide.progress import Progress
@@ -42,6 +43,7 @@ class Request(NamedTuple):
     caveats: Mapping[int, str] = MappingProxyType({})  # what is to be said of rows from the start
     gradient: str = "auto"  # how one is to be had, by a name of `gradients.modes`
     sensitivities: Wanted | None = None
+    checkpoint: Checkpoint | None = None  # that keeps the solve in a file
 
 
 def within(r: Request) -> Request:

@@ -64,8 +64,9 @@ def solve(
     systems: Callable[[], Systems],
     s: Live,
     look: Callable[[Live], Tensor | None],
+    log: regimes.Log | None = None,
 ) -> Shared:
-    """The loops, from rows that have begun with the `first` problem p."""
+    """The loops, from rows that have begun with the `first` problem p, or where the log says."""
 
     def other() -> Problem | None:
         try:
@@ -75,7 +76,7 @@ def solve(
         stiff = _stiff(pair, p, field, s.y.shape[1])
         return p._replace(f=field, method=stiff, controller=pair.controllers[1])
 
-    return Shared(*regimes.solve(p, other, s, look))
+    return Shared(*regimes.solve(p, other, s, look, log))
 
 
 def _stiff(pair: Pair, p: Problem, field: Field, features: int) -> Stiff:

@@ -49,6 +49,8 @@ class Happened(NamedTuple):
 class Watched:
     """The events of a solve, and what has happened so far."""
 
+    moves = ("happened",)
+
     def __init__(self, triggers: tuple[Trigger, ...]) -> None:
         self.triggers = triggers
         self.happened: list[Happened] = []

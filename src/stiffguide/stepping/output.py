@@ -26,14 +26,16 @@ Kept = Literal["end", "times", "steps", "pieces", "instants", "chords"]
 class Keeper:
     """An output that says what it keeps, if it does nothing else, so that a kernel can keep it.
 
-    A subclass does not inherit `kept`: it may stop rows, which None allows for.
+    And what of it `moves` with the steps, so that a solve can go on from what was so far. A
+    subclass inherits neither: it may stop rows, or keep more, which None allows for.
     """
 
     kept: ClassVar[Kept | None] = None
+    moves: ClassVar[tuple[str, ...] | None] = None  # names of attributes that are data
     pages: list[tuple[Tensor, ...]]  # in the order of the attempts
 
     def __init_subclass__(cls) -> None:
-        cls.kept = cls.__dict__.get("kept")
+        cls.kept, cls.moves = (cls.__dict__.get(name) for name in ("kept", "moves"))
 
     def apart(self) -> Self:
         """The same as it stands, which has kept nothing yet: for the steps from here on."""
@@ -51,6 +53,7 @@ class End(Keeper):
     """Keep the end of each row only: T = 1."""
 
     kept: ClassVar[Kept | None] = "end"
+    moves: ClassVar[tuple[str, ...] | None] = ("pages",)
 
     def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
         """Nothing to prepare."""
@@ -74,6 +77,8 @@ class SteadyState(End):
     a slow start is not taken for rest; nor is one by short steps, for with an infinite t1 it must
     be at most a tenth of the way from y0, too. rtol and atol are those of the solve if not given.
     """
+
+    moves = ("pages", "_calm")
 
     def __init__(self, rtol: float | None = None, atol: float | None = None) -> None:
         given = [tol for tol in (rtol, atol) if tol is not None]
@@ -117,6 +122,7 @@ class AtTimes(Keeper):
     """
 
     kept: ClassVar[Kept | None] = "times"
+    moves = ("pages", "_next", "_place")
 
     def __init__(self, times: Times) -> None:
         self.times = torch.as_tensor(listed(times), dtype=torch.float64)
@@ -200,6 +206,7 @@ class Chords(AtTimes):
     """Keep the solution at given times, on straight lines between the ends of the steps."""
 
     kept: ClassVar[Kept | None] = "chords"
+    moves = ("pages", "_next", "_place")
 
     def piece(self, moment: Moment) -> Tensor:
         """Coefficients (1, B, F) of theta."""
@@ -210,6 +217,7 @@ class EveryStep(Keeper):
     """Keep the start and the end of every accepted step; rows with fewer steps end in nan."""
 
     kept = "steps"
+    moves = ("pages",)
 
     def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
         """Keep the start."""
@@ -242,6 +250,7 @@ class Dense(End):
     """Keep the interpolant of every attempt; `trajectory` turns them into a function of t."""
 
     kept = "pieces"
+    moves = ("pages",)
 
     def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
         """Nothing is kept yet."""

@@ -7,7 +7,7 @@ batch pays for one method at a time, and a row never learns what the others do.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -50,41 +50,119 @@ class Shift(NamedTuple):
     falls: Tensor  # (B,) failures of the first method so far
 
 
+class Standing(NamedTuple):
+    """Where a shared solve is between two attempts."""
+
+    live: Live
+    here: int  # the method at work
+    left: tuple[tuple[Watched, Tensor], ...]  # of each method so far: its state, and its rows
+    shift: Shift  # the last one
+    shifts: Shifts
+    asked: Tensor  # (B,) bool, to be stopped while they wait
+    alone: bool = False  # there is no other method
+
+
+class Log(Protocol):
+    """Keeps where a solve is, and may know where it was."""
+
+    @property
+    def place(self) -> Any:
+        """Where it was, a `Standing` of plain tuples, or None."""
+        ...
+
+    def put(self, like: Standing) -> Standing:
+        """The same as a place of this kind."""
+        ...
+
+    def look(self, s: Live, place: Callable[[], Any]) -> None:
+        """See the state before an attempt, and keep the place if it is time to."""
+        ...
+
+    def keep(self, s: Live, place: Any) -> None:
+        """Keep the place at the end."""
+        ...
+
+
+class Unlogged:
+    """Keeps nothing."""
+
+    place = None
+
+    def put(self, like: Standing) -> Standing:
+        """Nothing was kept."""
+        return like
+
+    def look(self, s: Live, place: Callable[[], Any]) -> None:
+        """Nothing to see."""
+
+    def keep(self, s: Live, place: Any) -> None:
+        """Nothing to keep."""
+
+
 def solve(
     first: Problem,
     other: Callable[[], Problem | None],
     s: Live,
     after: Callable[[Live], Tensor | None] | None = None,
+    log: Log | None = None,
 ) -> tuple[Live, list[Regime], Shifts]:
     """Repeat attempts until no row is live; `other` makes the second problem, once it is needed.
 
     Where that is None, nobody leaves. An interrupt ends the live rows where they are.
     """
-    regimes = [Regime(first, s.method, torch.ones_like(s.status, dtype=torch.bool))]
-    shifts: Shifts = []
-    none = torch.zeros_like(regimes[0].rows)
-    here, shift = 0, Shift(none, none, s.accepted, torch.zeros_like(s.status))
-    while True:
-        s = _loop(regimes[here].problem, s, after)
-        shift = _leaving(s, shift, first=here == 0)
+    log, none = log or Unlogged(), torch.zeros_like(s.status, dtype=torch.bool)
+    regimes = [Regime(first, s.method, ~none)]
+    at = Standing(s, 0, (), Shift(none, none, s.accepted, torch.zeros_like(s.status)), [], none)
+    if log.place is not None:
+        at = _restored(at, regimes, other, log)
+    shifts = at.shifts
+    while not at.alone:
+        at = _loop(at, regimes, after, log)
+        s, here = at.live, at.here
+        shift = _leaving(s, at.shift, first=here == 0)
         regimes[here] = regimes[here]._replace(state=s.method)
         if not bool(shift.where.any()):
+            log.keep(s, at)  # with the shift before: to go on from here is to find this end again
             return s, regimes, shifts
         if len(regimes) == 1:
             made = other()
             if made is None:
-                return _stay(first, s, after), regimes, shifts
+                at = at._replace(live=_staying(s), alone=True)
+                break
             regimes.append(Regime(made, made.method.init(made.f, s.t, s.y), none))
         here = 1 - here
         s = _enter(regimes[1 - here], regimes[here], s, shift)
         regimes[here] = regimes[here]._replace(rows=regimes[here].rows | shift.where)
         regimes[1 - here] = regimes[1 - here]._replace(rows=regimes[1 - here].rows & ~shift.where)
         shifts.append((here, shift.where, s.t))
+        at = at._replace(live=s, here=here, shift=shift, asked=none)
+    return _stay(first, at, after, log), regimes, shifts
 
 
-def _loop(p: Problem, s: Live, after: Callable[[Live], Tensor | None] | None) -> Live:
+def _restored(
+    at: Standing, regimes: list[Regime], other: Callable[[], Problem | None], log: Log
+) -> Standing:
+    """The place that was kept; `at` is that of the start, from which its names are."""
+    _, here, left, *_, alone = log.place
+    s = at.live
+    if len(left) > 1 and (made := other()) is not None:
+        regimes.append(Regime(made, made.method.init(made.f, s.t, s.y), at.asked))
+    s = s._replace(method=s.method.inner if alone else regimes[here].state)
+    found = log.put(at._replace(live=s, left=tuple((x.state, x.rows) for x in regimes)))
+    for k, (state, rows) in enumerate(found.left):
+        regimes[k] = regimes[k]._replace(state=state, rows=rows)
+    return found
+
+
+def _loop(
+    at: Standing,
+    regimes: list[Regime],
+    after: Callable[[Live], Tensor | None] | None,
+    log: Log,
+) -> Standing:
     """The loop until every row has ended or leaves; who is to be stopped while it waits ends."""
-    asked, latest = torch.zeros_like(s.status, dtype=torch.bool), s
+    asked, s = at.asked, at.live
+    left, latest = tuple((x.state, x.rows) for x in regimes), s
 
     def look(s: Live) -> Tensor | None:
         nonlocal asked, latest
@@ -94,8 +172,12 @@ def _loop(p: Problem, s: Live, after: Callable[[Live], Tensor | None] | None) ->
             asked = asked | (stop & (s.status == LEAVING))
         return stop
 
+    def step(p: Problem, s: Live) -> Live:
+        log.look(s, lambda: at._replace(live=s, left=left, asked=asked))
+        return _attempt(p, s)
+
     try:
-        s = loop.solve(p, s, look, _attempt)
+        s = loop.solve(regimes[at.here].problem, s, look, step)
         interrupted = bool((s.status == int(Status.INTERRUPTED)).any())
     except KeyboardInterrupt:  # it came when all were done, or waited
         s, interrupted = latest, True
@@ -105,7 +187,7 @@ def _loop(p: Problem, s: Live, after: Callable[[Live], Tensor | None] | None) ->
     status = torch.where(waiting & asked, int(Status.EVENT), s.status)
     if interrupted:
         status = torch.where(waiting, int(Status.INTERRUPTED), status)
-    return s._replace(status=status)
+    return at._replace(live=s._replace(status=status), left=left, asked=asked)
 
 
 def _attempt(p: Problem, s: Live) -> Live:
@@ -163,9 +245,22 @@ def _enter(last: Regime, to: Regime, s: Live, shift: Shift) -> Live:
     )
 
 
-def _stay(p: Problem, s: Live, after: Callable[[Live], Tensor | None] | None) -> Live:
-    """The rest by the first method alone."""
+def _staying(s: Live) -> Live:
+    """The rows as they go on by the first method alone."""
     status = torch.where(s.status == LEAVING, int(Status.RUNNING), s.status)
+    return s._replace(method=s.method.inner, status=status)
+
+
+def _stay(
+    p: Problem, at: Standing, after: Callable[[Live], Tensor | None] | None, log: Log
+) -> Live:
+    """The rest by the first method alone."""
+
+    def step(p: Problem, s: Live) -> Live:
+        log.look(s, lambda: at._replace(live=s))
+        return attempt(p, s)
+
     plain = p._replace(method=p.method.inner)  # type: ignore[attr-defined]
-    s = loop.solve(plain, s._replace(method=s.method.inner, status=status), after)
+    s = loop.solve(plain, at.live, after, step)
+    log.keep(s, at._replace(live=s))
     return s
