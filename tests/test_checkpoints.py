@@ -215,7 +215,6 @@ def test_resumed_is_as_never_killed(name: str, tmp_path: Path, monkeypatch: Any)
         same(case.resume(path), whole)
 
 
-@pytest.mark.slow
 def test_rows_changed_over_and_steps_were_rejected() -> None:
     """The cases above are none unless something happens in them."""
     met = CASES["auto"].solve()

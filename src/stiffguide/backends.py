@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from stiffguide import eager, kernels, recorded
+from stiffguide.errors import UnsupportedError
 from stiffguide.fields.split import flat_field
 from stiffguide.progress import Progress
 from stiffguide.solution import Result
+
+NATIVE = (
+    "kernel: cannot be used here, native steps of large systems are not kept in a file "
+    "(checkpoint); use backend='eager'"
+)
 
 
 def result(
@@ -22,6 +28,8 @@ def result(
         if isinstance(found, Result):
             return found
         why, patience = found
+        if way == "kernel" and r.checkpoint is not None and r.layout.rows:
+            raise UnsupportedError(NATIVE)
     if r.sensitivities is not None:
         return recorded.solve(r, watch, why, way, checks=checks)
     try:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ from stiffguide.stepping.contracts import Field
 from stiffguide.stepping.live import Live, Problem
 
 EVERY = 60.0  # seconds
-WHY = "checkpoint= keeps the states of the eager loop"
+WHY = "checkpoint was given, and backend='kernel' was not"
 RECORDED = (
     "checkpoint: {what} made of recorded steps, which no file keeps; leave checkpoint out, or "
     "solve in torch.no_grad()"
@@ -140,6 +140,10 @@ class Checkpoint:
     def _unusable(self) -> str:
         return f"{documents.shown(self.path)} {UNUSABLE}"
 
+    def most(self, attempts: int) -> int:
+        """How many attempts there may be from one look to the next, of so many."""
+        return max(1, min(attempts, int(self._every))) if self._by_attempts else attempts
+
     def before(self, step: Callable[[Problem, Live], Live]) -> Callable[[Problem, Live], Live]:
         """A step of the loop that is looked at before."""
 
@@ -220,13 +224,12 @@ def opened(file: File, every: float, given: Mapping[str, Any]) -> Checkpoint:
     return Checkpoint(path, every, asked_for(given))
 
 
-def way(found: Any, why: str) -> tuple[Any, str]:
-    """The backend of a solve that is kept, and why it is that one; raises UnsupportedError."""
-    if found == "kernel":
-        raise UnsupportedError(
-            f"kernel: cannot be used here, {WHY}; use backend='eager', or leave checkpoint out"
-        )
-    return "eager", why if found == "eager" else WHY
+def way(found: T, why: str) -> tuple[T | Literal["eager"], str]:
+    """The backend of a solve that is kept, and why it is that one.
+
+    A kernel has to be asked for: what a cache holds may be another thing when the solve goes on.
+    """
+    return (found, why) if found in ("eager", "kernel") else ("eager", WHY)
 
 
 def asked_for(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -188,8 +188,9 @@ def solve(
     monitor: monitor(t, y), called after every attempt; a true value stops (all, or the rows of).
     checks: at the first solve with f, spend a few evaluations on whether its rows are independent,
         its values repeat, and its Jacobian is that of its values (`fields.checks`).
-    checkpoint: a file, not there yet, in which the eager loop keeps the solve on its way, `every`
-        so many seconds (a float) or attempts (an int): `stiffguide.resume` goes on from it.
+    checkpoint: a file, not there yet, in which the solve is kept on its way, `every` so many
+        seconds (a float) or attempts (an int), and from which `stiffguide.resume` goes on. "auto"
+        is eager then.
 
     Raises InputError (a ValueError) for arguments that cannot be used.
     """
@@ -212,7 +213,7 @@ def solve(
     name, special = None, (method, controller, guidance, monitor, jac, linear_solver)
     seen = progress or monitor is not None
     happens = (events, tstops, jump_at, mass, nonnegative, sensitivities)
-    beside = (*happens, norm, on_attempt, min_step)
+    beside = (*happens, norm, on_attempt, min_step, log)
     plain = gradient == "auto" and not (dense or seen or any(x is not None for x in beside))
     if way != "eager" and plain:
         numbers = rtol, atol, save_at, max_step, max_attempts, batched, backend

@@ -244,7 +244,8 @@ def run(kernel: Kernel, r: Request, why: str) -> Result:
     for output in p.outputs:
         if isinstance(output, AtTimes):
             output.start(r.t0, r.t1, r.y0)  # it checks the times
-    ended = kernel.solve(task) if r.watch is None else watching.solve(kernel, r, task, r.watch)
+    seen = r.watch is not None or r.checkpoint is not None
+    ended = watching.solve(kernel, r, task) if seen else kernel.solve(task)
     if dense or "steps" in keeps:
         ended = kernel.keep_steps(task, ended, dense=dense)
     if r.name is not None and calls.possible(r, task):

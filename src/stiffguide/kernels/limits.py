@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stiffguide.checkpoints import RECORDED
 from stiffguide.errors import UnsupportedError
 from stiffguide.kernels import hooks, tasks
 from stiffguide.kernels.names import UNBOUNDED
@@ -34,8 +35,11 @@ def refuse(r: Request) -> None:
         )
     elif r.linear_solver is not None:
         reason = "it eliminates in its own way, and linear_solver was given"
-    elif r.watch is not None and (p.events is not None or p.jump_at is not None):
-        reason = "it does not find events while `monitor` or `progress` look on"
+    elif p.events is not None or p.jump_at is not None:
+        if r.watch is not None:
+            reason = "it does not find events while `monitor` or `progress` look on"
+        elif r.checkpoint is not None:
+            reason = "it does not find events in a solve that is kept in a file"
     elif not isinstance(p.controller, PID):
         reason = "it chooses dt by a PID controller only"
     elif not all(kept(x) in KEPT for x in p.outputs):
@@ -54,6 +58,8 @@ def unusable(reason: str) -> UnsupportedError:
 def refuse_recorded(r: Request) -> None:
     """Raise UnsupportedError where a kernel has no gradient."""
     p, reason = r.problem, ""
+    if r.checkpoint is not None:
+        raise UnsupportedError(RECORDED.format(what="gradients are"))
     if r.y0.device.type != "cpu":
         reason = "on a GPU there is none"
     elif p.events is not None or p.stops.shape[1] > 1:

@@ -1,9 +1,12 @@
-"""A solve by a kernel that somebody watches: rows pause, and between two slices there is a look."""
+"""A solve by a kernel that is watched, or kept in a file: rows pause between slices of attempts."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 
+from stiffguide.checkpoints import Checkpoint
 from stiffguide.errors import Status
 from stiffguide.kernels.request import Request
 from stiffguide.kernels.running.run import Kernel
@@ -15,30 +18,48 @@ from stiffguide.stepping.live import Live
 RUNNING = int(Status.RUNNING)
 LARGEST = 10_000_000  # products in a slice, which take some hundredths of a second
 FEWEST, MOST = 10, 1000  # attempts
+EARLY = 2.0**-10  # of the interval: a time that kernels might try
 
 
-def solve(kernel: Kernel, r: Request, task: Task, watch: Progress) -> Ended:
+def solve(kernel: Kernel, r: Request, task: Task) -> Ended:
     """The solve, attempt by attempt for a monitor, which may stop rows, and else in slices.
 
     An interrupt from the keyboard ends the running rows where they are; without any it goes on.
     """
-    ended = kernel.beginning(task)
+    watch, log, ended = r.watch, r.checkpoint, kernel.beginning(task)
+    if log is not None:
+        ended = _followed(r, log, task, ended)
     assert ended.pauses is not None
     status, attempts, until = ended.counts[0], ended.counts[2], ended.pauses.until
-    more = 1 if watch.monitored else _slice(task)
+    more = 1 if watch is not None and watch.monitored else _slice(task)
+    more = more if log is None else log.most(more)
     try:
-        with torch.no_grad(), watch:
+        with torch.no_grad(), nullcontext() if watch is None else watch:
             while bool((status < 0).any()):
+                if log is not None:
+                    log.look(_live(r, ended), lambda: ended)
                 torch.add(attempts, more, out=until)
                 kernel.go_on(task, ended, more)
-                if bool(attempts.any()):  # else no row had any way to go
+                if watch is not None and bool(attempts.any()):  # else no row had any way to go
                     _look(r, ended, watch)
     except KeyboardInterrupt:
         left = status < 0
         if not bool((left | (status == int(Status.INTERRUPTED))).any()):
             raise
         status.masked_fill_(left, int(Status.INTERRUPTED))
+    if log is not None:
+        log.keep(_live(r, ended), ended)
     return ended
+
+
+def _followed(r: Request, log: Checkpoint, task: Task, ended: Ended) -> Ended:
+    """The solve where it was, if it was kept; and what is to be kept of it from here on."""
+    early = ((task.t1 - task.t0) * EARLY).nan_to_num(posinf=EARLY, neginf=-EARLY)
+    monitored = r.watch is not None and r.watch.monitored  # else nothing but the rows moves
+    log.begin(0)
+    parts = (r.watch.witness,) if r.watch is not None and monitored else ()
+    log.follow(r.problem, _live(r, ended)._replace(dt=early), parts)
+    return log.put(ended)
 
 
 def _slice(task: Task) -> int:

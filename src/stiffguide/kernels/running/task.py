@@ -132,6 +132,16 @@ class Shifts:
             self.found.append((part, new, t.squeeze(1).clone()))
             self._last = torch.where(new, part, self._last)
 
+    def packed(self) -> tuple[Any, ...]:
+        """What it is made of."""
+        return self.found, self._last
+
+    def unpacked(self, packed: tuple[Any, ...]) -> Shifts:
+        """The same, made of that."""
+        made = Shifts(self._rows)
+        made.found, made._last = packed
+        return made
+
     def clear(self) -> None:
         """Begin anew."""
         self.found.clear()
