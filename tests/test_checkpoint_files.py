@@ -316,6 +316,15 @@ def test_an_output_of_ones_own_goes_on(path: Path) -> None:
     assert kept.seen == whole.seen
 
 
+def test_checks_are_counted_once(path: Path) -> None:
+    def new(t: Tensor, y: Tensor, k: float) -> Tensor:
+        return field(t, y, k) + 0.0
+
+    found = CASE.solve(new, checkpoint=path)
+    assert int(found.stats.nfe) > int(CASE.solve(new).stats.nfe)  # which knows f by then
+    same(CASE.resume(path, new), found)
+
+
 @pytest.mark.usefixtures("auto")
 def test_without_a_name_the_eager_loop_solves(path: Path) -> None:
     found = CASE.solve(checkpoint=path, backend="auto")

@@ -46,6 +46,15 @@ def row_of_cells(t: Tensor, y: Tensor) -> Tensor:
     return 900 * (torch.roll(y, 1, -1) - 2 * y + torch.roll(y, -1, -1)) + y * (1 - y)
 
 
+def switched(t: Tensor, y: Tensor) -> Tensor:
+    far = y.roll(7) if float(t) > 0.3 else y
+    return 20 * (far - y) - y
+
+
+def pulse(t: Tensor, y: Tensor) -> Tensor:
+    return torch.exp(-t) - y
+
+
 def dying(t: Tensor, y: Tensor) -> Tensor:
     a, b = y.unbind(-1)
     return torch.stack((-100 * a * b, -2 * b + 0.01 * torch.sin(5 * t) ** 2), -1)
@@ -121,6 +130,9 @@ CASES = {
             ("bdf", "krylov"),
         )
     },
+    "more entries on the way": Case(  # with which the solve begins anew
+        switched, CELLS, 0.8, {"method": "kvaerno5", "tstops": [0.3], "rtol": 1e-4}
+    ),
     "times": Case(chain, TWO, 2.0, {"method": "kvaerno5", "save_at": np.linspace(0, 2, 9)} | CHAIN),
     "times of rows": Case(
         chain, ROWS, 2.0, {"batched": True, "save_at": [0.1, 0.7, 2.0], "method": "tsit5"} | CHAIN
@@ -182,6 +194,10 @@ CASES = {
         ("guidance",),
     ),
     "failing": Case(lambda t, y: y * y, numbers(1.0), 2.0, {"method": "rodas5p", "rtol": 1e-2}),
+    "failing by both": Case(
+        lambda t, y: y * y, numbers(1.0, 0.5).unsqueeze(-1), 3.0, {"batched": True, "rtol": 1e-2}
+    ),
+    "a pulse": Case(pulse, numbers(0.0), 20.0, {"method": "tsit5", "rtol": 1e-3, "atol": 0.02}),
     "too many attempts": Case(chain, TWO, 2.0, {"max_attempts": 9, "method": "tsit5"} | CHAIN),
     "min_step": Case(chain, TWO, 2.0, {"min_step": 0.05, "method": "rodas5p"} | CHAIN),
 }
@@ -208,7 +224,7 @@ def test_resumed_is_as_never_killed(name: str, tmp_path: Path, monkeypatch: Any)
     kept = case.solve(case.burning(fuse), checkpoint=path, every=3, checks=False)
     same(kept, whole)
     same(case.resume(path), whole)  # of a solve that has ended
-    count = 12 if name in MANY else 2
+    count = 12 if name in MANY else 3
     for at in moments(len(name), fuse.count, count):
         path.unlink()
         killed(case, path, at)
@@ -222,6 +238,8 @@ def test_rows_changed_over_and_steps_were_rejected() -> None:
     together = CASES["auto rows"].solve()
     assert [len(m) for m in together.stats.methods] == [2, 4, 2]
     assert int(together.stats.rejected.sum())
+    entries = CASES["more entries on the way"].solve()
+    assert "the branch at the start" in entries.stats.linear_solver
     assert len(CASES["the last bounce"].solve().events[0].t) == 8
     assert CASES["failing"].solve().status != 0
     assert CASES["monitor"].solve().t[-1] < 2.0

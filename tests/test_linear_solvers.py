@@ -21,6 +21,7 @@ import stiffguide
 from stiffguide.algebra.band import Band
 from stiffguide.algebra.colouring import colours
 from stiffguide.algebra.dense import DENSE
+from stiffguide.algebra.full import Full
 from stiffguide.algebra.krylov import Krylov
 from stiffguide.algebra.pardiso import Pardiso
 from stiffguide.algebra.pattern import Pattern
@@ -181,9 +182,31 @@ def test_small_pivots_on_the_diagonal_are_noticed(monkeypatch: pytest.MonkeyPatc
     plain = Sparse.pivoted
     monkeypatch.setattr(Sparse, "pivoted", lambda s, v: (calls.append(1), plain(s, v))[1])
     shift, b = torch.tensor([1e-12], dtype=torch.float64), torch.ones(1, n, dtype=torch.float64)
-    x = solver.solve(solver.factor(shift, values, torch.ones_like(b)), b)
+    factors = solver.factor(shift, values, torch.ones_like(b))
+    x = solver.solve(factors, b)
     assert calls
     assert error(-dense(pattern, values), x, b) < 1e-6
+    again = factors.unpacked(factors.packed())
+    monkeypatch.setattr("stiffguide.algebra.sparse.DIAGONAL", 1.0)  # what is known is not asked
+    assert torch.equal(solver.solve(again, b), x)
+
+
+@pytest.mark.parametrize("name", [*SOLVERS, "dense"])
+def test_factors_are_made_again_to_the_last_bit(name: str) -> None:
+    pattern, values, b, scale = drawn(3, 25, 4, 0.2)
+    values[2, 0] = torch.nan
+    solver = Rowwise(pattern, Full(pattern) if name == "dense" else SOLVERS[name](pattern))
+    where = torch.tensor([True, False, True, True])
+    factors = solver.factor(torch.full((4,), 300.0).double(), values, scale, where=where)
+    fresh = factors.unpacked(factors.packed())  # before the first solution is checked,
+    x = solver.solve(factors, b)
+    after = factors.unpacked(factors.packed())  # and after that
+    for made in (fresh, after):
+        found = solver.solve(made, b)
+        assert torch.equal(found.nan_to_num(), x.nan_to_num())
+        assert found.isnan().any(-1).tolist() == [False, False, True, False]
+    with pytest.raises(ValueError, match="factors have 4 rows"):
+        factors.unpacked([None])
 
 
 @pytest.mark.usefixtures("pypardiso")

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import stiffguide as sg
+from stiffguide.resume import Again
 
 USES = Path(__file__).parent / "uses.py"
 
@@ -46,6 +47,13 @@ def test_every_overload_of_solve_has_the_whole_signature():
         assert list(own) == list(whole)
         states += typing.get_args(own["y0"].annotation)
     assert set(states) == set(typing.get_args(whole["y0"].annotation))
+
+
+def test_all_that_solve_is_given_may_be_given_again():
+    known = inspect.signature(sg.solve, eval_str=True).parameters
+    apart = {"f", "args", "checkpoint", "every", "progress"}
+    expected = {name: p.annotation for name, p in known.items() if name not in apart}
+    assert typing.get_type_hints(Again) == expected
 
 
 def names(argument):

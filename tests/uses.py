@@ -1,5 +1,6 @@
 """Uses of the public names: a type checker refuses the lines that say so, and no other."""
 
+from pathlib import Path
 from typing import Any, NamedTuple, assert_type
 
 import numpy as np
@@ -73,6 +74,10 @@ sg.solve(f, y0, 0.0, 1.0, jac=lambda t, y: torch.eye(2), backend="auto")
 sg.solve(f, y0, 0.0, 1.0, controller=sg.PID(), guidance=sg.guidance.ErrorDirection())
 sg.solve(f, y0, 0.0, 1.0, gradient="direct")
 sg.solve(f, y0, 0.0, 1.0, controller=sg.Fixed(0.1), monitor=lambda t, y: bool(t > 0.5))
+sg.solve(f, y0, 0.0, 1.0, checkpoint="run.ckpt", every=100)
+sg.solve(f, y0, 0.0, 1.0, checkpoint=Path("run.ckpt"), every=1.5)
+assert_type(sg.resume("run.ckpt", f), sg.Solution[Any])
+sg.resume(Path("run.ckpt"), f, (2.0,), monitor=lambda t, y: bool(t > 0.5), rtol=1e-6, force=True)
 sg.compile(f, like=y0, method="tsit5", t0=one)
 problem = problems.get("hires")
 sg.solve(problem.f, problem.y0, problem.t0, problem.t1, jac=problem.jac, atol=problem.atol)
@@ -103,6 +108,11 @@ sg.solve(f, y0, 0.0, 1.0, controller=sg.PID)  # refused
 sg.solve(f, y0, 0.0, 1.0, events=3)  # refused
 sg.solve(f, y0, 0.0, 1.0, method=5)  # refused
 sg.solve(f, y0, 0.0, 1.0, methd="tsit5")  # refused
+sg.solve(f, y0, 0.0, 1.0, checkpoint=3)  # refused
+sg.solve(f, y0, 0.0, 1.0, every="60")  # refused
+sg.resume("run.ckpt")  # refused
+sg.resume("run.ckpt", f, events=3)  # refused
+sg.resume("run.ckpt", f, methd="tsit5")  # refused
 sg.solve(f, y0, 0.0, 1.0).at("0.5")  # refused
 print(sg.solve(f, y0, 0.0, 1.0).z)  # refused
 sg.compile(f, like=np.ones(2))  # refused
