@@ -231,6 +231,14 @@ def test_a_full_disk_is_said_once_and_the_solve_goes_on(half: Path) -> None:
     same(CASE.resume(half), found)
 
 
+def test_what_killed_processes_left_is_removed(half: Path) -> None:
+    names = [f".{half.name}.{name}" for name in ("123", "4567", "notes", "89.txt")]
+    for name in names:
+        half.with_name(name).touch()
+    CASE.resume(half)
+    assert {x.name for x in half.parent.iterdir()} == {half.name, *names[2:]}
+
+
 def test_another_field_is_refused_or_forced(half: Path) -> None:
     with pytest.raises(sg.InputError, match="f gives other values than it did"):
         CASE.resume(half, other)
@@ -351,7 +359,7 @@ tensors = st.sampled_from(
         torch.arange(24.0, dtype=F64).reshape(2, 3, 4)[:, ::2, 1],
         torch.tensor([1.5, -0.0, float("nan")]).expand(4, 3),
         torch.tensor([1 + 2j]).conj(),
-        torch.tensor([True, False]),
+        *(torch.tensor([True, False]), torch.ones(2), torch.ones(2, dtype=F64)),
         torch.ones(2, dtype=torch.bfloat16),
         torch.ones(1, 1).expand(1, 1),
     ]
@@ -402,6 +410,13 @@ def test_tensors_keep_the_order_of_their_numbers(tensor: Tensor) -> None:
     (found,) = packing._Unpacked(body).value(json.loads(made.tree))
     if tensor.numel() > 1:
         assert found.stride() == tensor.stride()
+
+
+def test_members_of_a_list_that_only_look_alike_keep_their_types() -> None:
+    tree = [(torch.ones(2, dtype=kind),) for kind in (F64, torch.float32, torch.int64)]
+    made = Packed(tree)
+    body = memoryview(b"".join(map(bytes, made.parts)))
+    assert alike(tree, packing._Unpacked(body).value(json.loads(made.tree)))
 
 
 def test_what_is_no_data_is_not_packed() -> None:
