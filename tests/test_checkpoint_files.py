@@ -166,6 +166,10 @@ HOSTILE = {
     "objects": ["array", "|O", 0, False, [1]],
     "another device": ["tensor", "float64", 0, "hpu:9", None, [1]],
     "settings that are none": ["dict", [["asked", 3], ["again", 3], ["args", 3], ["every", 3]]],
+    "no place": [
+        "dict",
+        [["asked", ["dict", []]], ["again", ["dict", []]], ["args", ["list", []]], ["every", 3]],
+    ],
     "an object of nobody": [
         "dict",
         [

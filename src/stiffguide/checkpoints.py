@@ -53,7 +53,7 @@ class Checkpoint:
         force: bool = False,
     ) -> None:
         """`asked` is what the file says of the solve, `saved` what it says of where that was."""
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # f may go elsewhere
         self._every, self._by_attempts = _interval(every)
         self._asked = {**asked, "every": every}
         self._saved, self._force = saved, force
@@ -111,7 +111,11 @@ class Checkpoint:
         self._seen, self._due = None, monotonic() + self._every
         if self._saved is None:
             return
-        if changed(p.f, self._saved["points"]):
+        try:
+            other = changed(p.f, self._saved["points"])
+        except (AttributeError, TypeError, ValueError):
+            raise InputError(self._unusable) from None
+        if other:
             self.differs("f gives other values than it did")
         try:
             for part, values in zip(self._parts, self._saved["parts"], strict=True):

@@ -98,6 +98,7 @@ def resume(
         asked = {name: dict(saved[name]) for name in ("asked", "again")}
         known = {name: settings.made(data) for name, data in asked["asked"].items()}
         before, often = list(saved["args"]), saved["every"]
+        saved = {name: saved[name] for name in ("place", "parts", "points", "facts")}
     except (AttributeError, LookupError, TypeError, ValueError):
         raise InputError(f"{documents.shown(path)} {UNUSABLE}") from None
     for name, value in asked["again"].items():

@@ -248,7 +248,11 @@ class Move(NamedTuple):
 
 
 class Output(Protocol):
-    """What a solve keeps of its steps. `start` forgets the solve before."""
+    """What a solve keeps of its steps. `start` forgets the solve before.
+
+    Which of its attributes move with the steps, it may say by `moves`, a tuple of their names: then
+    solves that it is an output of can be kept in files.
+    """
 
     def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
         """Begin a solve from t0 (B,) to t1 (B,) at y0 (B, F)."""
