@@ -49,7 +49,7 @@ class Case(NamedTuple):
 
     def resume(self, path: Path, f: Any = None, **more: Any) -> sg.Solution:
         """With what has to be given again."""
-        given = {name: self.settings[name] for name in self.again}
+        given = {name: {"y0": self.y0, **self.settings}[name] for name in self.again}
         args = self.settings.get("args", ())
         return sg.resume(path, self.f if f is None else f, args, **{**given, **more})
 

@@ -265,6 +265,8 @@ def test_other_arguments_are_named(half: Path) -> None:
         ("rtol", 1e-8, "rtol = 1e-06, and this is 1e-08"),
         ("method", "bdf", "method = 'kvaerno5', and this is 'bdf'"),
         ("t1", 3.0, "t1 = 2.0, and this is 3.0"),
+        ("method", sg.methods.get("bdf"), "method = 'kvaerno5', and this is 'bdf'"),
+        ("jac", lambda t, y, k: torch.eye(2), "jac = None, and this is the function"),
         ("controller", sg.PID(), "controller = None, and this is PID"),
     ):
         with pytest.raises(sg.InputError, match=f"checkpoint was made with {told}"):

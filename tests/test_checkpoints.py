@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from kills import Case, Fuse, Killed, moments, quick, same
 from torch import Tensor
@@ -14,6 +15,13 @@ from torch import Tensor
 import stiffguide as sg
 
 F64 = torch.float64
+
+
+class Named(NamedTuple):
+    """A state of one's own."""
+
+    a: Tensor
+    b: Tensor
 
 
 def chain(t: Tensor, y: Tensor, k: float) -> Tensor:
@@ -131,6 +139,30 @@ CASES = {
             ("bdf", "krylov"),
         )
     },
+    "a pattern": Case(
+        row_of_cells,
+        CELLS,
+        0.02,
+        {
+            "method": "kvaerno5",
+            "rtol": 1e-4,
+            "jac_sparsity": scipy.sparse.csc_array(
+                np.eye(96)
+                + np.eye(96, k=1)
+                + np.eye(96, k=-1)
+                + np.eye(96, k=95)
+                + np.eye(96, k=-95)
+            ),
+        },
+    ),
+    "a named state": Case(
+        lambda t, y: Named(-y.b, y.a),
+        Named(numbers(1.0), numbers(0.0)),
+        2.0,
+        {"method": "tsit5"},
+        ("y0",),
+    ),
+    "a method": Case(chain, TWO, 2.0, {"method": METHODS["rodas5p"]} | CHAIN, ("method",)),
     "more entries on the way": Case(  # with which the solve begins anew
         switched, CELLS, 0.8, {"method": "kvaerno5", "tstops": [0.3], "rtol": 1e-4}
     ),

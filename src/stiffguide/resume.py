@@ -99,7 +99,7 @@ def resume(
         known = {name: settings.made(data) for name, data in asked["asked"].items()}
         before, often = list(saved["args"]), saved["every"]
         saved = {name: saved[name] for name in ("place", "parts", "points", "facts")}
-    except (AttributeError, LookupError, TypeError, ValueError):
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError):
         raise InputError(f"{documents.shown(path)} {UNUSABLE}") from None
     for name, value in asked["again"].items():
         if name not in given:
@@ -134,10 +134,13 @@ def _settings(
     """The same about those of the solve that were given again."""
     for name, value in given.items():
         old, new = (x["asked"].get(name) for x in (asked, now))
+        was = settings.told(known[name]) if name in known else asked["again"].get(name)
+        told = settings.told(value)
         if old is not None and new is not None:
             same = packing.Packed(old).digest() == packing.Packed(new).digest()
-        else:  # an object is taken for another one only where both can be told apart
-            same = settings.told(value) == asked["again"].get(name, "") or new is old
+        elif name == "method":
+            same = told == was
+        else:  # of two functions nothing is known
+            same = old is new
         if not same:
-            was = settings.told(known[name]) if name in known else asked["again"].get(name)
-            yield f"the checkpoint was made with {name} = {was}, and this is {settings.told(value)}"
+            yield f"the checkpoint was made with {name} = {was}, and this is {told}"

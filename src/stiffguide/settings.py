@@ -80,6 +80,8 @@ def told(value: Any) -> str:
     """A value in a sentence."""
     if getattr(value, "shape", ()) != ():
         return f"a {type(value).__name__} of shape {tuple(value.shape)}"
+    if isinstance(getattr(value, "family", None), str):  # a method, known by its name
+        return repr(value.name)
     if hasattr(value, "__qualname__"):
         return f"the {type(value).__name__} {value.__qualname__}"
     return reprlib.repr(value)
