@@ -162,7 +162,7 @@ CASES = {
         {"method": "tsit5"},
         ("y0",),
     ),
-    "a method": Case(chain, TWO, 2.0, {"method": METHODS["rodas5p"]} | CHAIN, ("method",)),
+    "a method": Case(chain, TWO, 2.0, {"method": sg.methods.get("rodas5p")} | CHAIN, ("method",)),
     "more entries on the way": Case(  # with which the solve begins anew
         switched, CELLS, 0.8, {"method": "kvaerno5", "tstops": [0.3], "rtol": 1e-4}
     ),

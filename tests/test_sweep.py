@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from studies import DESIGN, OPTIONS, Y0, field, run
 
 import stiffguide as sg
-from stiffguide import Study, chunks, designs, sweep
+from stiffguide import Study, designs, safekeeping, sweep
 from stiffguide.errors import InputError
 from stiffguide.studies import engines
 
@@ -471,10 +471,10 @@ def test_a_whole_file_or_none(tmp_path) -> None:
     path = tmp_path / "file"
     path.write_text("before")
     with pytest.raises(RuntimeError):
-        chunks.write_whole(path, fail)
+        safekeeping.write(path, fail)
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
-    chunks.write_whole(path, lambda file: file.write(b"after"))
+    safekeeping.write(path, lambda file: file.write(b"after"))
     assert path.read_text() == "after"
 
 
