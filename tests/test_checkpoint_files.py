@@ -433,7 +433,7 @@ def test_what_is_no_data_is_not_packed() -> None:
         {1, 2},
         len,
     ):
-        with pytest.raises(packing.Unpackable):
+        with pytest.raises(packing.NoData):
             Packed([value])
 
 

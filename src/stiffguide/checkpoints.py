@@ -21,7 +21,7 @@ from torch import Tensor
 from stiffguide import documents, safekeeping, settings
 from stiffguide.algebra.pattern import Pattern
 from stiffguide.errors import InputError, Status, StiffguideWarning, UnsupportedError
-from stiffguide.packing import Packed, Unpackable, fitted
+from stiffguide.packing import NoData, Packed, fitted
 from stiffguide.stepping import live
 from stiffguide.stepping.contracts import Field
 from stiffguide.stepping.live import Live, Problem
@@ -186,7 +186,7 @@ class Checkpoint:
         found = {"place": place, "parts": parts, "points": points, "facts": self._facts}
         try:
             safekeeping.write(self.path, Packed({**self._asked, **found}).write)
-        except Unpackable as error:
+        except NoData as error:
             self._failed(f"a state of this solve holds {error}, which is no data")
         except OSError as error:
             self._failed(error.strerror or type(error).__name__)

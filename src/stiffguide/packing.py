@@ -42,7 +42,7 @@ DAMAGED = "is cut off or damaged; take another copy of it, or solve from the sta
 Node = Any  # of JSON
 
 
-class Unpackable(TypeError):
+class NoData(TypeError):
     """A value that is no data; its sentence says of what type it is."""
 
 
@@ -74,7 +74,7 @@ class Packed:
             return ["dict", [[self._node(k), self._node(v)] for k, v in value.items()]]
         if hasattr(value, "packed"):
             return self._node(value.packed())
-        raise Unpackable(f"{type(value).__module__}.{type(value).__qualname__}")
+        raise NoData(f"{type(value).__module__}.{type(value).__qualname__}")
 
     def _run(self, values: list[Any]) -> Node:
         """Members of a list that are alike, as one: solves keep many small tensors."""
@@ -85,11 +85,14 @@ class Packed:
     def _tensor(self, value: Tensor) -> Node:
         value = value.detach()
         if value.layout is not torch.strided or (name := _name(value)) not in DTYPES:
-            raise Unpackable(f"a tensor of {value.layout}, {value.dtype}")
+            raise NoData(f"a tensor of {value.layout}, {value.dtype}")
         device = "" if value.device.type == "cpu" else str(value.device)
         value = value.cpu().resolve_conj().resolve_neg()
         # of what is the same along an axis, once; the order of the rest counts for rounding
-        once = [min(n, 1) if step == 0 else n for n, step in zip(*_layout(value), strict=True)]
+        once = [
+            min(n, 1) if step == 0 else n
+            for n, step in zip(value.shape, value.stride(), strict=True)
+        ]
         few = value[tuple(map(slice, once))]
         steps = None if few.is_contiguous() else list(few.stride())
         if steps is not None and _room(once, steps) > SPARSE * few.numel():
@@ -101,7 +104,7 @@ class Packed:
 
     def _array(self, value: np.ndarray[Any, Any]) -> Node:
         if value.dtype.kind not in "biufc":
-            raise Unpackable(f"an array of {value.dtype}")
+            raise NoData(f"an array of {value.dtype}")
         columns = value.flags.f_contiguous and not value.flags.c_contiguous
         flat = np.ascontiguousarray(value.T if columns else value).reshape(-1).view(np.uint8)
         return ["array", value.dtype.str, self._placed(flat), columns, list(value.shape)]
@@ -256,10 +259,6 @@ def fitted(like: T, data: Any) -> T:
 
 def _name(value: Tensor) -> str:
     return str(value.dtype).removeprefix("torch.")
-
-
-def _layout(value: Tensor) -> tuple[Iterable[int], Iterable[int]]:
-    return value.shape, value.stride()
 
 
 def _room(shape: Iterable[int], steps: Iterable[int]) -> int:

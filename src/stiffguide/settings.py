@@ -12,7 +12,7 @@ from dataclasses import fields
 from typing import Any
 
 from stiffguide.algebra.krylov import Krylov
-from stiffguide.packing import Packed, Unpackable
+from stiffguide.packing import NoData, Packed
 from stiffguide.stepping.controllers import PID, Fixed, Grid
 from stiffguide.stepping.output import AtTimes, Chords, Dense, End, EveryStep, SteadyState
 
@@ -41,7 +41,7 @@ def written(value: Any) -> tuple[str, Any] | None:
         data = "", value
     try:
         Packed(data)
-    except Unpackable:
+    except NoData:
         return None
     return None if _named(data) else data
 
