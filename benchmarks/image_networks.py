@@ -226,7 +226,7 @@ def report(paths: Sequence[Path], args: argparse.Namespace, say: Callable[[str],
             + [f"{v:.3g}" for v in (network.center, size, doubt, least)]
             + [number(spread(errors, "Karras"))]
         )
-    head = ["network", "shape", "sigma", "center", "|x|", "half the levels", "least distance"]
+    head = ["network", "shape", "sigma", "center", "norm", "half the levels", "least distance"]
     command = "python benchmarks/image_networks.py --out docs/image_networks_benchmark.md"
     return "\n\n".join(
         [

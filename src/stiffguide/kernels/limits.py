@@ -20,6 +20,7 @@ GONE_BACK = ("end", "times")  # what is kept, and has an adjoint
 def refuse(r: Request) -> None:
     """Raise UnsupportedError where a solve is not a kernel's."""
     p, reason = r.problem, ""
+    happens = p.events is not None or p.jump_at is not None
     if p.nonnegative is not None:
         raise UnsupportedError(UNBOUNDED)
     if asked := hooks.asked(p):
@@ -35,11 +36,10 @@ def refuse(r: Request) -> None:
         )
     elif r.linear_solver is not None:
         reason = "it eliminates in its own way, and linear_solver was given"
-    elif p.events is not None or p.jump_at is not None:
-        if r.watch is not None:
-            reason = "it does not find events while `monitor` or `progress` look on"
-        elif r.checkpoint is not None:
-            reason = "it does not find events in a solve that is kept in a file"
+    elif happens and r.watch is not None:
+        reason = "it does not find events while `monitor` or `progress` look on"
+    elif happens and r.checkpoint is not None:
+        reason = "it does not find events in a solve that is kept in a file"
     elif not isinstance(p.controller, PID):
         reason = "it chooses dt by a PID controller only"
     elif not all(kept(x) in KEPT for x in p.outputs):
