@@ -58,16 +58,7 @@ def shown(value: Any) -> str:
 
 def text(path: Path) -> str:
     """The text of a file, UTF-8."""
-    name = shown(path)
-    try:
-        missing = not path.exists()
-        found = _start(path) if path.is_file() else None  # a pipe or a device might never end
-    except OSError as error:
-        raise InputError(f"{name}: {error.strerror}") from None
-    except ValueError:  # a zero in the path
-        missing, found = True, None
-    if found is None:
-        raise InputError(f"{name}: {'there is no such file' if missing else 'this is not a file'}")
+    name, found = shown(path), content(path, MOST_BYTES + 1)
     if len(found) > MOST_BYTES:
         raise InputError(f"{name}: longer than {MOST_BYTES:,} bytes, which no such file needs")
     try:
@@ -78,9 +69,19 @@ def text(path: Path) -> str:
         ) from None
 
 
-def _start(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(MOST_BYTES + 1)
+def content(path: Path, most: int = -1) -> bytes:
+    """The bytes of a file, so many at the most, or all that a program has written there."""
+    name = shown(path)
+    try:
+        missing = not path.exists()
+        if path.is_file():  # a pipe or a device might never end
+            with path.open("rb") as file:
+                return file.read(most)
+    except OSError as error:
+        raise InputError(f"{name}: {error.strerror}") from None
+    except ValueError:  # a zero in the path
+        missing = True
+    raise InputError(f"{name}: {'there is no such file' if missing else 'this is not a file'}")
 
 
 def fields(path: Path) -> Mapping[str, Any]:

@@ -134,16 +134,7 @@ class Packed:
 
 def read(path: Path) -> Any:
     """The tree in a file; raises InputError, in one sentence, where there is none."""
-    name = documents.shown(path)
-    try:
-        content = path.read_bytes() if path.is_file() else None
-    except OSError as error:
-        raise InputError(f"{name}: {error.strerror}") from None
-    except ValueError:  # a zero in the path
-        content = None
-    if content is None:
-        what = "this is not a file" if path.is_dir() else "there is no such file"
-        raise InputError(f"{name}: {what}")
+    name, content = documents.shown(path), documents.content(path)
     first, _, rest = content.partition(b"\n")
     if not first.startswith(FORMAT) and not FORMAT.startswith(content):
         raise InputError(f"{name}: this is not a checkpoint of a solve")
