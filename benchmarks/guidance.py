@@ -209,7 +209,9 @@ def report(
         [
             "# Guidance and samplers, measured\n",
             f"Written by `benchmarks/guidance.py` ({where}): distances to the exact end points of "
-            "the flow from sigma 80 to 0.002.\n",
+            "the flow from sigma 80 to 0.002. They are about analytic problems and a network of 64 "
+            "numbers: what holds on image networks stands in [](image_model.md) and "
+            "[](image_networks_benchmark.md).\n",
             "Median end-point error over Heun's: geometric mean (worst case).\n\n" + first,
             "\nMedian end-point error over the best unguided sampler on the Karras grid, with the "
             "digits network.\n\n" + second,
