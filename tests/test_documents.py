@@ -253,7 +253,7 @@ def test_a_file_is_not_cut_to_its_bound(tmp_path: Path) -> None:
 
 # where files are read -----------------------------------------------------------------------------
 
-# what comes with the package, or is written by it where nobody else may write; and trees of
+# what comes with the repository, or is written by it where nobody else may write; and trees of
 # numbers, which have bounds of their own (`test_checkpoint_files`)
 OWN = ("kernels/", "adapters/diffusion/digits.py", "documents.py", "packing.py")
 READING = re.compile(r"read_text|read_bytes|json\.loads?\(|tomllib|np\.load|torch\.load|\(\"rb\"\)")
