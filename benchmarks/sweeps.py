@@ -1,7 +1,7 @@
 """Sweeps: what keeping the rows costs, how memory grows, how processes share; Robertson's problem.
 
-    python benchmarks/sweeps.py --out docs/sweeps_benchmark.md
-    python benchmarks/sweeps.py --rows 20000000 --processes 2       # an hour
+    python benchmarks/sweeps.py --out docs/sweeps_benchmark.md      # two minutes on two cores
+    python benchmarks/sweeps.py --rows 2000000 --processes 1
 
 CPU seconds of one process beside a plain batched solve of the same rows in the same run; peak
 memory of processes of their own; rows per second of the shards between the first and the last.
@@ -128,7 +128,7 @@ def report(rows: int, size: int, processes: int, folder: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--rows", type=int, default=20_000_000)
     parser.add_argument("--size", type=int, default=65_536)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--alone", help=argparse.SUPPRESS)
