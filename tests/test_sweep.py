@@ -386,6 +386,40 @@ def test_bad_designs_are_refused(make, message: str) -> None:
         make()
 
 
+def test_settings_of_any_length_are_read_again(tmp_path) -> None:
+    axis = np.linspace(0.5, 0.6, 30_000)
+    design = designs.grid(k=axis, c=[1.0])
+    times = torch.linspace(0, 1, 20_000)
+
+    def run(axis=axis, times=times) -> Study:
+        return sweep(
+            lambda t, y, p: -y * p["k"].unsqueeze(-1),
+            torch.ones(50, dtype=torch.float64),
+            0.0,
+            1.0,
+            designs.Axes({"k": (0.5, *design.values["k"]), "c": (1.0,)})
+            if axis is None
+            else design,
+            out=tmp_path / "long",
+            rows_per_shard=1,
+            reduce=lambda solution, p: {"end": solution.y[:, -1, 0]},
+            save_at=times.tolist(),
+            share=(30_000, 30_001),
+            method="euler",
+            controller=sg.Fixed(0.5),
+            backend="eager",
+        )
+
+    study = run()
+    assert (study.rows, study.done()) == (30_000, [])
+    (study.out / "shard-000000.npz").touch()  # what makes a folder belong to a study
+    run()
+    with pytest.raises(InputError, match=r"other settings \(design, f\)"):
+        run(axis=None)
+    with pytest.raises(InputError, match=r"other settings \(options\)"):
+        run(times=times[1:])
+
+
 # --- engines
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -27,6 +29,7 @@ from stiffguide.studies.stores import store
 from stiffguide.studies.study import Study, settings_of
 
 FORMAT = "stiffguide study 1"
+LONG = 400  # characters of a setting
 FEW = 3  # rows by which a study is known
 NUMBERS = 2**22  # of the states of a shard
 MOST_ROWS = 2**16
@@ -131,7 +134,7 @@ class Plan:
     def settings(self, out: Path) -> dict[str, Any]:
         """What the results depend on; what is undecided, as `out` has it or as it can be done."""
         task = self.task
-        return {
+        found: dict[str, Any] = {
             "format": FORMAT,
             "design": self.design.identity,
             "rows_per_shard": self.size,
@@ -143,6 +146,7 @@ class Plan:
             "f": self._values(),
             "backend": self._backend(out),
         }
+        return {name: shortened(value) for name, value in found.items()}
 
     def decided(self, settings: Mapping[str, Any]) -> Task:
         """The task with the backend of the study, and without checks, which are made."""
@@ -218,6 +222,14 @@ def described(value: Any) -> Any:
         parts = {part.name: described(getattr(value, part.name)) for part in fields(value)}
         return {type(value).__name__: parts}
     return str(getattr(value, "__qualname__", type(value).__qualname__))
+
+
+def shortened(value: Any) -> Any:
+    """A value in JSON, what is long in it by a hash: a file of settings is read within bounds."""
+    if isinstance(value, Mapping):
+        return {name: shortened(part) for name, part in value.items()}
+    text = json.dumps(value)
+    return value if len(text) <= LONG else f"sha256 {hashlib.sha256(text.encode()).hexdigest()}"
 
 
 class _Bar:
