@@ -34,6 +34,7 @@ from torch import Tensor
 
 from stiffguide.adapters.diffusion import grid, noise_like, problems, sample
 from stiffguide.adapters.diffusion.digits import load_digits_denoiser
+from stiffguide.adapters.diffusion.mnist import load_mnist_denoiser
 from stiffguide.adapters.diffusion.prediction import Denoiser
 from stiffguide.cli import models
 from stiffguide.guidance import ErrorDirection
@@ -46,7 +47,7 @@ DENSE = 128  # dimensions up to which the whole Jacobian is taken
 FEW = 8  # samples beyond
 POWERS = 100  # of the Jacobian, beyond
 NEAR = 0.9  # of the largest modulus: eigenvalues that count as dominant, too
-CASES = ("tree2d", "spiral2d", "aniso2d", "lr64", "digits")
+CASES = ("tree2d", "spiral2d", "aniso2d", "lr64", "digits", "mnist")
 SHOWN = ("v", "E", "dF", "e and E")
 TEXT = """\
 # Does the error of a step lie along the dominant eigenvector?
@@ -54,7 +55,7 @@ TEXT = """\
 ERK-Guid (*Error as Signal*, arXiv 2603.03692) guides Heun's method along an estimate of the
 dominant eigenvector of the Jacobian, that of the eigenvalue of the largest modulus, because in
 stiff regions the error of a step should lie along it. This page tests that, with what can be known
-exactly: data whose denoiser has a closed form, and a small trained network.
+exactly: data whose denoiser has a closed form; and two small trained networks.
 
 Written by `{command}`: {samples} samples, {steps} steps on the Karras grid from sigma 80 to 0.002.
 Every step starts at a state of the exact flow. `e` is the end of Heun's step less that of a fine
@@ -73,14 +74,15 @@ Medians over the samples, with quartiles.
   J is I/sigma but for the few directions in which the data spread: most eigenvalues lie within
   {near} % of the largest modulus, and which of their vectors is called v is an accident. Where the
   data spread in few directions of many (lr64), the error lies in those, and they have the
-  *smallest* eigenvalues: it is all but orthogonal to v. On the network it is as far from v as a
+  *smallest* eigenvalues: it is all but orthogonal to v. On the networks it is as far from v as a
   random direction. In the plane it is nearer at low sigma only, where one direction is left, that
   across a curve or a stroke; and a random direction has a median of 0.71 there, so that 0.6 or
   0.7 means nothing.
 - **In expanding states there is one, and the error does lie along it.** These are 1 to 2 % of the
-  states, with 3 to 10 % of the error; the network of the digits has none at these levels. In 64
-  dimensions the alignment is far above that of a random direction, in the plane hardly so on the
-  tree.
+  states, with 3 to 10 % of the error; the network of the 8x8 digits has none at these levels. In 64
+  dimensions the alignment is far above that of a random direction, on the network of MNIST (784
+  dimensions) above it, though the error there has most of its length elsewhere, in the plane hardly
+  so on the tree.
 - **Nearly everywhere the error lies along E**, the embedded error, which costs nothing.
 - **When guidance helps follows from that.** `ErrorDirection` (EDG) moves along E, and takes off
   nearly half of the error of a step where e lies along E, whatever the angle between e and v; it
@@ -149,22 +151,43 @@ def analytic(name: str, samples: int) -> Case:
         denoiser = load_digits_denoiser(torch.arange(samples) % 10, torch.float64)
         noise = noise_like((samples, 64), range(samples), dtype=torch.float64)
         return Case(name, denoiser, noise)
+    if name == "mnist":
+        net = load_mnist_denoiser(torch.arange(fewer(784, samples)) % 10)
+        return flattened(name, net, (1, 28, 28), torch.float32, samples, 80.0)
     problem = problems.get(name)
     return Case(name, problem.mixture, problem.noise(1, samples))
+
+
+def fewer(size: int, samples: int) -> int:
+    """How many samples of so many numbers there is time for."""
+    return samples if size <= DENSE else min(samples, FEW)
+
+
+def flattened(
+    name: str,
+    net: Denoiser,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    samples: int,
+    high: float,
+) -> Case:
+    """A network of states of a shape, as a denoiser of flat ones."""
+
+    def denoiser(x: Tensor, sigma: Tensor) -> Tensor:
+        return net(x.reshape(-1, *shape).to(dtype), sigma.to(dtype)).flatten(1).to(x.dtype)
+
+    count = fewer(math.prod(shape), samples)
+    noise = noise_like((count, *shape), range(count)).flatten(1).double()
+    return Case(name, denoiser, noise, high)
 
 
 def own(text: str, samples: int) -> Case:
     """What a file defines, as a denoiser of flat states."""
     path, name = models.place(text, "denoiser")
     found = models.ran(path)
-    net, shape, dtype = found[name], found["shape"], found.get("dtype", torch.float32)
-
-    def denoiser(x: Tensor, sigma: Tensor) -> Tensor:
-        return net(x.reshape(-1, *shape).to(dtype), sigma.to(dtype)).flatten(1).to(x.dtype)
-
-    count = samples if math.prod(shape) <= DENSE else min(samples, FEW)
-    noise = noise_like((count, *shape), range(count)).flatten(1).double()
-    return Case(path.stem, denoiser, noise, found.get("high", 80.0))
+    dtype = found.get("dtype", torch.float32)
+    high = found.get("high", 80.0)
+    return flattened(path.stem, found[name], found["shape"], dtype, samples, high)
 
 
 class Dominant:
