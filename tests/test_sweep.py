@@ -19,6 +19,7 @@ from commands import call, good, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from studies import DESIGN, OPTIONS, Y0, field, run
+from torch import Tensor
 
 import stiffguide as sg
 from stiffguide import Study, designs, safekeeping, sweep
@@ -244,6 +245,9 @@ def test_options_that_a_sweep_cannot_have(tmp_path) -> None:
         match = f"sweep takes no {name}" if name != "progress_bar" else "progress_bar"
         with pytest.raises((InputError, TypeError), match=match):
             run(str(tmp_path / "no"), **{name: True})
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is a file, and a folder is to be made there"):
+        run(str(tmp_path / "file"))
     with pytest.raises(InputError, match="there is no study there"):
         Study(tmp_path / "nothing")
     for params, message in (
@@ -266,21 +270,19 @@ def test_options_that_a_sweep_cannot_have(tmp_path) -> None:
 
 
 def test_failures_are_listed_with_their_rows(tmp_path) -> None:
+    def decays(t: Tensor, y: Tensor, p: dict[str, Tensor]) -> Tensor:
+        return -p["k"].unsqueeze(-1) * y
+
     k = np.ones(11)
     k[[4, 9]] = np.nan
-    study = sweep(
-        lambda t, y, p: -p["k"].unsqueeze(-1) * y,
-        Y0,
-        0.0,
-        1.0,
-        {"k": k},
-        out=tmp_path / "bad",
-        rows_per_shard=4,
-        backend="eager",
-    )
+    options = {"backend": "eager", "checks": False}
+    study = sweep(decays, Y0, 0.0, 1.0, {"k": k}, out=tmp_path / "b", rows_per_shard=4, **options)
+    told = {"k": torch.from_numpy(k[4:8])}
+    alone = sg.solve(decays, Y0.expand(4, 2), 0.0, 1.0, args=(told,), batched=True, **options)
     found = dict(study.failures())
     assert list(found) == [4, 9]
-    assert all(f"row {row}" in said for row, said in found.items())
+    assert found[4] == alone.messages[0].replace("row 0", "row 4")
+    assert found[9] == alone.messages[0].replace("row 0", "row 9")
     assert study.complete
 
 

@@ -38,6 +38,11 @@ class Chunks:
         """Make the folder; InputError where it holds results of other settings."""
         text = json.dumps(self.settings, indent=1, sort_keys=True)
         known = self.folder / MANIFEST
+        if self.folder.exists() and not self.folder.is_dir():
+            raise InputError(
+                f"{documents.shown(self.folder)} is a file, and a folder is to be made there: "
+                "choose another output"
+            )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             # without a chunk, the settings are those of a run that came to nothing

@@ -240,14 +240,13 @@ def run(kernel: Kernel, r: Request, why: str) -> Result:
         return _run_recorded(kernel, r, why)
     p, task = r.problem, tasks.task(kernel, r)
     keeps = {kept(o) for o in p.outputs}
-    dense = "pieces" in keeps
     for output in p.outputs:
         if isinstance(output, AtTimes):
             output.start(r.t0, r.t1, r.y0)  # it checks the times
-    seen = r.watch is not None or r.checkpoint is not None
+    seen = (r.watch, r.checkpoint) != (None, None)
     ended = watching.solve(kernel, r, task) if seen else kernel.solve(task)
-    if dense or "steps" in keeps:
-        ended = kernel.keep_steps(task, ended, dense=dense)
+    if keeps & {"pieces", "steps"}:
+        ended = kernel.keep_steps(task, ended, dense="pieces" in keeps)
     if r.name is not None and calls.possible(r, task):
         kept_why = why if why in ASKED.values() else REPEATED
         call = calls.Call(r, kernel, task, kept_why, result)
