@@ -33,10 +33,6 @@ $(VENV)/bench.stamp: $(RECIPE) | $(PY)
 	$(INSTALL) --editable '.[bench]'
 	@touch $@
 
-$(VENV)/docs.stamp: $(RECIPE) | $(PY)
-	$(INSTALL) --editable '.[docs]'
-	@touch $@
-
 demo: $(VENV)/demo.stamp  ## solve, plot and compare; results in out/
 	$(PY) -m stiffguide demo --out $(OUT)
 
@@ -82,8 +78,9 @@ bench: $(VENV)/bench.stamp  ## ratios against other solvers, side by side
 	$(PY) benchmarks/diffusers_schedulers.py
 	$(PY) benchmarks/adaptive_sampling.py
 
-docs: $(VENV)/docs.stamp  ## the manual, in docs/_build/html
-	$(PY) -m sphinx -W --keep-going docs docs/_build/html
+# What pages show is run, so that it takes the environment of the tests, where all of it is.
+docs: $(VENV)/test.stamp  ## the manual, with what its code prints and draws, in docs/_build/html
+	OMP_NUM_THREADS=1 $(PY) -m sphinx -W --keep-going docs docs/_build/html
 
 .PHONY: architecture
 architecture:  ## the picture of the floors, from the imports; needs Graphviz

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent / "src"), str(HERE.parent / "tests")]
+sys.path[:0] = [str(HERE), str(HERE.parent / "src"), str(HERE.parent / "tests")]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import combinations  # noqa: E402
@@ -18,10 +18,12 @@ from stiffguide.cli.catalogue import method_table  # noqa: E402
 project = "stiffguide"
 author = "the stiffguide authors"
 version = release = stiffguide.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "executed"]
 exclude_patterns = ["_build", "_generated"]
 html_theme = "furo"
 html_title = f"stiffguide {version}"
+html_static_path = ["_static"]
+html_css_files = ["manual.css"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"

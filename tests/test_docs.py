@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import pkgutil
 import re
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchdiffeq
+from blocks import FENCE, blocks, run
 from click.testing import CliRunner
 
 import stiffguide as sg
@@ -22,23 +24,14 @@ from stiffguide.verification import observed_order
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
-FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^stiffguide ([a-z-]+)(.*)$", re.MULTILINE)
 
 
-def blocks(page, language):
-    """The blocks of a language, padded with blank lines so that tracebacks name true lines."""
-    text = page.read_text(encoding="utf-8")
-    for match in FENCE.finditer(text):
-        if match[1] == language:
-            yield "\n" * text.count("\n", 0, match.start(2)) + match[2]
+def of(page, language):
+    return blocks(page.read_text(encoding="utf-8"), language)
 
 
-def run(code, page, names):
-    exec(compile(code, str(page), "exec"), names)
-
-
-with_code = [page for page in PAGES if any(blocks(page, "python"))]
+with_code = [page for page in PAGES if any(of(page, "python"))]
 
 
 @pytest.mark.slow
@@ -49,13 +42,13 @@ def test_every_block_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchdiffeq", torchdiffeq)  # a page puts ours in its place
     torch.manual_seed(0)
     names = {"__name__": "__main__"}
-    for code in blocks(page, "python"):
+    for code in of(page, "python"):
         run(code, page, names)
 
 
 @pytest.mark.usefixtures("auto")
 def test_the_first_block_of_the_readme_stands_alone(capsys):
-    run(next(blocks(ROOT / "README.md", "python")), "README.md", {"__name__": "__main__"})
+    run(next(of(ROOT / "README.md", "python")), "README.md", {"__name__": "__main__"})
     text = capsys.readouterr().out
     assert "7.15827e-01" in text  # the textbook value of y1(40)
     assert "accepted=" in text
@@ -64,7 +57,7 @@ def test_the_first_block_of_the_readme_stands_alone(capsys):
 def test_the_quoted_failure_is_what_is_printed(capsys):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     quote = " ".join(line[2:] for line in text.splitlines() if line.startswith("> "))
-    codes = list(blocks(ROOT / "README.md", "python"))
+    codes = list(of(ROOT / "README.md", "python"))
     names = {"__name__": "__main__"}
     for code in (*codes[:2], *(code for code in codes if "wrong = " in code)):
         run(code, "README.md", names)
@@ -98,7 +91,7 @@ def test_commands_and_options_exist(page):
 
 def test_the_tableau_of_the_guide_is_proved(tmp_path):
     path = tmp_path / "ralston.toml"
-    path.write_text(next(blocks(ROOT / "docs" / "adding_a_method.md", "toml")))
+    path.write_text(next(of(ROOT / "docs" / "adding_a_method.md", "toml")))
     assert observed_order(tableau_file.load(path)) == pytest.approx(2, abs=0.15)
 
 
@@ -117,6 +110,7 @@ def test_the_manual_builds_without_a_warning(tmp_path):
     pytest.importorskip("furo", reason="the docs extra is not installed")
     built = subprocess.run(
         [sys.executable, "-m", "sphinx", "-W", "-q", ROOT / "docs", tmp_path / "html"],
+        env=os.environ | {"STIFFGUIDE_DOCS": "plain"},  # its blocks run above
         capture_output=True,
         text=True,
         check=False,
