@@ -315,8 +315,8 @@ def middle(values: Array) -> str:
 
 
 def summary(found: dict[str, Rows], sizes: dict[str, int]) -> str:
-    """A line for the contracting states of each case, and one for the expanding ones."""
-    lines = []
+    """Two tables, with a line each for the contracting and the expanding states of every case."""
+    angles, values = [], []
     for name, rows in found.items():
         for title, chosen in (
             ("contracting", rows["h lambda"] >= 0),
@@ -327,24 +327,18 @@ def summary(found: dict[str, Rows], sizes: dict[str, int]) -> str:
                 continue
             size = sizes[name]
             known = ~np.isnan(part["others"])
-            lines.append(
-                [
-                    f"{name} ({size})",
-                    title,
-                    f"{100 * chosen.mean():.1f} %",
-                    f"{100 * part['error'].sum() / rows['error'].sum():.1f} %",
-                    page.number(random_cosine(size)),
-                    *(middle(part[key]) for key in SHOWN),
-                    middle(part["others"][known]),
-                    middle(part["share"][known]),
-                    middle(np.abs(part["h lambda"])),
-                    middle(part["rest"]),
-                ]
-            )
-    head = ["data (dimensions)", "states", "of all", "error", "random", "e and v", "E and v"]
-    head += ["dF and v", "e and E", "dominant", "e in their span"]
-    head += ["abs(h lambda)", "rest"]
-    return page.table(head, lines)
+            who = [f"{name} ({size})", title]
+            cosines = (middle(part[key]) for key in SHOWN)
+            angles.append([*who, page.number(random_cosine(size)), *cosines])
+            of_all = (chosen.mean(), part["error"].sum() / rows["error"].sum())
+            spans = (part["others"][known], part["share"][known])
+            sizes_of_v = (np.abs(part["h lambda"]), part["rest"])
+            shares = (f"{100 * share:.1f} %" for share in of_all)
+            values.append([*who, *shares, *map(middle, (*spans, *sizes_of_v))])
+    who = ["data (dimensions)", "states"]
+    cosines = ["random", "e and v", "E and v", "dF and v", "e and E"]
+    rest = ["of all", "error", "dominant", "e in their span", "abs(h lambda)", "rest"]
+    return "\n".join((page.table([*who, *cosines], angles), page.table([*who, *rest], values)))
 
 
 def gains(found: dict[str, Rows], key: str, bounds: Sequence[float]) -> str:

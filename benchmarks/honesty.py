@@ -55,6 +55,8 @@ the rounding of J times dt, which grows to 1e-23 where y ends at 9e-23. The erro
 
 ## Problem by problem
 
+Of {solves} solves each.
+
 {by_problem}
 
 ## Random fields
@@ -199,11 +201,15 @@ def measured(traps: Sequence[Trap], solvers: dict[str, Contender]) -> Results:
     return results
 
 
-def tally(verdicts: Sequence[Verdict]) -> str:
-    """Silent failures of all, and refusals in brackets."""
+def counts(verdicts: Sequence[Verdict], of: str = "") -> str:
+    """Silent failures, and refusals in brackets."""
     refused = sum(not v.success for v in verdicts)
-    silent = sum(v.silent for v in verdicts)
-    return f"{silent} of {len(verdicts)}" + (f" ({refused})" if refused else "")
+    return f"{sum(v.silent for v in verdicts)}{of}" + (f" ({refused})" if refused else "")
+
+
+def tally(verdicts: Sequence[Verdict]) -> str:
+    """The same, of all."""
+    return counts(verdicts, f" of {len(verdicts)}")
 
 
 def by_kinds(results: Results, traps: Sequence[Trap], *, across: bool) -> str:
@@ -219,15 +225,21 @@ def by_kinds(results: Results, traps: Sequence[Trap], *, across: bool) -> str:
     return page.table(["", *who], [[k, *c] for k, c in zip([*kinds, "all"], turned, strict=True)])
 
 
+def by_problems(results: Results, traps: Sequence[Trap], who: Sequence[str]) -> str:
+    """A table of problems and some of the contenders."""
+    lines = [[t.name, *(counts(results[t.name][name]) for name in who)] for t in traps]
+    return page.table(["", *who], lines)
+
+
 def text(results: Results, traps: Sequence[Trap], drawn: str, each: int) -> str:
     """The page."""
     who = list(next(iter(results.values())))
-    by_problem = [[t.name, *(tally(results[t.name][name]) for name in who)] for t in traps]
+    others = [name for name in who if name.startswith(("scipy", "CVODE"))]
+    own = [name for name in who if name not in others]
     which = [
         [t.name, name, f"{v.rtol:g}", f"{v.atol:.0e}", f"{v.error:.1e}"]
         for t in traps
-        for name in who
-        if not name.startswith(("scipy", "CVODE"))
+        for name in own
         for v in results[t.name][name]
         if v.silent
     ]
@@ -237,7 +249,8 @@ def text(results: Results, traps: Sequence[Trap], drawn: str, each: int) -> str:
         by_kind=by_kinds(results, traps, across=True),
         drawn=drawn,
         each=each,
-        by_problem=page.table(["", *who], by_problem),
+        solves=2 * len(RTOL),
+        by_problem="\n".join(by_problems(results, traps, part) for part in (own, others)),
         which=page.table(["problem", "ours", "rtol", "atol", "error in tolerances"], which)
         if which
         else "None of ours.",

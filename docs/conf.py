@@ -14,6 +14,7 @@ import sources  # noqa: E402
 
 import stiffguide  # noqa: E402
 from stiffguide.cli.catalogue import method_table  # noqa: E402
+from stiffguide.cli.tables import Table  # noqa: E402
 
 project = "stiffguide"
 author = "the stiffguide authors"
@@ -24,6 +25,7 @@ html_theme = "furo"
 html_title = f"stiffguide {version}"
 html_static_path = ["_static"]
 html_css_files = ["manual.css"]
+html_js_files = ["manual.js"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
@@ -38,7 +40,7 @@ def write_tables(app):
     folder = HERE / "_generated"
     folder.mkdir(exist_ok=True)
     tables = {
-        "methods_table": method_table().markdown(),
+        "methods_table": by_family(method_table()),
         "combinations": combinations.table(),
         "schedulers": sources.table(),
     }
@@ -46,6 +48,20 @@ def write_tables(app):
         path = folder / f"{name}.md"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
+
+
+def by_family(table):
+    """A table for each family, and one of sources: all columns at once are wider than a page."""
+    names = {row[0]: row for row in table.rows}
+    families = dict.fromkeys(row[1] for row in table.rows)
+    parts = []
+    for family in families:
+        own = Table(family, (table.columns[0], *table.columns[2:-1]), left=table.left)
+        own.rows = [(row[0], *row[2:-1]) for row in names.values() if row[1] == family]
+        parts += [f"### {family}", own.markdown()]
+    sources = Table("Sources", (table.columns[0], table.columns[-1]), left=table.left)
+    sources.rows = [(row[0], row[-1]) for row in names.values()]
+    return "\n\n".join((*parts, "### Sources", sources.markdown()))
 
 
 def to_markup(app, what, name, obj, options, lines):

@@ -428,11 +428,11 @@ def build(options: tuple[Option, ...]) -> tuple[Call, list[Option]]:
 def table() -> str:
     """What goes with what, in Markdown."""
     lines = [
-        f"| option | {' | '.join(FAMILIES)} | not together with |",
-        f"| :--- | {' | '.join(':---:' for _ in FAMILIES)} | :--- |",
+        "| option | not in the families | not together with |",
+        "| :--- | :--- | :--- |",
     ]
     for option in OPTIONS:
-        marks = ["no" if refusal(family, (option,)) else "yes" for family in FAMILIES]
+        families = [family for family in FAMILIES if refusal(family, (option,))]
         foes = [o.name for o in OPTIONS if o is not option and refusal("", (option, o))]
-        lines.append(f"| {option.name} | {' | '.join(marks)} | {', '.join(foes)} |")
+        lines.append(f"| {option.name} | {', '.join(families)} | {', '.join(foes)} |")
     return "\n".join(lines) + "\n"
