@@ -49,18 +49,22 @@ def outputs(page: Path, folder: Path) -> list[dict[str, Any]]:
     for number, code in enumerate(blocks(page.read_text(encoding="utf-8"), "python")):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            run(code, page, names)
-        found.append({"text": printed.getvalue(), "pictures": drawn(folder, number)})
+            last = run(code, page, names)
+        found.append({"text": printed.getvalue(), "pictures": drawn(folder, number, last)})
     return found
 
 
-def drawn(folder: Path, number: int) -> list[dict[str, str]]:
-    """The figures that a block left open: their files, and words for who cannot see them."""
+def drawn(folder: Path, number: int, last: object) -> list[dict[str, str]]:
+    """The figures that a block left open, or ends with: files, and words beside them."""
     from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
+    figures = [plt.figure(k) for k in plt.get_fignums()]
+    if isinstance(last, Figure) and last not in figures:
+        figures.append(last)
     made = []
-    for figure in map(plt.figure, plt.get_fignums()):
-        name = f"{number}-{figure.number}.png"
+    for k, figure in enumerate(figures):
+        name = f"{number}-{k}.png"
         figure.savefig(folder / name)
         words = [w for ax in figure.axes for w in (ax.get_title(), ax.get_ylabel()) if w]
         made.append({"file": name, "words": ", ".join(words) or "what the code above draws"})

@@ -5,6 +5,7 @@ As a command it runs the first python block of a page: `python tools/blocks.py R
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from collections.abc import Iterator
@@ -21,9 +22,14 @@ def blocks(text: str, language: str) -> Iterator[str]:
             yield "\n" * text.count("\n", 0, match.start(2)) + match[2]
 
 
-def run(code: str, page: Path | str, names: dict[str, Any]) -> None:
-    """Run a block of a page among the names of those before it."""
-    exec(compile(code, str(page), "exec"), names)
+def run(code: str, page: Path | str, names: dict[str, Any]) -> object:
+    """Run a block among the names of those before it; the value of the expression it ends with."""
+    tree = ast.parse(code, str(page))
+    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, str(page), "exec"), names)
+    if last is None:
+        return None
+    return eval(compile(ast.Expression(last.value), str(page), "eval"), names)
 
 
 def main() -> None:
