@@ -10,6 +10,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "src"), str(HERE.parent / "tests")]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import combinations  # noqa: E402
+import equivalents  # noqa: E402
 import sources  # noqa: E402
 
 import stiffguide  # noqa: E402
@@ -43,6 +44,7 @@ def write_tables(app):
         "methods_table": by_family(method_table()),
         "combinations": combinations.table(),
         "schedulers": sources.table(),
+        **equivalents.tables(),
     }
     for name, text in tables.items():
         path = folder / f"{name}.md"
