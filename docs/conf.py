@@ -11,6 +11,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import combinations  # noqa: E402
 import equivalents  # noqa: E402
+import references  # noqa: E402
 import sources  # noqa: E402
 
 import stiffguide  # noqa: E402
@@ -44,6 +45,7 @@ def write_tables(app):
         "methods_table": by_family(method_table()),
         "combinations": combinations.table(),
         "schedulers": sources.table(),
+        "bibliography": references.methods(),
         **equivalents.tables(),
     }
     for name, text in tables.items():
