@@ -71,7 +71,7 @@ def test_quoted_words_are_those_of_sentences():
     unsaid = [
         (name, part)
         for name, term, _ in entries()
-        for quote in re.findall(r'"(.+?)"(?=[,;]|$)', term)
+        for quote in re.findall(r'"(.+?)"(?=[,;*]|$)', term)
         for part in re.split(r"\.\.\.|[{}]", quote)
         if part.strip(" :,()") not in said
     ]
