@@ -82,6 +82,10 @@ bench: $(VENV)/bench.stamp  ## ratios against other solvers, side by side
 docs: $(VENV)/test.stamp  ## the manual, with what its code prints and draws, in docs/_build/html
 	OMP_NUM_THREADS=1 $(PY) -m sphinx -W --keep-going docs docs/_build/html
 
+.PHONY: gallery
+gallery: $(VENV)/docs.stamp  ## what the manual shows of the scripts that take too long for it
+	OMP_NUM_THREADS=1 $(PY) tools/gallery.py
+
 .PHONY: architecture
 architecture:  ## the picture of the floors, from the imports; needs Graphviz
 	$(PYTHON) tools/architecture.py

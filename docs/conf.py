@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "src"), str(HERE.parent / "tests")]
+sys.path[:0] = [str(HERE), *(str(HERE.parent / folder) for folder in ("src", "tests", "tools"))]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import combinations  # noqa: E402
@@ -21,7 +21,7 @@ from stiffguide.cli.tables import Table  # noqa: E402
 project = "stiffguide"
 author = "the stiffguide authors"
 version = release = stiffguide.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "executed"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_gallery.gen_gallery", "executed"]
 exclude_patterns = ["_build", "_generated"]
 html_theme = "furo"
 html_title = f"stiffguide {version}"
@@ -33,6 +33,23 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 autodoc_preserve_defaults = True
+# STIFFGUIDE_DOCS=plain builds every page and runs no script of the gallery
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples/gallery",
+    "gallery_dirs": "gallery",
+    "plot_gallery": os.environ.get("STIFFGUIDE_DOCS") != "plain",
+    "abort_on_example_error": True,
+    "within_subsection_order": "FileNameSortKey",
+    "reset_modules": ("gallery.styled",),
+    "capture_repr": (),
+    "matplotlib_animations": (True, "jshtml"),
+    "thumbnail_size": (420, 280),
+    "min_reported_time": 1e9,
+    "write_computation_times": False,
+    "download_all_examples": False,
+    "show_signature": False,
+    "inspect_global_variables": False,
+}
 
 CODE = re.compile(r"`([^`]+)`")
 

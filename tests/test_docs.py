@@ -114,6 +114,8 @@ def test_the_manual_builds_without_a_warning(tmp_path):
         capture_output=True,
         text=True,
         check=False,
+        env=os.environ | {"STIFFGUIDE_DOCS": "plain"},  # test_gallery.py runs the scripts
     )
     assert built.returncode == 0, built.stderr
-    assert (tmp_path / "html" / "api.html").exists()
+    for page in ("api", "gallery/index", "gallery/1_solve/plot_van_der_pol"):
+        assert (tmp_path / "html" / f"{page}.html").exists()

@@ -1,0 +1,88 @@
+"""The scripts of the gallery, run alike by the tests and by `make gallery`.
+
+    python tools/gallery.py                 # every long_*.py of examples/gallery
+    python tools/gallery.py long_kinetics   # one of them
+
+A script `plot_*.py` runs whenever the manual is built. A script `long_*.py` does not: what it
+prints and its last figure are kept in `output/` beside it, with the command and the date.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import io
+import os
+import runpy
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+FOLDER = Path(__file__).parents[1] / "examples" / "gallery"
+STYLE = FOLDER / "gallery.mplstyle"
+
+
+class Ran(NamedTuple):
+    """What a script left: its text and its figures, which stay open until `styled` is called."""
+
+    text: str
+    figures: list[Figure]
+    seconds: float  # of CPU
+
+
+def scripts(kind: str) -> list[Path]:
+    """Those whose names begin so, "plot" or "long", in the order of the pages."""
+    return sorted(FOLDER.glob(f"*/{kind}_*.py"))
+
+
+def styled(gallery_conf: object = None, script: object = None) -> None:
+    """Before a script: the look of the gallery, no figure. Sphinx-Gallery gives two arguments."""
+    plt.close("all")
+    matplotlib.rcdefaults()
+    matplotlib.use("agg")
+    plt.style.use(STYLE)
+
+
+def run(script: Path) -> Ran:
+    """A script as `python script` runs it, in an empty folder."""
+    styled()
+    printed = io.StringIO()
+    began = time.process_time()
+    here = Path.cwd()
+    with tempfile.TemporaryDirectory() as empty, contextlib.redirect_stdout(printed):
+        os.chdir(empty)
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        finally:
+            os.chdir(here)
+    seconds = time.process_time() - began
+    return Ran(printed.getvalue(), [plt.figure(n) for n in plt.get_fignums()], seconds)
+
+
+def kept(script: Path, ending: str) -> Path:
+    """Where the output of a long script stands."""
+    return script.parent / "output" / f"{script.stem}{ending}"
+
+
+def main(names: list[str]) -> None:
+    """Run the long scripts, or those named, and keep what they leave."""
+    for script in scripts("long"):
+        if names and script.stem not in names:
+            continue
+        ran = run(script)
+        kept(script, ".txt").parent.mkdir(exist_ok=True)
+        ran.figures[-1].savefig(kept(script, ".png"))
+        command = f"python tools/gallery.py {script.stem}"
+        head = f"$ {command}    # {datetime.date.today()}, {ran.seconds:.0f} s of CPU time\n"
+        kept(script, ".txt").write_text(head + ran.text, encoding="utf-8")
+        print(head + ran.text)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
