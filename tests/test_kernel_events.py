@@ -106,6 +106,26 @@ def test_rows_with_parameters_of_their_own(method: str) -> None:
 
 
 @every_family
+def test_what_events_and_jumps_alone_read(method: str) -> None:
+    """The Jacobian of f has the numbers of f where events and jumps have more, before and after."""
+    level, back = torch.linspace(0.2, 0.5, 5, dtype=D), real(0.7)
+    mixing, pull = real(1.5, 2.0, 0.5, 3.0).reshape(2, 2), real(0.25)
+    event = Event(
+        lambda t, y, level, back: y[..., 0] - level,
+        direction=-1,
+        jump=lambda t, y, level, back: torch.stack((y[..., 0] + back, y[..., 1]), -1),
+    )
+    watch = Event(lambda t, y, level, back: y[..., 1] - pull * level)
+    settings: dict[str, Any] = {"method": method, "args": (level, back), "batched": True}
+    settings |= {"events": [event, watch], "rtol": 1e-6, "atol": 1e-9}
+    kernel, eager = both(
+        lambda t, y, level, back: -y @ mixing, torch.ones(5, 2, dtype=D), 0.0, 3.0, **settings
+    )
+    assert_same_events(kernel, eager, 1e-5)
+    assert min(len(found.t) for found in kernel.events) >= 5
+
+
+@every_family
 def test_integrate_and_fire(method: str) -> None:
     """Neurons of a population, each with a current of its own; they fire and are reset."""
     rows = 50

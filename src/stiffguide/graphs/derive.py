@@ -42,10 +42,10 @@ class Derived(NamedTuple):
 
 
 def derived(plain: Graph, values: Sequence[int]) -> Derived:
-    """The derivatives of a graph whose nodes are all needed, in a graph of their own."""
+    """The derivatives of some nodes, in a graph of their own that reads the same t, y and p."""
     graph = plain.copy()
     jac, dfdt = derivatives(graph, values)
-    graph, moved, _ = graph.pruned([*values, *jac.values(), *dfdt.values()])
+    graph, moved = graph.part([*values, *jac.values(), *dfdt.values()])
     return Derived(
         graph,
         [moved[n] for n in values],

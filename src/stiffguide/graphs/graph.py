@@ -83,22 +83,26 @@ class Graph:
                 alive.update(self.nodes[number].args)
         return sorted(alive)
 
+    def part(self, roots: Iterable[int]) -> tuple[Graph, dict[int, int]]:
+        """A graph of the needed nodes only, and from old to new numbers; p[k] is still p[k]."""
+        graph, moved = Graph(), dict[int, int]()
+        for number in self.needed(roots):
+            op, args, value, index = self.nodes[number]
+            # no rule is applied again: the new node is the old one under another number
+            moved[number] = graph._number(Node(op, tuple([moved[a] for a in args]), value, index))
+        return graph, moved
+
     def pruned(self, roots: Iterable[int]) -> tuple[Graph, dict[int, int], list[int]]:
-        """A graph of the needed nodes only, from old to new numbers, and the entries p[k] in use.
+        """The same without the entries p[k] that are not needed, and those that are.
 
         In the new graph p[k] is what p[entries[k]] was.
         """
-        needed = self.needed(roots)
-        entries = sorted(self.nodes[n].index for n in needed if self.nodes[n].op == "p")
+        found, moved = self.part(roots)
+        entries = sorted(node.index for node in found.nodes if node.op == "p")
         place = {entry: k for k, entry in enumerate(entries)}
-        graph, moved = Graph(), dict[int, int]()
-        for number in needed:
-            op, args, value, index = self.nodes[number]
-            # no rule is applied again: the new node is the old one under another number
-            args = tuple([moved[a] for a in args])
-            if op == "p":
-                index = place[index]
-            moved[number] = graph._number(Node(op, args, value, index))
+        graph = Graph()
+        for node in found.nodes:
+            graph._number(node._replace(index=place[node.index]) if node.op == "p" else node)
         return graph, moved, entries
 
     def text(self) -> str:
