@@ -8,8 +8,8 @@ faster than anything happens: the problem is stiff there, and an explicit method
 steps. In the jumps it is not stiff at all, and an explicit method is the cheaper one.
 
 ``solve`` was told nothing of this. Its default, ``"auto"``, lets ``tsit5`` and ``rodas5p`` share
-the solve and tells afterwards who worked when. The picture shows it in Liénard's plane, where
-the slow branches lie on a cubic.
+the solve and tells afterwards who worked when. The picture shows it in Liénard's plane, where the
+slow branches lie on a cubic.
 """
 
 import math
