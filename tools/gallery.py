@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import matplotlib
 import matplotlib.pyplot as plt
+from matplotlib.animation import Animation
 from matplotlib.figure import Figure
 
 FOLDER = Path(__file__).parents[1] / "examples" / "gallery"
@@ -33,6 +34,7 @@ class Ran(NamedTuple):
 
     text: str
     figures: list[Figure]
+    films: list[str]  # animations as pages have them
     seconds: float  # of CPU
 
 
@@ -58,11 +60,12 @@ def run(script: Path) -> Ran:
     with tempfile.TemporaryDirectory() as empty, contextlib.redirect_stdout(printed):
         os.chdir(empty)
         try:
-            runpy.run_path(str(script), run_name="__main__")
+            names = runpy.run_path(str(script), run_name="__main__")
         finally:
             os.chdir(here)
     seconds = time.process_time() - began
-    return Ran(printed.getvalue(), [plt.figure(n) for n in plt.get_fignums()], seconds)
+    films = [x.to_jshtml() for x in names.values() if isinstance(x, Animation)]
+    return Ran(printed.getvalue(), [plt.figure(n) for n in plt.get_fignums()], films, seconds)
 
 
 def kept(script: Path, ending: str) -> Path:
