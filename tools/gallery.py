@@ -24,6 +24,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 from matplotlib.animation import Animation
 from matplotlib.figure import Figure
+from PIL import Image
 
 FOLDER = Path(__file__).parents[1] / "examples" / "gallery"
 STYLE = FOLDER / "gallery.mplstyle"
@@ -73,6 +74,14 @@ def kept(script: Path, ending: str) -> Path:
     return script.parent / "output" / f"{script.stem}{ending}"
 
 
+def draw(figure: Figure, where: Path) -> None:
+    """A picture of few colours: it stands in the repository, and a third of the size will do."""
+    figure.savefig(where)
+    with Image.open(where) as picture:
+        few = picture.convert("RGB").quantize(96, dither=Image.Dither.NONE)
+    few.save(where, optimize=True)
+
+
 def main(names: list[str]) -> None:
     """Run the long scripts, or those named, and keep what they leave."""
     for script in scripts("long"):
@@ -80,7 +89,7 @@ def main(names: list[str]) -> None:
             continue
         ran = run(script)
         kept(script, ".txt").parent.mkdir(exist_ok=True)
-        ran.figures[-1].savefig(kept(script, ".png"))
+        draw(ran.figures[-1], kept(script, ".png"))
         command = f"python tools/gallery.py {script.stem}"
         head = f"$ {command}    # {datetime.date.today()}, {ran.seconds:.0f} s of CPU time\n"
         kept(script, ".txt").write_text(head + ran.text, encoding="utf-8")
