@@ -67,7 +67,8 @@ def fingers(name):
 order = {name: methods.get(name).order for name in TABLEAUX}
 count = {name: fingers(name) for name in TABLEAUX}
 more = [name for name in TABLEAUX if count[name] > order[name] + 1]
-assert all(count[name] > order[name] for name in TABLEAUX)
+assert all(count[name] >= order[name] + 1 for name in TABLEAUX)
+assert more == ["rodas5p"]
 print(f"{len(TABLEAUX)} methods; p + 1 fingers, but for", end=" ")
 print(*(f"{name} (order {order[name]}, {count[name]} fingers)" for name in more), sep=", ")
 
@@ -135,5 +136,5 @@ page(["fully implicit RK"], 8.0)
 page(["Rosenbrock"], 8.0)
 
 # %%
-# Multistep methods have stars on Riemann surfaces, a sheet for every root. They are left out, and so
+# Multistep methods have stars on Riemann surfaces, a sheet for every root. They are left out, so
 # are ``rkc2``, whose number of stages varies, and ``secant_heun``, which has no R.
