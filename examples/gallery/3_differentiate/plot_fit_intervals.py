@@ -3,7 +3,7 @@ How certain is a fitted parameter?
 ==================================
 
 An enzyme uses up a substrate, and 18 noisy measurements of it are all there is. Two numbers are
-wanted: the highest rate, and the concentration at which half of it is reached. `stiffguide.fit`
+wanted: the highest rate, and the concentration at which half of it is reached. ``stiffguide.fit``
 finds both from a hundred starts at once and says how certain each of them is.
 
 Its intervals are those of the model *linearised* at the best fit: in the logarithms of the
@@ -45,7 +45,7 @@ print(fit)
 # %%
 # The landscape: how much larger than at the best fit the sum of squared residuals is, for 300 x 300
 # pairs of parameters. A parameter's *profile* is the best that the other one can still do; where it
-# has risen by the square of the quantile that `fit` uses, too, its interval ends.
+# has risen by the square of the quantile that ``fit`` uses, too, its interval ends.
 
 rates = torch.logspace(-0.08, 0.5, 300, dtype=F64)
 halves = torch.logspace(-0.8, 0.7, 300, dtype=F64)
@@ -72,7 +72,7 @@ assert all(ends["rate"][i] > float(fit.intervals[0, i]) for i in (0, 1))
 
 # %%
 # The valley in blue, and the ellipse that the linearised model takes it for. Their shadows on the
-# axes are the two intervals of each parameter. (`fit.plot()` draws the data and the model.)
+# axes are the two intervals of each parameter. (``fit.plot()`` draws the data and the model.)
 
 angle = torch.linspace(0, 2 * torch.pi, 200, dtype=F64)
 circle = torch.stack((angle.cos(), angle.sin()))

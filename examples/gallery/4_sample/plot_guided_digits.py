@@ -33,7 +33,7 @@ size = flow.square().sum((1, 2)).mean().sqrt().item()
 
 # %%
 # A step of Heun's method takes two calls, one of EMG a single one. All are on the usual grid of
-# noise levels, `grid.karras`; the last line shows what a better grid is worth.
+# noise levels, ``grid.karras``; the last line shows what a better grid is worth.
 
 WAYS = {
     "Heun": lambda n: sample(denoiser, noise, grid.karras(n // 2), "heun"),

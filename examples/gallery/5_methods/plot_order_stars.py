@@ -18,6 +18,8 @@ proved Ehle's conjecture and the barrier of Daniel and Moore.
 Fingers are orange here, poles are crosses, zeros are circles.
 """
 
+# sphinx_gallery_thumbnail_number = 3
+
 from fractions import Fraction
 from math import factorial
 
@@ -113,7 +115,7 @@ def page(families, half):
         axis.plot(q.r.real, q.r.imag, "x", color="black", markersize=5)
         axis.set(xlim=(-half, half), ylim=(-half, half), aspect="equal")
         axis.grid(visible=False)
-        axis.set_title("\n".join(group), fontsize=8.5)
+        axis.set_title("\n".join(group), fontsize=9.5)
     for axis in axes.flat[len(groups) :]:
         axis.set_axis_off()
     axes[-1, 0].set(xlabel="Re z", ylabel="Im z")

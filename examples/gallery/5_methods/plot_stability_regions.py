@@ -17,6 +17,8 @@ The darker the blue, the smaller the factor: below 0.1, 0.5 and 1. White is unst
 real and the imaginary part of z.
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -70,7 +72,7 @@ def page(title, entries, real, imaginary):
     )
     for axis, (name, growth) in zip(axes.flat, entries, strict=False):
         panel(axis, growth, real, imaginary)
-        axis.set_title(name, fontsize=8.5)
+        axis.set_title(name, fontsize=9.5)
     for axis in axes.flat[len(entries) :]:
         axis.set_axis_off()
     axes[-1, 0].set(xlabel="Re z", ylabel="Im z")
