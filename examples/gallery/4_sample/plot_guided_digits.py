@@ -4,11 +4,11 @@ Guided digits: how near to the flow at the same price
 
 A diffusion model defines an ordinary differential equation whose solutions lead from noise to
 images. A call of its network is what costs, so that samplers take few, long steps, and their error
-is a blur, or worse: an image that the model never meant. Here twenty 8 x 8 digits are drawn three
-times from the same noise, by as many calls of the network.
+is a blur, or worse: an image that the model never meant. Here twenty 8 x 8 digits are drawn from
+the same noise in several ways, by as many calls of the network each.
 
 **Heun** is the method of Karras et al. (2022), of second order. **Heun with error-direction
-guidance** is the same method: it moves each result along the error estimate that it makes anyway,
+guidance** moves each result of that method along the error estimate that it makes anyway, and only
 as far as that error's eigenvalue tells. **EMG** is a multistep method on the same idea. What they
 miss is measured against the flow itself, the same network followed with a thousand calls.
 
@@ -50,7 +50,7 @@ for name, draw in WAYS.items():
     assert [found.nfe for found in made] == list(CALLS)
     errors[name] = [100 * end_point_error(found.x, flow).median / size for found in made]
     images[name] = made[1].x
-    print(f"{name:14}" + "".join(f"{error:8.3f}" for error in errors[name]))
+    print(f"{name:14}" + "".join(f"{error:8.3g}" for error in errors[name]))
 
 heun, guided, emg, best = (torch.tensor(line) for line in errors.values())
 assert (guided < 0.6 * heun).all()

@@ -11,8 +11,8 @@ The second lesson is where to spend the eight. ``grid.mix`` puts more noise leve
 takes shape, and wants to know where that is: 0.375 principal deviations of the data, which
 ``grid.principal_deviation`` measures on two hundred images.
 
-One glance is not a measurement. Over 96 digits, and with all samplers that this package knows, it
-is made in :doc:`/image_model`.
+One glance is not a measurement. That is made in :doc:`/image_model`, over 96 digits and with
+fourteen samplers.
 """
 
 import matplotlib.pyplot as plt
