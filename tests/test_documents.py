@@ -26,6 +26,7 @@ from stiffguide import documents
 from stiffguide.adapters.diffusion import CalibratedGrid
 from stiffguide.adapters.diffusion.shards import MANIFEST, Shards
 from stiffguide.errors import InputError, TableauError, printable
+from stiffguide.solution import Solution
 from stiffguide.tableaux import file as tableau_file
 
 MOST_LINES = 400_000
@@ -76,6 +77,7 @@ READERS = {
     "grid": Reader(CalibratedGrid.load, ".json", GRID),
     "settings": Reader(opened, ".json"),
     "chunk": Reader(gathered, ".npz"),
+    "solution": Reader(Solution.load, ".npz"),
 }
 WITH_NUMBERS = ("tableau.json", "tableau.toml", "grid")
 

@@ -199,6 +199,9 @@ def test_a_picture_shows_data_and_model() -> None:
         np.testing.assert_allclose(points.get_xdata(), TIMES.numpy())
         seen = np.interp(TIMES.numpy(), curve.get_xdata(), curve.get_ydata())
         np.testing.assert_allclose(seen, truth.numpy(), atol=0.05)
+    markup = found._repr_html_()
+    assert all(f"{name}</th>" in markup for name in found.names)
+    assert f"{found.values[0]:.6g}</td>" in markup
 
 
 def test_branches_of_one_row_are_followed_in_a_kernel() -> None:

@@ -73,6 +73,7 @@ def test_the_same_in_zarr(whole: Study, tmp_path) -> None:
     assert dict(view.sizes)["row"] == 20
     np.testing.assert_array_equal(view["y"][4:11].values, all_of(whole)["y"][4:11])
     assert "Study" in repr(study)
+    assert "20</td>" in study._repr_html_()
     same(Study(tmp_path / "study.zarr"), whole)
 
 

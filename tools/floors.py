@@ -16,7 +16,7 @@ PUBLIC = "__init__"  # the public names: all floors below, none above
 # stands on a floor of its own.
 FLOORS = (
     ("errors", "exports", "inputs", "safekeeping", "tensors"),
-    ("documents", "ranks", "tables", "tableaux/exact", "tableaux/trees"),
+    ("documents", "markup", "ranks", "tables", "tableaux/exact", "tableaux/trees"),
     ("chunks", "packing", "tableaux/tableau"),
     ("tableaux/rosenbrock",),
     ("tableaux/order",),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stiffguide.fitting.experiments import Measured
 from stiffguide.fitting.written import Written
+from stiffguide.markup import grid, table
 
 
 class Restarts(NamedTuple):
@@ -63,6 +64,17 @@ class Fit:
 
         found = self.solution
         return picture(found if self.measured.several else (found,), self.measured)
+
+    def _repr_html_(self) -> str:
+        lines = [
+            (name, f"{value:.6g}", "none" if low != low else f"{low:.6g} to {high:.6g}")
+            for name, value, (low, high) in zip(
+                self.names, self.values.tolist(), self.intervals.tolist(), strict=True
+            )
+        ]
+        about = [("cost", f"{self.cost:.6g}"), ("end", self.message)]
+        header = ("parameter", "value", f"interval of {self.level:.6g}")
+        return table("Fit", about) + grid(header, lines)
 
     def __repr__(self) -> str:
         count = int(self.measured.present.sum())

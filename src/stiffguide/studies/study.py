@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from stiffguide import documents
 from stiffguide.chunks import MANIFEST, Arrays
 from stiffguide.errors import InputError, Status
+from stiffguide.markup import table
 from stiffguide.studies.shard import failed, unpacked
 from stiffguide.studies.stores import OF_SHARD, Store, ZarrStore, files, store
 
@@ -88,6 +89,13 @@ class Study:
                     warnings.filterwarnings("ignore", "Object at .* is not recognized")
                     return xarray.open_zarr(self.out, consolidated=False, chunks=None)
         return Columns(self)
+
+    def _repr_html_(self) -> str:
+        done, of = len(self.done()), "a stream" if self.shards is None else f"{self.shards:,}"
+        lines = [("place", self.out), ("shards", f"{done:,} of {of}")]
+        return table(
+            "Study", [*lines, ("rows", "unknown" if self.rows is None else f"{self.rows:,}")]
+        )
 
     def __repr__(self) -> str:
         whole = "of a stream" if self.rows is None else f"of {self.shards} with {self.rows:,} rows"

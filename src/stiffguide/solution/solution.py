@@ -1,24 +1,29 @@
-"""What a solve returns."""
+"""The solution at the times asked for, how each row ended, and what can be made of it."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple
 
 import torch
 from torch import Tensor
 
-from stiffguide.errors import InputError, Interrupted, SolveFailed, Status
-from stiffguide.fields import parts
+from stiffguide.errors import InputError, SolveFailed, Status
 from stiffguide.fields.layout import Layout
 from stiffguide.inputs import Number, Times
-from stiffguide.stepping.contracts import Slopes, Table
+from stiffguide.solution.stats import Stats, brief
 from stiffguide.stepping.course import Stretches
 from stiffguide.stepping.trajectory import Trajectory
 from stiffguide.tensors import listed
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # of typing it is only from Python 3.13 on
+
+    from stiffguide.solution.arrays import Arrays
+    from stiffguide.solution.curves import Chosen
+    from stiffguide.solution.picture import Logarithmic
 
     Y = TypeVar("Y", default=Any)
 else:
@@ -33,93 +38,6 @@ class Occurrences(NamedTuple, Generic[Y]):
     row: Tensor  # (M,) int64
     t: Tensor  # (M,)
     y: Y  # (M, ...) in the shape or nesting of y0, before any jump
-
-
-class Result(NamedTuple):
-    """What a backend found for flat states."""
-
-    t: Tensor  # (B, T)
-    y: Tensor  # (B, T, F)
-    counts: Tensor  # (6, B) int64: status, accepted, attempts, nfe, njac, nlu
-    messages: dict[int, str]
-    warnings: dict[int, tuple[str, ...]]
-    trajectory: Trajectory | None
-    backend: str
-    why: str  # it was this one
-    events: tuple[Table, ...] = ()
-    linear_solver: str = ""  # and what decided for it; "" where there is none to choose
-    stretches: Stretches | None = None  # of methods that shared the rows
-    method: str = ""  # where that is not the one of the problem
-    slopes: Slopes | None = None
-
-
-class Stats:
-    """Counts per row, (B,) int64, or scalars when not batched; and what did the work."""
-
-    NAMES = ("accepted", "rejected", "nfe", "njac", "nlu")
-
-    def __init__(
-        self,
-        table: Tensor,
-        backend: str,
-        why: str,
-        linear_solver: str = "",
-        stretches: Stretches | None = None,
-    ) -> None:
-        # taken apart when somebody asks: tensors cost a small solve dearly
-        self._table = table  # (6, B) or (6,): status, accepted, attempts, nfe, njac, nlu
-        self.backend = backend
-        """"kernel" or "eager", whichever solved."""
-        self.why = why
-        """Why it was that one, in a sentence."""
-        self.linear_solver = linear_solver
-        """What solved the linear systems of an implicit method in the eager loop, and why that."""
-        self._stretches = stretches
-
-    @property
-    def methods(self) -> list[Any]:
-        """What "auto" chose, and when: (t, name) for every change, first the one at t0.
-
-        A list for each row when batched, as in `[(0.0, 'tsit5'), (0.0031, 'rodas5p')]`; empty where
-        one method solved all.
-        """
-        if self._stretches is None:
-            return []
-        found = self._stretches.by_row(self._table[0].numel())
-        return found if self._table.ndim > 1 else found[0]
-
-    @property
-    def accepted(self) -> Tensor:
-        """Steps taken."""
-        return self._table[1]
-
-    @property
-    def rejected(self) -> Tensor:
-        """Attempts that failed."""
-        return self._table[2] - self._table[1]
-
-    @property
-    def nfe(self) -> Tensor:
-        """Evaluations of f."""
-        return self._table[3]
-
-    @property
-    def njac(self) -> Tensor:
-        """Jacobians."""
-        return self._table[4]
-
-    @property
-    def nlu(self) -> Tensor:
-        """Factorisations."""
-        return self._table[5]
-
-    def as_dict(self) -> dict[str, Tensor]:
-        """All counts by their names."""
-        return {name: getattr(self, name) for name in self.NAMES}
-
-    def __repr__(self) -> str:
-        counts = (f"{name}={_brief(count)}" for name, count in self.as_dict().items())
-        return f"Stats({', '.join(counts)}, backend={self.backend!r})"
 
 
 @dataclass(frozen=True)
@@ -218,6 +136,61 @@ class Solution(Generic[Y]):
             return self._state(flat[:, 0], rows)
         return self._state(flat, rows, table.shape[1])
 
+    def to_numpy(self) -> Arrays:
+        """The solution in arrays of numpy, detached and on the CPU: `t`, `y` and all the rest."""
+        from stiffguide.solution.arrays import arrays  # late: most solves ask for none of these
+
+        return arrays(self)
+
+    def plot(
+        self,
+        components: Chosen = None,
+        *,
+        rows: int | Sequence[int] | None = None,
+        log: Logarithmic = "",
+        axes: Any = None,
+    ) -> Any:
+        """Draw the components over time with matplotlib, and return the axes.
+
+        The curve is the interpolant where dense=True kept one, else straight lines; a cross marks
+        every event, and dashes are imaginary parts. Raises InputError where one time only was kept,
+        or without matplotlib.
+
+        components: places in the flat order of y0, names such as "y[2]", or keys of a state; by
+            default the first ten. rows: likewise, those of a batch.
+        log: the axes that are logarithmic, "t", "y" or "ty".
+        axes: those of matplotlib to draw into; by default new ones.
+        """
+        from stiffguide.solution.picture import picture
+
+        return picture(self, components, rows, log, axes)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all of it but the graph of autograd to an npz file, in the place of one there.
+
+        `Solution.load` gives the same bits again, and `numpy.load(path)["y"]` the states alone. The
+        file is there whole or not at all. Raises InputError where it cannot be written.
+        """
+        from stiffguide.solution.archive import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], like: Any = None) -> Solution[Any]:
+        """Read what `save` wrote, on the CPU. A file is data: to read one runs nothing.
+
+        like: a state nested as y0; only NamedTuples need it, which are tuples in a file. Raises
+        InputError where there is no such file, or it is not whole.
+        """
+        from stiffguide.solution.archive import load
+
+        return load(path, like)
+
+    def _repr_html_(self) -> str:
+        from stiffguide.solution.portrait import portrait
+
+        return portrait(self)
+
     def _state(self, flat: Tensor, *lead: int) -> Y:
         state: Y = self.layout.unflatten(flat, *lead)
         return state
@@ -228,7 +201,7 @@ class Solution(Generic[Y]):
         ends = "success" if ok == rows else f"{rows - ok} of {rows} rows failed"
         lines = [
             f"Solution by {self.method}: {ends}",
-            f"  t {tuple(self.t.shape)} from {_brief(self.t)}",
+            f"  t {tuple(self.t.shape)} from {brief(self.t)}",
             f"  {self.stats!r}",
         ]
         if ok < rows:
@@ -236,61 +209,3 @@ class Solution(Generic[Y]):
         if self.warnings:
             lines.append(f"  warning: {self._warning()}")
         return "\n".join(lines)
-
-
-def _brief(values: Tensor) -> str:
-    if values.numel() == 1:
-        return f"{values.item():g}"
-    known = values[~torch.isnan(values)] if values.is_floating_point() else values
-    if known.numel() == 0:
-        return "nothing"
-    return f"{known.min().item():g} to {known.max().item():g}"
-
-
-def presented(x: Result, layout: Layout, method: str) -> Solution:
-    """A result in the user's layout; raises Interrupted, with it, where a row was interrupted."""
-    y, trajectory, states = x.y, x.trajectory, [table.y for table in x.events]
-    if layout.split:
-        layout, y, trajectory = layout.whole(), parts.join(y), _joined(trajectory)
-        states = [parts.join(state) for state in states]
-    shape = x.t.shape if layout.batched else x.t.shape[1:]
-    found: Solution = Solution(
-        t=x.t if layout.batched else x.t.squeeze(0),
-        y=layout.unflatten(y, *shape),
-        counts=x.counts if layout.batched else x.counts.squeeze(1),
-        method=method,
-        messages=x.messages,
-        layout=layout,
-        trajectory=trajectory,
-        warnings=x.warnings,
-        backend=x.backend,
-        why=x.why,
-        linear_solver=x.linear_solver,
-        stretches=x.stretches,
-        events=tuple(
-            Occurrences(table.row, table.t, layout.unflatten(state, len(state)))
-            for table, state in zip(x.events, states, strict=True)
-        ),
-        **_derivatives(x.slopes, layout),
-    )
-    if x.messages and bool((x.counts[0] == int(Status.INTERRUPTED)).any()):
-        raise Interrupted(found.message, found)
-    return found
-
-
-def _derivatives(x: Slopes | None, layout: Layout) -> dict[str, Any]:
-    """Those of a solution, in the user's layout."""
-    if x is None:
-        return {}
-    found = (x.by_p, x.by_y0)
-    by_p, by_y0 = (d if d is None or layout.batched else d.squeeze(0) for d in found)
-    by_p = None if by_p is None else layout.unflatten_columns(by_p)
-    return {"dy_dp": by_p, "dy_dy0": by_y0, "sensitivity_names": x.names}
-
-
-def _joined(x: Trajectory | None) -> Trajectory | None:
-    """The trajectory of complex numbers from that of their parts."""
-    if x is None:
-        return None
-    y0, y1, coefficients = map(parts.join, (x.y0, x.y1, x.coefficients))
-    return x._replace(y0=y0, y1=y1, coefficients=coefficients)
