@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -35,12 +35,12 @@ class Witness:
     changes is rare.
     """
 
-    moves = ("small", "exact", "fell", "_below", "_before")
+    moves: ClassVar[tuple[str, ...]] = ("small", "exact", "fell", "_below", "_before")
 
     def __init__(self, p: Problem, y0: Tensor, layout: Layout) -> None:
         self._y0 = y0 = y0.detach()
         self._atol = p.tolerance.atol
-        self.implicit = p.method.implicit
+        self.implicit: bool = p.method.implicit
         self.small = _small(y0, p.tolerance.atol) if p.controller.adaptive else None
         self.exact: Tensor | None = None if y0.shape[0] == 0 else y0.new_ones(1, dtype=torch.bool)
         self.fell: tuple[Tensor, Tensor] | None = None  # when (B, F), and y (B, F) then

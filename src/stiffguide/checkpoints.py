@@ -53,7 +53,7 @@ class Checkpoint:
         force: bool = False,
     ) -> None:
         """`asked` is what the file says of the solve, `saved` what it says of where that was."""
-        self.path = Path(path).absolute()  # f may go elsewhere
+        self.path: Path = Path(path).absolute()  # f may go elsewhere
         self._every, self._by_attempts = _interval(every)
         self._asked = {**asked, "every": every}
         self._saved, self._force = saved, force

@@ -52,7 +52,7 @@ class Packed:
     def __init__(self, value: Any) -> None:
         self.parts: list[Any] = []  # arrays of bytes
         self._end = 0
-        self.tree = json.dumps(self._node(value), separators=(",", ":")).encode()
+        self.tree: bytes = json.dumps(self._node(value), separators=(",", ":")).encode()
 
     def _node(self, value: Any) -> Node:
         if value is None or type(value) in (bool, int, float, str):

@@ -12,8 +12,8 @@ class Ranks:
     """Which of the processes this one is; a context in which they may wait for each other."""
 
     def __init__(self) -> None:
-        self.rank = int(os.environ.get("RANK", 0))
-        self.world = int(os.environ.get("WORLD_SIZE", 1))
+        self.rank: int = int(os.environ.get("RANK", 0))
+        self.world: int = int(os.environ.get("WORLD_SIZE", 1))
 
     def __enter__(self) -> Ranks:
         if self.world > 1:

@@ -100,9 +100,9 @@ class Weighted:
     def __init__(self, linear: LinearSolver, mass: Mass) -> None:
         self._linear = linear
         self.mass = mass
-        self.name = linear.name
-        self.exact = linear.exact
-        self.dear = linear.dear
+        self.name: str = linear.name
+        self.exact: bool = linear.exact
+        self.dear: bool = linear.dear
 
     def zeros(self, like: Tensor) -> Tensor:
         """Values of a J that is 0."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,7 +131,7 @@ class Pattern:
             return False
         return bool((self.rows == other.rows).all() and (self.indptr == other.indptr).all())
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
 
 def entries(matrix: Any, name: str) -> tuple[Indices, Indices, tuple[int, ...]]:

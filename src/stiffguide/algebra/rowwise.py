@@ -58,7 +58,7 @@ class Rows:
     """The factors of every row; None where they were left undone."""
 
     def __init__(self, rows: Sequence[Row | None], library: Library) -> None:
-        self.rows = tuple(rows)
+        self.rows: tuple[Row | None, ...] = tuple(rows)
         self._library = library
 
     def chosen(self, mask: Tensor, old: Rows) -> Rows:
@@ -100,8 +100,8 @@ class Rowwise:
     def __init__(self, pattern: Pattern, library: Library) -> None:
         self.pattern = pattern
         self.library = library
-        self.name = library.name
-        self.exact = library.exact
+        self.name: str = library.name
+        self.exact: bool = library.exact
 
     def zeros(self, like: Tensor) -> Tensor:
         """(B, nnz)."""

@@ -22,6 +22,8 @@ DIAGONAL = 0.01  # of the largest entry: a diagonal one this large is pivot enou
 class SparseFactors:
     """Factors by the ordering that fills in least; the first solution is checked."""
 
+    standing: str
+
     def __init__(self, library: Sparse, values: Vector, lu: Any) -> None:
         self._library = library
         self._values: Vector | None = values  # until that check

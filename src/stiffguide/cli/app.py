@@ -81,5 +81,5 @@ def app() -> None:
     """Adaptive stiff ODE solvers in PyTorch: solve, list, prove and measure."""
 
 
-for command in ALL:
-    app.add_command(command)
+for _command in ALL:
+    app.add_command(_command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -56,7 +56,13 @@ class Output(click.Path):
         return path
 
 
-class Share(click.ParamType):  # type: ignore[type-arg]  # which older versions do not take
+if TYPE_CHECKING:
+    Pairs = click.ParamType[tuple[int, int], Any]
+else:  # older versions take no types
+    Pairs = click.ParamType
+
+
+class Share(Pairs):
     """One of how many, as in 3/16."""
 
     name = "share"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from stiffguide.adapters.diffusion.digits import CLASSES
@@ -16,8 +17,10 @@ from stiffguide.adapters.diffusion.sample import sample as run
 from stiffguide.adapters.diffusion.shards import Ranks, Shards
 from stiffguide.cli import figures, pictures, samplers
 from stiffguide.cli.options import wholes
+from stiffguide.cli.samplers import Model
 from stiffguide.cli.tables import console, wrote
 from stiffguide.errors import InputError, Status
+from stiffguide.stepping.contracts import Guidance
 
 
 def sample(out: Path, png: Path | None, progress: bool | None, threads: int, **asked: Any) -> None:
@@ -70,13 +73,16 @@ class Job:
     """What is asked for, made before any folder is: what cannot be used is refused here."""
 
     def __init__(self, asked: dict[str, Any], device: torch.device) -> None:
-        self.asked, self.device = asked, device
-        self.model = samplers.model(asked["model"], asked["cfg"], asked["auto"], device)
+        self.asked: dict[str, Any] = asked
+        self.device: torch.device = device
+        self.model: Model = samplers.model(asked["model"], asked["cfg"], asked["auto"], device)
         steps = samplers.intervals(asked["method"], asked["nfe"])
         ends = (asked["sigma_min"], asked["sigma_max"])
-        self.levels = samplers.levels(asked["grid"], steps, *ends, asked["center"])
-        self.guidance = samplers.guidance(asked["guidance"], asked["w_stiff"], asked["w_con"])
-        self.labels = self._labels(asked["classes"])
+        self.levels: Tensor = samplers.levels(asked["grid"], steps, *ends, asked["center"])
+        self.guidance: Guidance | None = samplers.guidance(
+            asked["guidance"], asked["w_stiff"], asked["w_con"]
+        )
+        self.labels: list[int] | None = self._labels(asked["classes"])
 
     def run(self, shards: Shards, index: int) -> None:
         """Sample one chunk and keep it."""

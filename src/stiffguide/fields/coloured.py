@@ -54,7 +54,7 @@ class ColouredJacobian:
         self._vmapped = True
         pattern = linear.pattern
         groups = torch.from_numpy(colours(pattern.without(np.array(full, dtype=np.int64))))
-        self.colours = int(groups.max()) + 1
+        self.colours: int = int(groups.max()) + 1
         rows, columns = torch.from_numpy(pattern.rows), torch.from_numpy(pattern.columns)
         self._columns = columns
         self._found = groups[columns] * pattern.n + rows  # among values (C F) of a row

@@ -31,16 +31,16 @@ class Layout:
         self._paths = [path for path, _ in leaves]
         self._shapes = [t.shape[1:] if batched else t.shape for t in tensors]
         self._sizes = [s.numel() for s in self._shapes]
-        self.dtype = tensors[0].dtype
-        self.device = tensors[0].device
+        self.dtype: torch.dtype = tensors[0].dtype
+        self.device: torch.device = tensors[0].device
         for path, t in zip(self._paths[1:], tensors[1:], strict=True):
             self.dtype = torch.promote_types(self.dtype, t.dtype)
             if t.device != self.device:
                 raise InputError(f"{path} is on {t.device}, {self._paths[0]} on {self.device}")
         if batched:
             self._check_rows(tensors)
-        self.rows = tensors[0].shape[0] if batched else 1
-        self.features = sum(self._sizes)
+        self.rows: int = tensors[0].shape[0] if batched else 1
+        self.features: int = sum(self._sizes)
         if self.features == 0:
             raise InputError("y0 has no entries")
 

@@ -22,6 +22,9 @@ NAMED = 64  # entries that are found before a pattern is made anew
 class Outside(Exception):
     """f depends on what the pattern says that it does not."""
 
+    t: Tensor
+    y: Tensor
+
     def __init__(self, places: list[tuple[int, int]], t: Tensor, y: Tensor) -> None:
         super().__init__(f"f[{places[0][0]}] depends on y[{places[0][1]}]")
         self.places = places  # (i, j): some of the entries that the pattern lacks

@@ -20,14 +20,14 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 Flat = Callable[[Tensor, Tensor], Tensor]  # f(t (B,), y (B, F)) -> (B, F)
 
 # What forgets where its argument came from.
-FORGETFUL = {
+FORGETFUL: set[Any] = {
     *(Tensor.item, Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__),
     *(Tensor.__float__, Tensor.__int__, Tensor.__complex__),
     *(Tensor.detach, Tensor.detach_, Tensor.new_tensor, Tensor.__deepcopy__),
     Tensor.data.__get__,  # type: ignore[attr-defined]  # a property
     *(torch.tensor, torch.as_tensor, torch.asarray),
 }
-KEEPING = {torch.as_tensor, torch.asarray}  # of those, what hands a tensor on as it is
+KEEPING: set[Any] = {torch.as_tensor, torch.asarray}  # of those, what hands a tensor on as it is
 # What torch raises where it cannot record, or cannot differentiate what it recorded.
 UNRECORDABLE = (RuntimeError, BufferError)
 

@@ -23,8 +23,10 @@ from torch import Tensor, nn
 REMEMBERED = 256
 DEEPEST = 4
 LONGEST = 64  # entries of a container that are looked at
-PLAIN = frozenset({int, float, complex, bytes, type(None), torch.dtype, torch.device})
-DATA = PLAIN | {Tensor, nn.Parameter, np.ndarray}
+PLAIN: frozenset[Any] = frozenset(
+    {int, float, complex, bytes, type(None), torch.dtype, torch.device}
+)
+DATA: frozenset[Any] = PLAIN | {Tensor, nn.Parameter, np.ndarray}
 
 Mode = tuple["weakref.ref[nn.Module]", bool]
 

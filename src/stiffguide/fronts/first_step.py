@@ -19,7 +19,7 @@ class Remembered:
 
     def __init__(self, field: Field, t0: Tensor, y0: Tensor) -> None:
         self._field = field
-        self.value = field(t0, y0)
+        self.value: Tensor = field(t0, y0)
         self._known = True
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:

@@ -15,6 +15,11 @@ from stiffguide.stepping.trajectory import Trajectory
 class Interpolant:
     """One piece, between `t_old` and `t`; it can be evaluated beyond them."""
 
+    t: float
+    t_old: float
+    t_max: float
+    t_min: float
+
     def __init__(self, trajectory: Trajectory, arrays: Arrays) -> None:
         self._trajectory, self._arrays = trajectory, arrays
         self.t_old, self.t = float(trajectory.before[0, 0]), float(trajectory.after[-1, 0])
@@ -35,14 +40,17 @@ class OdeSolution:
     ts (n_segments + 1,) are the ends of steps; there, the earlier of two pieces is asked.
     """
 
+    t_max: float
+    t_min: float
+
     def __init__(self, trajectory: Trajectory, arrays: Arrays) -> None:
         whole = Interpolant(trajectory, arrays)
         self._whole = whole
         self.t_min, self.t_max = whole.t_min, whole.t_max
-        self.ts = arrays.give(torch.cat((trajectory.before[:1, 0], trajectory.after[:, 0])))
-        self.n_segments = trajectory.after.shape[0]
+        self.ts: Any = arrays.give(torch.cat((trajectory.before[:1, 0], trajectory.after[:, 0])))
+        self.n_segments: int = trajectory.after.shape[0]
         pieces = (trajectory.piece(i) for i in range(self.n_segments))
-        self.interpolants = [Interpolant(piece, arrays) for piece in pieces]
+        self.interpolants: list[Interpolant] = [Interpolant(piece, arrays) for piece in pieces]
 
     def __call__(self, t: Any) -> Any:
         """(n,) at a time, (n, n_points) at times (n_points,)."""

@@ -70,7 +70,7 @@ class Segment:
         self.states: list[Tensor] = [values[i] for i in self._places]  # with their history
         self._values = [x.detach() if isinstance(x, Tensor) else x for x in values]
         self.left: list[int] = []  # places of what has a gradient at its end
-        self.end = s.y.detach()  # (B, F) once it is known
+        self.end: Tensor = s.y.detach()  # (B, F) once it is known
 
     def steps(self, states: Sequence[Tensor], after: Any = None) -> tuple[Trail, Problem, Replay]:
         """Make them from these `states`; where the outputs and the replay are then."""

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from stiffguide.algebra.protocol import LinearSolver
 from stiffguide.errors import Status, UnsupportedError
 from stiffguide.gradients import modes, onward
 from stiffguide.gradients.occasions import Diary, Instants
@@ -83,8 +84,8 @@ class Lookout:
 
     def __init__(self, f: Field) -> None:
         self._f = f
-        self.linear = f.linear
-        self.seen = False
+        self.linear: LinearSolver = f.linear
+        self.seen: bool = False
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         """f(t (B,), y (B, F)) -> (B, F), without a graph."""

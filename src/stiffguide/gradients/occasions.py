@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from stiffguide.errors import Status
 from stiffguide.stepping.contracts import Moment
 from stiffguide.stepping.live import Live, Problem
-from stiffguide.stepping.output import Keeper
+from stiffguide.stepping.output import Keeper, Kept
 
 
 class Occasion(NamedTuple):
@@ -39,11 +39,11 @@ class Occasion(NamedTuple):
 class Instants(Keeper):
     """An output of the first pass that keeps when its steps ended."""
 
-    kept = "instants"
+    kept: ClassVar[Kept | None] = "instants"
 
     def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
         """Keep the start."""
-        self.pages = [(t0, torch.ones_like(t0, dtype=torch.bool))]
+        self.pages: list[tuple[Tensor, ...]] = [(t0, torch.ones_like(t0, dtype=torch.bool))]
 
     def record(self, moment: Moment) -> Tensor | None:
         """Keep the end of the attempt."""

@@ -39,7 +39,7 @@ class Recorder:
 
     def __init__(self, asked: Asked, p: Problem) -> None:
         self._asked = asked
-        self.note = ""  # on what was chosen
+        self.note: str = ""  # on what was chosen
         refusal = checkpoint.refusal(p)
         if refusal and asked.name == "checkpoint":
             raise UnsupportedError(refusal)

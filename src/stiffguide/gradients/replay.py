@@ -40,6 +40,8 @@ class Place(NamedTuple):
 class Replay:
     """Attempts, with all that happened between them; as the loop's step it has a place in time."""
 
+    ends: Tensor
+
     def __init__(self, p: Problem, happened: dict[int, list[Occasion]], ends: Tensor) -> None:
         self._triggers: tuple[Trigger, ...] = () if p.events is None else p.events.triggers
         self._jump_at = p.jump_at

@@ -43,7 +43,7 @@ class Programs:
     _needed: dict[int, list[int]] = field(default_factory=dict)  # by root
 
     def __post_init__(self) -> None:
-        self.zero = self.const(0.0)
+        self.zero: int = self.const(0.0)
 
     def const(self, value: float) -> int:
         """A constant, without a slot."""

@@ -17,8 +17,8 @@ class Scalar:
     __slots__ = ("graph", "number")
 
     def __init__(self, graph: Graph, number: int) -> None:
-        self.graph = graph
-        self.number = number
+        self.graph: Graph = graph
+        self.number: int = number
 
     def apply(self, op: str, *others: Scalar | float) -> Scalar:
         """The operation `op` of this node and others."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stiffguide.algebra.pattern import Pattern
 from stiffguide.algebra.rowwise import Rowwise
 from stiffguide.stepping.contracts import Field, Units
 from stiffguide.stepping.tolerance import Tolerance
@@ -23,12 +24,15 @@ class CalledField:
     A call after a problem gives no numbers, so that the steps come to an end.
     """
 
-    data = 0
+    data: int = 0
+    pattern: Pattern
+    dtype: np.dtype[Any]
+    nfe: int  # for Jacobians
 
     def __init__(self, field: Field, linear: Rowwise, tolerance: Tolerance, dtype: Any) -> None:
         self._field, self._tolerance = field, tolerance
         self.pattern, self.dtype = linear.pattern, np.dtype(dtype)
-        self.nfe = 0  # for Jacobians
+        self.nfe = 0
         self.steps: Any = None  # the March that calls
         self.problem: BaseException | None = None
         kind = np.ctypeslib.as_ctypes_type(self.dtype)

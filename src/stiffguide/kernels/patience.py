@@ -30,6 +30,8 @@ DERIVATIVES = 8
 class Patience:
     """Counts the attempts of an eager solve, and builds its kernel when it is due."""
 
+    attempts: int
+
     def __init__(
         self, kernel: Kernel, *, rows: int, wide: bool, watch: Progress | None = None
     ) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 F64 = torch.float64
 STEPS = 1023  # of one row, that are kept without having been counted before
-Ends = ctypes.c_double * 3
+Ends: type[ctypes.Array[ctypes.c_double]] = ctypes.c_double * 3
 
 
 class Times(NamedTuple):

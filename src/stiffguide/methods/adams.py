@@ -75,6 +75,9 @@ class Adams:
     0.003 with 11, or 1.8 and 0.07 with the one at the end.
     """
 
+    max_iters: int
+    max_order: int
+
     family = "Adams"
     implicit = False  # for it solves no linear systems
     multistep = True
@@ -95,7 +98,7 @@ class Adams:
         self.max_order, self.max_iters = max_order, max_iters
         self._corrects = implicit
         # of whole solves: that of their beginning, for each order is only passed through
-        self.order = min(max_order, BEGUN + 2) if implicit else min(max_order - 1, BEGUN + 1)
+        self.order: int = min(max_order, BEGUN + 2) if implicit else min(max_order - 1, BEGUN + 1)
 
     def __repr__(self) -> str:
         return f"Adams(implicit={self._corrects}, max_order={self.max_order})"

@@ -43,9 +43,9 @@ class ExplicitRK:
         if not tableau.explicit:
             raise TableauError(f"{tableau.name}: a is not strictly lower triangular")
         self.tableau = tableau
-        self.name = tableau.name
-        self.order = tableau.order
-        self.error_order = tableau.estimate_order
+        self.name: str = tableau.name
+        self.order: int = tableau.order
+        self.error_order: int | None = tableau.estimate_order
         lower = None if tableau.lower is None else tableau.lower.b_error
         end = [j for j, row in enumerate(tableau.a) if row == tableau.b and tableau.c[j] == 1]
         weights = [w for w in (tableau.b, tableau.b_error, lower) if w is not None]

@@ -47,10 +47,10 @@ class Rosenbrock:
 
     def __init__(self, tableau: RosenbrockTableau) -> None:
         self.tableau = tableau
-        self.name = tableau.name
-        self.order = tableau.order
-        self.error_order = tableau.estimate_order
-        self.dense_order = min(3, tableau.order)
+        self.name: str = tableau.name
+        self.order: int = tableau.order
+        self.error_order: int | None = tableau.estimate_order
+        self.dense_order: int = min(3, tableau.order)
         if tableau.dense_order is not None:
             self.dense_order = tableau.dense_order
         s = tableau.stages

@@ -58,7 +58,7 @@ class SecantHeun:
             raise InputError(f"secant_heun: rank must be at least 1, not {rank}")
         self.rank = rank
         self.check = check
-        self.name = (
+        self.name: str = (
             "secant_heun"
             if rank == 8 and check
             else f"secant_heun(rank={rank}{'' if check else ', check=False'})"

@@ -30,7 +30,7 @@ class Explicit(Wrapped):
 
     def __init__(self, inner: ExplicitRK, price: Price) -> None:
         super().__init__(inner, price)
-        self.limit = stability_limit(inner.tableau)
+        self.limit: float = stability_limit(inner.tableau)
         pair = ends(inner.tableau)
         assert pair is not None
         self._pair, self._apart = pair, apart(inner.tableau, pair)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from stiffguide.sharing.pair import Price
@@ -12,6 +14,16 @@ from stiffguide.stepping.tolerance import Tolerance
 
 class Wrapped:
     """Steps as the method inside does."""
+
+    inner: Method
+    price: Price
+    name: str
+    family: str
+    order: int
+    error_order: int | None
+    implicit: bool
+    multistep: bool
+    tableau: Any  # None where the method has none
 
     def __init__(self, inner: Method, price: Price) -> None:
         self.inner, self.price = inner, price

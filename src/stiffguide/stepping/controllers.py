@@ -136,7 +136,7 @@ class Grid:
         table: Tensor = given if given.ndim == 2 else given.unsqueeze(0)
         gaps = table.diff(dim=1)
         if bool((gaps > 0).all()) or bool((gaps < 0).all()):  # as grids mostly are
-            self.times = table.clone()
+            self.times: Tensor = table.clone()
             return
         if not bool(((gaps >= 0).all(-1) | (gaps <= 0).all(-1)).all()):
             raise InputError("Grid: the times must be sorted, rising or falling")

@@ -8,7 +8,7 @@ what is committed is a step that ends at the event, with the accuracy of steps.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -49,7 +49,7 @@ class Happened(NamedTuple):
 class Watched:
     """The events of a solve, and what has happened so far."""
 
-    moves = ("happened",)
+    moves: ClassVar[tuple[str, ...]] = ("happened",)
 
     def __init__(self, triggers: tuple[Trigger, ...]) -> None:
         self.triggers = triggers

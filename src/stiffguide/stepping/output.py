@@ -57,7 +57,7 @@ class End(Keeper):
 
     def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
         """Nothing to prepare."""
-        self.pages = []
+        self.pages: list[tuple[Tensor, ...]] = []
 
     def record(self, moment: Moment) -> Tensor | None:
         """Nothing to keep on the way."""
@@ -78,7 +78,11 @@ class SteadyState(End):
     be at most a tenth of the way from y0, too. rtol and atol are those of the solve if not given.
     """
 
-    moves = ("pages", "_calm")
+    rtol: float | None
+    atol: float | None
+    pages: list[tuple[Tensor, ...]]
+
+    moves: ClassVar[tuple[str, ...] | None] = ("pages", "_calm")
 
     def __init__(self, rtol: float | None = None, atol: float | None = None) -> None:
         given = [tol for tol in (rtol, atol) if tol is not None]
@@ -122,10 +126,10 @@ class AtTimes(Keeper):
     """
 
     kept: ClassVar[Kept | None] = "times"
-    moves = ("pages", "_next", "_place")
+    moves: ClassVar[tuple[str, ...] | None] = ("pages", "_next", "_place")
 
     def __init__(self, times: Times) -> None:
-        self.times = torch.as_tensor(listed(times), dtype=torch.float64)
+        self.times: Tensor = torch.as_tensor(listed(times), dtype=torch.float64)
         if self.times.ndim not in (1, 2) or self.times.shape[-1] == 0:
             raise InputError("save_at: needs at least one time, shape (T,) or (B, T)")
         if not bool(torch.isfinite(self.times).all()):
@@ -147,7 +151,7 @@ class AtTimes(Keeper):
                 f"the times run from {times.min().item():g} to {times.max().item():g}"
             )
         self._ahead, self._sign = ahead.contiguous(), sign
-        self.pages = []  # rows, columns, values
+        self.pages: list[tuple[Tensor, ...]] = []  # rows, columns, values
         self._next = torch.searchsorted(self._ahead, first.contiguous(), right=True).squeeze(1)
         row, column = _slots(torch.zeros_like(self._next), self._next)
         self._keep(row, column, y0[row])
@@ -206,7 +210,7 @@ class Chords(AtTimes):
     """Keep the solution at given times, on straight lines between the ends of the steps."""
 
     kept: ClassVar[Kept | None] = "chords"
-    moves = ("pages", "_next", "_place")
+    moves: ClassVar[tuple[str, ...] | None] = ("pages", "_next", "_place")
 
     def piece(self, moment: Moment) -> Tensor:
         """Coefficients (1, B, F) of theta."""
@@ -216,12 +220,12 @@ class Chords(AtTimes):
 class EveryStep(Keeper):
     """Keep the start and the end of every accepted step; rows with fewer steps end in nan."""
 
-    kept = "steps"
-    moves = ("pages",)
+    kept: ClassVar[Kept | None] = "steps"
+    moves: ClassVar[tuple[str, ...] | None] = ("pages",)
 
     def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
         """Keep the start."""
-        self.pages = [(t0, y0, torch.ones_like(t0, dtype=torch.bool))]
+        self.pages: list[tuple[Tensor, ...]] = [(t0, y0, torch.ones_like(t0, dtype=torch.bool))]
 
     def record(self, moment: Moment) -> Tensor | None:
         """Keep the attempt; the rejected rows are dropped in the end."""
@@ -249,13 +253,13 @@ class EveryStep(Keeper):
 class Dense(End):
     """Keep the interpolant of every attempt; `trajectory` turns them into a function of t."""
 
-    kept = "pieces"
-    moves = ("pages",)
+    kept: ClassVar[Kept | None] = "pieces"
+    moves: ClassVar[tuple[str, ...] | None] = ("pages",)
 
     def start(self, t0: Tensor, t1: Tensor, y0: Tensor) -> None:
         """Nothing is kept yet."""
         self._t0, self._t1, self._y0 = t0, t1, y0
-        self.pages = []
+        self.pages: list[tuple[Tensor, ...]] = []
 
     def record(self, moment: Moment) -> Tensor | None:
         """Keep the piece; a rejected row leaves one of no length, which is never looked up."""

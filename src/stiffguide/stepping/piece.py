@@ -20,7 +20,7 @@ class Piece:
     def __init__(self, p: Problem, s: Live, step: Step, end: Arrival) -> None:
         self._of = p, s, step, end
         self._made: Tensor | None = None
-        self.nfe = 0
+        self.nfe: int = 0
 
     def __call__(self) -> Tensor:
         """Coefficients (D, B, F)."""

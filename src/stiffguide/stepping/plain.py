@@ -75,6 +75,8 @@ class Unmasked:
 class Walk:
     """Steps from a state on."""
 
+    steps: int
+
     def __init__(self, p: Problem, s: Live, ahead: Strides, seen: Seen | None) -> None:
         self._p, self._s, self._ahead, self._seen = p, s, ahead, seen
         self._outputs = [output for output in p.outputs if type(output) is not End]

@@ -27,7 +27,7 @@ class Study:
     """
 
     def __init__(self, out: str | Path) -> None:
-        self.out = Path(out)
+        self.out: Path = Path(out)
         self.settings: Mapping[str, Any] = settings_of(self.out)
         self.kept: Store = store(self.out, self.settings)
 

@@ -47,9 +47,10 @@ class Memory:
 
     def __init__(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
-        self.storage = StorageWeakRef(storage)  # while it is held, no other storage has the key
-        self.width = tensor.element_size()
-        self.numbers = torch.zeros(0, dtype=torch.int64, device="cpu")
+        # while it is held, no other storage has the key
+        self.storage: StorageWeakRef = StorageWeakRef(storage)
+        self.width: int = tensor.element_size()
+        self.numbers: Tensor = torch.zeros(0, dtype=torch.int64, device="cpu")
         self.grow(storage.nbytes())
 
     def grow(self, nbytes: int) -> None:

@@ -15,8 +15,10 @@ from stiffguide.tracing.interpreter import Interpreter
 from stiffguide.tracing.op_schema import tensors
 from stiffguide.tracing.sources import Sources
 
-TRUTHS = frozenset({Tensor.__bool__, Tensor.is_nonzero, torch.is_nonzero})
-LEAVING = frozenset({Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__})
+TRUTHS: frozenset[Any] = frozenset({Tensor.__bool__, Tensor.is_nonzero, torch.is_nonzero})
+LEAVING: frozenset[Any] = frozenset(
+    {Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__}
+)
 LEFT = (
     "f takes the values of a tensor out of torch, by .numpy(), .tolist() or a function of numpy, "
     "where they cannot be followed"

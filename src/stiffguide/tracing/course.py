@@ -19,6 +19,8 @@ ROWS = (
 class Course:
     """Answers what f asks of its numbers, and knows whether they would have answered the same."""
 
+    real: bool
+
     def __init__(self, path: Path, sources: Sources, *, batched: bool) -> None:
         self._path = path
         self._sources = sources

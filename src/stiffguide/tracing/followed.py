@@ -32,7 +32,8 @@ PURE = frozenset(
         *("string", "torch", "types", "typing", "unicodedata"),
     }
 )
-CONSTANTS = frozenset(  # they cannot change: themselves is all there is to compare
+# they cannot change: themselves is all there is to compare
+CONSTANTS: frozenset[typing.Any] = frozenset(
     {
         *(range, slice, type(...), type(NotImplemented), fractions.Fraction, decimal.Decimal),
         *(re.Pattern, np.ufunc, np.dtype, torch.memory_format, torch.layout),

@@ -35,6 +35,8 @@ UNKNOWN = -1  # the number of an entry that has no scalar form
 class Interpreter(TorchDispatchMode):
     """Keeps node numbers beside tensors while it is entered."""
 
+    operations: int
+
     supports_higher_order_operators = True  # so that they come here, to be refused
 
     def __init__(self, graph: Graph, sources: Sources, dtype: torch.dtype, course: Course) -> None:
@@ -45,8 +47,8 @@ class Interpreter(TorchDispatchMode):
         self._eps = torch.finfo(dtype).eps
         self._numbers: dict[int, tuple[Tensor, Tensor]] = {}  # by id; keeps the tensors alive
         self._foreign: set[int] = set()  # storages that f must not write to
-        self.rounded = ""  # an operation in less precision than the state's
-        self.compiled = False  # f called torch's compiler
+        self.rounded: str = ""  # an operation in less precision than the state's
+        self.compiled: bool = False  # f called torch's compiler
         self.operations = 0  # that torch dispatched
         self.refused: UntraceableError | None = None
         self._whole: Any = None  # the operation that is being taken apart

@@ -22,7 +22,7 @@ from stiffguide.tracing.set_rules import SetRule, choice, united
 if TYPE_CHECKING:
     from stiffguide.tracing.sets import Sets
 
-aten = torch.ops.aten
+aten: Any = torch.ops.aten
 PLACES = "f writes to places that it computes from t or y"
 
 

@@ -23,7 +23,7 @@ from stiffguide.tracing.set_windows import WINDOWS
 MOST = 20_000  # operations that compute, 10 s or so
 TABLE = {**RULES, **INDEXED, **PRODUCTS, **WINDOWS}
 ENTRIES = POINTWISE | pointwise.FORMULAS.keys() | pointwise.TRUTHS.keys()
-LEAVING = frozenset(
+LEAVING: frozenset[Any] = frozenset(
     {
         Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.data_ptr, Tensor.__dlpack__,
         Tensor.untyped_storage,
@@ -36,7 +36,7 @@ class Sets(Beside):
 
     def __init__(self, columns: int) -> None:
         super().__init__()
-        self.sets = IndexSets(columns)
+        self.sets: IndexSets = IndexSets(columns)
         self._operations = 0
         self.reads: list[Tensor] = []  # numbers of what f has read the value of
 

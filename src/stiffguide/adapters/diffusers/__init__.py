@@ -10,11 +10,11 @@ imported; of the adapters, only `diffusion`.
 try:
     # diffusers looks for it here when it loads a pipeline that was saved with one of these
     from diffusers import SchedulerMixin as SchedulerMixin
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         "stiffguide.adapters.diffusers needs Hugging Face diffusers: "
         "pip install 'stiffguide[diffusers]'"
-    ) from error
+    ) from _error
 
 from stiffguide.adapters.diffusers.flow_heun_scheduler import StiffguideFlowMatchHeunScheduler
 from stiffguide.adapters.diffusers.heun_scheduler import StiffguideHeunScheduler

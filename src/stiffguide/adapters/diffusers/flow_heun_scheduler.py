@@ -35,6 +35,9 @@ class StiffguideFlowMatchHeunScheduler(SchedulerBase):
     that variable, and a `w_con` is one of 1/sigma there.
     """
 
+    sigma_max: float
+    sigma_min: float
+
     __module__ = "stiffguide.adapters.diffusers"  # what a saved pipeline imports
     _compatibles = [  # noqa: RUF012
         "FlowMatchEulerDiscreteScheduler",
@@ -131,7 +134,7 @@ class StiffguideFlowMatchHeunScheduler(SchedulerBase):
         calls = two_a_step(visited.tolist())
         inverted = self.config["invert_sigmas"]
         at = torch.tensor([*(call.level for call in calls), 0.0], dtype=torch.float32)
-        self.sigmas = 1 - at if inverted else at
+        self.sigmas: Tensor = 1 - at if inverted else at
         told = self.sigmas[:-1] * self.config["num_train_timesteps"]
         if times is not None and not inverted:
             steps = [call.step if call.first else call.step + 1 for call in calls]

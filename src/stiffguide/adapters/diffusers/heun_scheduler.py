@@ -78,9 +78,9 @@ class StiffguideHeunScheduler(SchedulerBase):
         self._form = PipelineStateForm("ve", prediction_type)
         rule = named_rule(guidance, guidance_order, w_stiff, w_con)
         self._sampler = Heun() if rule is None else Heun().bind(rule)
-        self.betas = betas.values()
-        self.alphas = 1.0 - self.betas
-        self.alphas_cumprod = betas.kept(self.betas)
+        self.betas: Tensor = betas.values()
+        self.alphas: Tensor = 1.0 - self.betas
+        self.alphas_cumprod: Tensor = betas.kept(self.betas)
         continuous = is_continuous(timestep_type, prediction_type)
         self._schedule = TrainedSchedule(self.alphas_cumprod, continuous=continuous)
         self.set_timesteps(num_train_timesteps, None, num_train_timesteps)
@@ -152,10 +152,10 @@ class StiffguideHeunScheduler(SchedulerBase):
         return self._schedule.time(levels), levels
 
     def _visit(self, times: Array, levels: Array, device: Any, *, counted: bool) -> None:
-        self.num_inference_steps = len(levels) - 1
+        self.num_inference_steps: int = len(levels) - 1
         calls = two_a_step(levels.tolist())
         visited = torch.tensor([call.level for call in calls], dtype=torch.float32)
-        self.sigmas = torch.cat([visited, torch.tensor([float(levels[-1])])])
+        self.sigmas: Tensor = torch.cat([visited, torch.tensor([float(levels[-1])])])
         twice = [times[call.step if call.first else call.step + 1] for call in calls]
         at = torch.tensor(np.array(twice), dtype=torch.float32)
         self._lay_out(calls, levels.tolist(), at, device, counted=counted)

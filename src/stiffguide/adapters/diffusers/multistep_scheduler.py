@@ -52,7 +52,7 @@ class StiffguideMultistepScheduler(SchedulerBase):
 
     __module__ = "stiffguide.adapters.diffusers"  # what a saved pipeline imports
     _compatibles = COMPATIBLE
-    order = 1
+    order: int = 1
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
@@ -93,7 +93,7 @@ class StiffguideMultistepScheduler(SchedulerBase):
         points: int | None = None,
     ) -> None:
         self._read(self.config)
-        self.init_noise_sigma = 1.0
+        self.init_noise_sigma: float = 1.0
         self._sampler: Sampler = Emg(points)
         times, levels = self._grid.trained()
         self._visit(times, levels, None, counted=False)
@@ -104,9 +104,9 @@ class StiffguideMultistepScheduler(SchedulerBase):
         flow = c.use_flow_sigmas or c.prediction_type == "flow_prediction"
         self._form = PipelineStateForm("flow" if flow else "vp", c.prediction_type)
         betas = Betas.of(c)
-        self.betas = betas.values()
-        self.alphas = 1.0 - self.betas
-        self.alphas_cumprod = betas.kept(self.betas)
+        self.betas: Tensor = betas.values()
+        self.alphas: Tensor = 1.0 - self.betas
+        self.alphas_cumprod: Tensor = betas.kept(self.betas)
         shift = (c.flow_shift, c.use_dynamic_shifting, c.time_shift_type, c.shift_terminal)
         self._grid = MultistepGrid(
             schedule=TrainedSchedule(
@@ -181,7 +181,7 @@ class StiffguideMultistepScheduler(SchedulerBase):
         else:
             calls = rehearsed(self._sampler, visited)
         sigmas = [nodes[c.step] if c.first else self._form.sigma(c.level) for c in calls]
-        self.sigmas = torch.tensor([*sigmas, nodes[-1]], dtype=torch.float32)
+        self.sigmas: Tensor = torch.tensor([*sigmas, nodes[-1]], dtype=torch.float32)
         at_node = dict(zip(visited, times.tolist(), strict=False))
         told = [
             at_node[c.level] if c.level in at_node else self._grid.time(s, c.step, nodes, times)

@@ -85,7 +85,7 @@ class Brownian:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.shape = tuple(shape)
+        self.shape: tuple[int, ...] = tuple(shape)
         self._seeds = checked_seeds(seeds, self.shape)
         self._dtype, self._device = dtype, device
         self._wide = torch.float64 if dtype == torch.float64 else torch.float32

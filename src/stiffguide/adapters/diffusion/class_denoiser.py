@@ -27,7 +27,7 @@ class ClassDenoiser:
 
     def __init__(self, net: nn.Module, classes: int | Tensor | None = None) -> None:
         self.net = net
-        self.classes = self._labels(classes).to(self.net.label.weight.device)
+        self.classes: Tensor = self._labels(classes).to(self.net.label.weight.device)
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The denoised x0, shaped as x (B, ...), at noise levels sigma (B,)."""

@@ -61,6 +61,8 @@ class Point(NamedTuple):
 class Counter:
     """A denoiser that counts its calls."""
 
+    calls: int
+
     def __init__(self, denoiser: Denoiser) -> None:
         self.calls = 0
         self._denoiser = denoiser

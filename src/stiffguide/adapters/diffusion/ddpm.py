@@ -30,7 +30,7 @@ class DDPMTable(VariancePreserving):
         if betas.ndim != 1 or len(betas) < 2 or not bool(((betas > 0) & (betas < 1)).all()):
             raise InputError("DDPMTable: betas must be (T,) with T >= 2 and values inside (0, 1)")
         self.betas = betas
-        self.t_max = float(len(betas) - 1)
+        self.t_max: float = float(len(betas) - 1)
 
     def __repr__(self) -> str:
         low, high = self.levels[0].item(), self.levels[-1].item()

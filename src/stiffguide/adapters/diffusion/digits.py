@@ -30,6 +30,9 @@ MODELS = ("digits", "digits_weak")
 class DigitsNet(nn.Module):
     """Residual MLP F(x, c_noise, class) -> (B, 64), `width` wide, modulated by noise and class."""
 
+    blocks: int
+    width: int
+
     waves: Tensor
     mean: Tensor  # (64,), of the data
     takes = "digits are (B, 8, 8) or (B, 64)"
@@ -39,13 +42,13 @@ class DigitsNet(nn.Module):
         self.width, self.blocks = width, blocks
         self.register_buffer("waves", torch.linspace(0.25, 4.0, FREQUENCIES), persistent=False)
         self.register_buffer("mean", torch.zeros(PIXELS))
-        self.label = nn.Embedding(CLASSES + 1, width)
-        self.noise = nn.Sequential(nn.Linear(2 * FREQUENCIES, width), nn.SiLU())
-        self.mix = nn.Linear(width, width)
-        self.enter = nn.Linear(PIXELS, width)
-        self.first = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
-        self.second = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
-        self.leave = nn.Linear(width, PIXELS)
+        self.label: nn.Embedding = nn.Embedding(CLASSES + 1, width)
+        self.noise: nn.Sequential = nn.Sequential(nn.Linear(2 * FREQUENCIES, width), nn.SiLU())
+        self.mix: nn.Linear = nn.Linear(width, width)
+        self.enter: nn.Linear = nn.Linear(PIXELS, width)
+        self.first: nn.ModuleList = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
+        self.second: nn.ModuleList = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
+        self.leave: nn.Linear = nn.Linear(width, PIXELS)
 
     def forward(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:
         """The raw output (B, 64) for scaled pixels x (B, 64), level (B,) and label (B,)."""

@@ -39,6 +39,9 @@ class GaussianMixture:
     on the device of the mixture; the arithmetic is in float64.
     """
 
+    directions: Tensor
+    variances: Tensor
+
     def __init__(
         self,
         means: Tensor,
@@ -48,11 +51,11 @@ class GaussianMixture:
         weights: Tensor | None = None,
     ) -> None:
         _check(means, s0, directions, variances, weights)
-        self.means = means.detach().to(torch.float64)
-        self.s0 = float(s0)
+        self.means: Tensor = means.detach().to(torch.float64)
+        self.s0: float = float(s0)
         self.directions, self.variances = _axes(self.means, directions, variances)
         raw = self.means.new_ones(len(means)) if weights is None else weights.to(self.means)
-        self.weights = raw / raw.sum()
+        self.weights: Tensor = raw / raw.sum()
         self._log_w = self.weights.log()
         self._vectors = torch.cat((self.means, self.directions.flatten(0, 1)))
         self._half_squares = self.means.square().sum(-1) / 2

@@ -31,11 +31,11 @@ class DigitClassifier(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = nn.Conv2d(1, 16, 3, padding=1)
-        self.second = nn.Conv2d(16, 32, 3, padding=1)
-        self.third = nn.Conv2d(32, 64, 3, padding=1)
-        self.gather = nn.Linear(64 * 3 * 3, FEATURES)
-        self.leave = nn.Linear(FEATURES, CLASSES)
+        self.first: nn.Conv2d = nn.Conv2d(1, 16, 3, padding=1)
+        self.second: nn.Conv2d = nn.Conv2d(16, 32, 3, padding=1)
+        self.third: nn.Conv2d = nn.Conv2d(32, 64, 3, padding=1)
+        self.gather: nn.Linear = nn.Linear(64 * 3 * 3, FEATURES)
+        self.leave: nn.Linear = nn.Linear(FEATURES, CLASSES)
 
     def features(self, images: Tensor) -> Tensor:
         """Images (B, 1, 28, 28) in [-1, 1] to features (B, 64)."""

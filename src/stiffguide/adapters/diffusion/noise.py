@@ -36,6 +36,10 @@ def noise_like(
 class Source:
     """Draws of one shape, row by row from the streams of the seeds, or from torch's own."""
 
+    device: torch.device
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
     def __init__(
         self,
         seeds: Sequence[int] | Tensor | None,

@@ -37,6 +37,12 @@ class RoughDenoiser:
     function of x (B, ...) and sigma (B,) alone, row by row.
     """
 
+    length: float
+    size: float
+    smooth: Denoiser
+    seed: int
+    shared: bool
+
     def __init__(
         self,
         denoiser: Denoiser,

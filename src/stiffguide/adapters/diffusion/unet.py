@@ -20,12 +20,14 @@ class Block(nn.Module):
 
     def __init__(self, enters: int, leaves: int, told: int) -> None:
         super().__init__()
-        self.first_norm = nn.GroupNorm(GROUPS, enters)
-        self.first = nn.Conv2d(enters, leaves, 3, padding=1)
-        self.second_norm = nn.GroupNorm(GROUPS, leaves)
-        self.second = nn.Conv2d(leaves, leaves, 3, padding=1)
-        self.modulate = nn.Linear(told, 2 * leaves)
-        self.skip = nn.Conv2d(enters, leaves, 1) if enters != leaves else nn.Identity()
+        self.first_norm: nn.GroupNorm = nn.GroupNorm(GROUPS, enters)
+        self.first: nn.Conv2d = nn.Conv2d(enters, leaves, 3, padding=1)
+        self.second_norm: nn.GroupNorm = nn.GroupNorm(GROUPS, leaves)
+        self.second: nn.Conv2d = nn.Conv2d(leaves, leaves, 3, padding=1)
+        self.modulate: nn.Linear = nn.Linear(told, 2 * leaves)
+        self.skip: nn.Conv2d | nn.Identity = (
+            nn.Conv2d(enters, leaves, 1) if enters != leaves else nn.Identity()
+        )
         nn.init.zeros_(self.second.weight)  # a block begins as what its skip does
 
     def forward(self, h: Tensor, told: Tensor) -> Tensor:
@@ -41,9 +43,9 @@ class Attention(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(GROUPS, width)
-        self.enter = nn.Conv2d(width, 3 * width, 1)
-        self.leave = nn.Conv2d(width, width, 1)
+        self.norm: nn.GroupNorm = nn.GroupNorm(GROUPS, width)
+        self.enter: nn.Conv2d = nn.Conv2d(width, 3 * width, 1)
+        self.leave: nn.Conv2d = nn.Conv2d(width, width, 1)
         nn.init.zeros_(self.leave.weight)
 
     def forward(self, h: Tensor) -> Tensor:
@@ -76,23 +78,23 @@ class UNet(nn.Module):
         # low frequencies alone: what a network is told by fast waves it answers roughly in sigma
         self.register_buffer("waves", torch.linspace(0.25, 4.0, FREQUENCIES), persistent=False)
         self.register_buffer("mean", torch.zeros(1, SIDE, SIDE))
-        self.label = nn.Embedding(classes + 1, told)
-        self.noise = nn.Linear(2 * FREQUENCIES, told)
-        self.mix = nn.Linear(told, told)
-        self.enter = nn.Conv2d(1, fine, 3, padding=1)
-        self.fine_down = _blocks(told, fine, fine)
-        self.to_half = nn.Conv2d(fine, half, 3, stride=2, padding=1)
-        self.half_down = _blocks(told, half, half, half)
-        self.to_quarter = nn.Conv2d(half, quarter, 3, stride=2, padding=1)
-        self.quarter = _blocks(told, quarter, quarter, quarter)
-        self.attention = Attention(quarter)
-        self.bottom = Block(quarter, quarter, told)
-        self.from_quarter = nn.Conv2d(quarter, half, 1)
-        self.half_up = _blocks(told, 2 * half, half, half)
-        self.from_half = nn.Conv2d(half, fine, 1)
-        self.fine_up = _blocks(told, 2 * fine, fine)
-        self.last_norm = nn.GroupNorm(GROUPS, fine)
-        self.leave = nn.Conv2d(fine, 1, 3, padding=1)
+        self.label: nn.Embedding = nn.Embedding(classes + 1, told)
+        self.noise: nn.Linear = nn.Linear(2 * FREQUENCIES, told)
+        self.mix: nn.Linear = nn.Linear(told, told)
+        self.enter: nn.Conv2d = nn.Conv2d(1, fine, 3, padding=1)
+        self.fine_down: nn.ModuleList = _blocks(told, fine, fine)
+        self.to_half: nn.Conv2d = nn.Conv2d(fine, half, 3, stride=2, padding=1)
+        self.half_down: nn.ModuleList = _blocks(told, half, half, half)
+        self.to_quarter: nn.Conv2d = nn.Conv2d(half, quarter, 3, stride=2, padding=1)
+        self.quarter: nn.ModuleList = _blocks(told, quarter, quarter, quarter)
+        self.attention: Attention = Attention(quarter)
+        self.bottom: Block = Block(quarter, quarter, told)
+        self.from_quarter: nn.Conv2d = nn.Conv2d(quarter, half, 1)
+        self.half_up: nn.ModuleList = _blocks(told, 2 * half, half, half)
+        self.from_half: nn.Conv2d = nn.Conv2d(half, fine, 1)
+        self.fine_up: nn.ModuleList = _blocks(told, 2 * fine, fine)
+        self.last_norm: nn.GroupNorm = nn.GroupNorm(GROUPS, fine)
+        self.leave: nn.Conv2d = nn.Conv2d(fine, 1, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
 
     def forward(self, x: Tensor, level: Tensor, label: Tensor) -> Tensor:

@@ -84,13 +84,15 @@ def _noisy(name: str, method: str, evaluations: str) -> KSampler:
     return sampler
 
 
-sample_stiffguide_euler_ancestral = _noisy("euler_ancestral", "euler", "one evaluation")
-sample_stiffguide_dpm2_ancestral = _noisy("dpm2_ancestral", "dpm2", "two evaluations")
-sample_stiffguide_dpmpp_2s_ancestral = _noisy("dpmpp_2s_ancestral", "dpmpp_2s", "two evaluations")
-sample_stiffguide_dpmpp_sde = _noisy("dpmpp_sde", "dpmpp_sde", "two evaluations")
-sample_stiffguide_dpmpp_3m_sde = _noisy("dpmpp_3m_sde", "dpmpp_3m", "one evaluation")
-sample_stiffguide_unipc2_sde = _noisy("unipc2_sde", "unipc2", "one evaluation")
-sample_stiffguide_emg_sde = _noisy("emg_sde", "emg", "one evaluation")
+sample_stiffguide_euler_ancestral: KSampler = _noisy("euler_ancestral", "euler", "one evaluation")
+sample_stiffguide_dpm2_ancestral: KSampler = _noisy("dpm2_ancestral", "dpm2", "two evaluations")
+sample_stiffguide_dpmpp_2s_ancestral: KSampler = _noisy(
+    "dpmpp_2s_ancestral", "dpmpp_2s", "two evaluations"
+)
+sample_stiffguide_dpmpp_sde: KSampler = _noisy("dpmpp_sde", "dpmpp_sde", "two evaluations")
+sample_stiffguide_dpmpp_3m_sde: KSampler = _noisy("dpmpp_3m_sde", "dpmpp_3m", "one evaluation")
+sample_stiffguide_unipc2_sde: KSampler = _noisy("unipc2_sde", "unipc2", "one evaluation")
+sample_stiffguide_emg_sde: KSampler = _noisy("emg_sde", "emg", "one evaluation")
 
 NOISY_SAMPLERS: dict[str, KSampler] = {
     function.__name__.removeprefix("sample_"): function

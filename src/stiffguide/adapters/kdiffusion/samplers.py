@@ -186,15 +186,15 @@ def _plain(name: str, evaluations: str = "one evaluation") -> KSampler:
     return sampler
 
 
-sample_stiffguide_dpmpp_2s = _plain("dpmpp_2s", "two evaluations")
-sample_stiffguide_dpmpp_2m = _plain("dpmpp_2m")
-sample_stiffguide_dpmpp_3m = _plain("dpmpp_3m")
-sample_stiffguide_exponential_adams2 = _plain("exponential_adams2")
-sample_stiffguide_exponential_adams3 = _plain("exponential_adams3")
-sample_stiffguide_unipc2 = _plain("unipc2")
-sample_stiffguide_unipc3 = _plain("unipc3")
-sample_stiffguide_ipndm4 = _plain("ipndm4")
-sample_stiffguide_emg_lagged = _plain("emg_lagged")
+sample_stiffguide_dpmpp_2s: KSampler = _plain("dpmpp_2s", "two evaluations")
+sample_stiffguide_dpmpp_2m: KSampler = _plain("dpmpp_2m")
+sample_stiffguide_dpmpp_3m: KSampler = _plain("dpmpp_3m")
+sample_stiffguide_exponential_adams2: KSampler = _plain("exponential_adams2")
+sample_stiffguide_exponential_adams3: KSampler = _plain("exponential_adams3")
+sample_stiffguide_unipc2: KSampler = _plain("unipc2")
+sample_stiffguide_unipc3: KSampler = _plain("unipc3")
+sample_stiffguide_ipndm4: KSampler = _plain("ipndm4")
+sample_stiffguide_emg_lagged: KSampler = _plain("emg_lagged")
 
 SAMPLERS: dict[str, KSampler] = {
     function.__name__.removeprefix("sample_"): function

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stiffguide.algebra.pattern import Pattern
 from stiffguide.errors import InputError
 from stiffguide.graphs.graph import digest
 from stiffguide.kernels.emitting.loops import FUNCTIONS, Emitted
@@ -71,17 +72,17 @@ class Loops:
         dtype: type[np.floating[Any]],
         met: Sequence[Tensor] = (),
     ) -> None:
-        self.pattern = found.pattern
+        self.pattern: Pattern = found.pattern
         self.met = met
         self.problem: BaseException | None = None  # which native code has not
         self.nfe = 0  # its Jacobian is exact
-        self.dtype = np.dtype(dtype)
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
         own = library(found.text)
         self._kept = (
             table.astype(dtype), found.constants.astype(dtype), found.indices, found.loops,
         )  # fmt: skip
         self._data = Data(*(array.ctypes.data for array in self._kept))
-        self.data = ctypes.addressof(self._data)
+        self.data: int = ctypes.addressof(self._data)
         self._own = own
         self._field, self._jacobian, self._slope = functions = [
             getattr(own, f"stiffguide_{name}") for name in FUNCTIONS

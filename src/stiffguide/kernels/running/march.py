@@ -85,7 +85,7 @@ class March:
             "band": (height * n,),
             "room": (VECTORS, n),
         }
-        self.arrays = {
+        self.arrays: dict[str, NDArray[Any]] = {
             name: np.zeros(sizes.get(name, (n,)), np.int64 if name == "pivots" else kind)
             for name in ARRAYS
         }
@@ -98,7 +98,7 @@ class March:
             "places": pattern.columns * height + offset,
         }
         self._calls = FACTORISE(self._factorise), SOLVE(self._solve)
-        self.state = State(n=n, nnz=pattern.nnz, below=below, above=above)
+        self.state: State = State(n=n, nnz=pattern.nnz, below=below, above=above)
         for name, array in (*self._given.items(), *self.arrays.items()):
             setattr(self.state, name, array.ctypes.data)
         own = {"data": of.data, "field": of.pointer("field"), "jacobian": of.pointer("jacobian")}

@@ -19,7 +19,8 @@ SHORT = 10**9  # products at most, which take seconds
 NO_MEMORY = "kernel: no memory for the lanes"
 STIFF = -2  # the status of rows that the stiff one of two methods is to go on with
 QUEUES = int(Status.RUNNING), STIFF  # the status of rows that wait for each part
-Flags = ctypes.c_int64 * 3  # the next row, whether to stop, whether rows go on
+# the next row, whether to stop, whether rows go on
+Flags: type[ctypes.Array[ctypes.c_int64]] = ctypes.c_int64 * 3
 
 
 def alternate(

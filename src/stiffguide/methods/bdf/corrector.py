@@ -103,10 +103,11 @@ class Course:
         self._limit, self._most = formula.limit, most
         self._bound = np.abs((formula.c - linear.c) / (formula.c + linear.c))[:, 0]
         self._rate = np.maximum(linear.rate, self._bound)
-        self._last = self.slowest = np.full(len(most), np.nan)
-        self._live = np.ones(len(most), np.bool_)
-        self.ok, self.sound = np.zeros(len(most), np.bool_), self._live
-        self.count = np.zeros(len(most), np.int64)
+        self.slowest: Array = np.full(len(most), np.nan)
+        self._last, self._live = self.slowest, np.ones(len(most), np.bool_)
+        self.ok: Array = np.zeros(len(most), np.bool_)
+        self.sound: Array = self._live
+        self.count: Array = np.zeros(len(most), np.int64)
 
     def after(self, m: int, size: Array) -> Array | None:
         """The rows (B,) bool that take their correction number m of this size; None: none does."""

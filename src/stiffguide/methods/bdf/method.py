@@ -76,10 +76,10 @@ class BDF:
                 f"BDF: order is 1 to {ORDERS[-1]}, or None to let it vary, not {order}"
             )
         self.fixed_order = order
-        self.name = "bdf" if order is None else f"bdf{order}"
+        self.name: str = "bdf" if order is None else f"bdf{order}"
         self.order = order or ORDERS[-1]
         self.error_order: int | None = order or 1  # that of the first step
-        self.dense_order = min(3, order) if order else self.order  # cubic in the first steps
+        self.dense_order: int = min(3, order) if order else self.order  # cubic in the first steps
 
     def __repr__(self) -> str:
         return f"BDF({'' if self.fixed_order is None else f'order={self.fixed_order}'})"

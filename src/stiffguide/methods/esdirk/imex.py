@@ -60,10 +60,10 @@ class Imex:
         if tableau.gamma is None or not tableau.explicit_first_stage or tableau.dense is None:
             raise TableauError(f"{pair.name}: needs an ESDIRK part with one gamma and a dense one")
         self.pair = pair
-        self.name = pair.name
-        self.order = tableau.order
-        self.error_order = tableau.estimate_order
-        self.dense_order = tableau.dense_order or 1
+        self.name: str = pair.name
+        self.order: int = tableau.order
+        self.error_order: int | None = tableau.estimate_order
+        self.dense_order: int = tableau.dense_order or 1
         self._gamma = float(tableau.gamma)
         lower = [explicit.a[i][:i] + tableau.a[i][:i] for i in range(tableau.stages)]
         self._a = tuple(map(floats, lower))  # of the explicit part, then of the implicit one

@@ -60,10 +60,10 @@ class Esdirk:
         if not tableau.diagonally_implicit or tableau.gamma is None:
             raise TableauError(f"{tableau.name}: needs a lower triangular with one gamma")
         self.tableau = tableau
-        self.name = tableau.name
+        self.name: str = tableau.name
         self.family = "ESDIRK" if tableau.explicit_first_stage else "SDIRK"
-        self.order = tableau.order
-        self.error_order = tableau.estimate_order
+        self.order: int = tableau.order
+        self.error_order: int | None = tableau.estimate_order
         self._gamma = float(tableau.gamma)
         self._a = tuple(floats(row[:i]) for i, row in enumerate(tableau.a))
         self._b = floats(tableau.b)

@@ -42,11 +42,11 @@ class FullyImplicit:
         family: str = "fully implicit RK",
     ) -> None:
         self.tableau = tableau
-        self.name = name or tableau.name
+        self.name: str = name or tableau.name
         self.family = family
-        self.order = tableau.order
+        self.order: int = tableau.order
         self._estimate = given or estimate.of(tableau)
-        self.error_order = None if self._estimate is None else self._estimate.order
+        self.error_order: int | None = None if self._estimate is None else self._estimate.order
         self._scheme = scheme.scheme(tableau)
 
     def __repr__(self) -> str:

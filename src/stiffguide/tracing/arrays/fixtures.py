@@ -68,6 +68,9 @@ class Once:
 class Sparse:
     """A sparse matrix: its zeros leave no trace in products."""
 
+    ndim: Any
+    shape: Any
+
     __array_ufunc__ = None
 
     def __init__(self, dense: Any, *, of_matrices: bool) -> None:

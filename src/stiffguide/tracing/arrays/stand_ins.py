@@ -109,7 +109,7 @@ class StandIns:
     """
 
     def __init__(self, *, loose: bool, numbers: Mapping[Key, int]) -> None:
-        self.copies = Copies(self._replace)
+        self.copies: Copies = Copies(self._replace)
         self._numbers = numbers  # of floats that are parameters, by their places
         self._loose = loose
         self._made: dict[int, tuple[Any, Any]] = {}  # by id

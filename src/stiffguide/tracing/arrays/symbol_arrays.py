@@ -15,9 +15,9 @@ FLOAT, BOOL = np.dtype(float), np.dtype(bool)
 class Symbols(np.ndarray):
     """An array whose entries are symbols and numbers."""
 
-    __array_priority__ = 1000.0
-    __array_ufunc__ = Symbol.__array_ufunc__
-    __array_function__ = Symbol.__array_function__
+    __array_priority__: Any = 1000.0
+    __array_ufunc__: Any = Symbol.__array_ufunc__
+    __array_function__: Any = Symbol.__array_function__
 
     @property
     def dtype(self) -> Any:
@@ -128,7 +128,7 @@ def _number(value: Any) -> Any:
     return value if isinstance(value, Symbol) else np.float64(value)
 
 
-floats = np.frompyfunc(_number, 1, 1)
+floats: Callable[..., Any] = np.frompyfunc(_number, 1, 1)
 
 
 def decided(index: Any) -> Any:

@@ -22,6 +22,8 @@ from stiffguide.tracing.arrays.formulas import FORMULAS, OF_TRUTHS, TRUTHS
 from stiffguide.tracing.decisions import Path
 from stiffguide.tracing.interpreter import LARGEST_GRAPH
 
+Operator = Callable[..., Any]
+
 
 class NeedsValueError(UntraceableError):
     """f needs plain numbers where it has symbols; another way to run it may give them."""
@@ -104,29 +106,45 @@ class Symbol:
     """A number that node `number` of the graph of a run stands for."""
 
     __slots__ = ("number", "run")
-    __array_priority__ = 1000.0
+    __array_priority__: float = 1000.0
 
     def __init__(self, run: Run, number: int) -> None:
-        self.run = run
-        self.number = number
+        self.run: Run = run
+        self.number: int = number
 
-    __add__, __radd__ = _operator("add"), _operator("add", reflected=True)
-    __sub__, __rsub__ = _operator("subtract"), _operator("subtract", reflected=True)
-    __mul__, __rmul__ = _operator("multiply"), _operator("multiply", reflected=True)
-    __truediv__, __rtruediv__ = _operator("divide"), _operator("divide", reflected=True)
-    __mod__, __rmod__ = _operator("remainder"), _operator("remainder", reflected=True)
-    __pow__, __rpow__ = _operator("power"), _operator("power", reflected=True)
-    __floordiv__ = _operator("floor_divide")
-    __rfloordiv__ = _operator("floor_divide", reflected=True)
-    __and__, __rand__ = _operator("bitwise_and"), _operator("bitwise_and", reflected=True)
-    __or__, __ror__ = _operator("bitwise_or"), _operator("bitwise_or", reflected=True)
-    __xor__, __rxor__ = _operator("bitwise_xor"), _operator("bitwise_xor", reflected=True)
-    __lt__, __le__ = _operator("less"), _operator("less_equal")
-    __gt__, __ge__ = _operator("greater"), _operator("greater_equal")
-    __eq__, __ne__ = _operator("equal"), _operator("not_equal")
-    __neg__, __pos__, __abs__ = _operator("negative"), _operator("positive"), _operator("absolute")
-    __invert__ = _operator("invert")
-    __floor__, __ceil__, __trunc__ = _operator("floor"), _operator("ceil"), _operator("trunc")
+    __add__: Operator = _operator("add")
+    __radd__: Operator = _operator("add", reflected=True)
+    __sub__: Operator = _operator("subtract")
+    __rsub__: Operator = _operator("subtract", reflected=True)
+    __mul__: Operator = _operator("multiply")
+    __rmul__: Operator = _operator("multiply", reflected=True)
+    __truediv__: Operator = _operator("divide")
+    __rtruediv__: Operator = _operator("divide", reflected=True)
+    __mod__: Operator = _operator("remainder")
+    __rmod__: Operator = _operator("remainder", reflected=True)
+    __pow__: Operator = _operator("power")
+    __rpow__: Operator = _operator("power", reflected=True)
+    __floordiv__: Operator = _operator("floor_divide")
+    __rfloordiv__: Operator = _operator("floor_divide", reflected=True)
+    __and__: Operator = _operator("bitwise_and")
+    __rand__: Operator = _operator("bitwise_and", reflected=True)
+    __or__: Operator = _operator("bitwise_or")
+    __ror__: Operator = _operator("bitwise_or", reflected=True)
+    __xor__: Operator = _operator("bitwise_xor")
+    __rxor__: Operator = _operator("bitwise_xor", reflected=True)
+    __lt__: Operator = _operator("less")
+    __le__: Operator = _operator("less_equal")
+    __gt__: Operator = _operator("greater")
+    __ge__: Operator = _operator("greater_equal")
+    __eq__: Operator = _operator("equal")
+    __ne__: Operator = _operator("not_equal")
+    __neg__: Operator = _operator("negative")
+    __pos__: Operator = _operator("positive")
+    __abs__: Operator = _operator("absolute")
+    __invert__: Operator = _operator("invert")
+    __floor__: Operator = _operator("floor")
+    __ceil__: Operator = _operator("ceil")
+    __trunc__: Operator = _operator("trunc")
 
     def __bool__(self) -> bool:
         run = RUNNING.get()
@@ -185,7 +203,15 @@ class Symbol:
     def __deepcopy__(self, memo: Any) -> Symbol:
         return self
 
-    real, imag = property(lambda self: self), property(lambda self: 0.0)
+    @property
+    def real(self) -> Symbol:
+        """Itself: symbols are real numbers."""
+        return self
+
+    @property
+    def imag(self) -> float:
+        """Nothing."""
+        return 0.0
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **named: Any) -> Any:
         from stiffguide.tracing.arrays import ufuncs  # late: they are made of symbols

@@ -12,7 +12,7 @@ from stiffguide.tracing.arrays.formulas import SEVERAL
 from stiffguide.tracing.arrays.symbol_arrays import Symbols, plain, symbols, wrapped
 from stiffguide.tracing.arrays.symbols import RUNNING, Symbol, choice, evaluated, refusal
 
-JOINS = {  # what a reduction starts with
+JOINS: dict[str, Any] = {  # what a reduction starts with
     "add": 0.0, "multiply": 1.0, "logical_and": True, "logical_or": False,
 }  # fmt: skip
 

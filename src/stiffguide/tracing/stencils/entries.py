@@ -51,14 +51,14 @@ class Entries:
     """All entries that were ever computed, but for constants."""
 
     def __init__(self) -> None:
-        self.programs = Programs()
+        self.programs: Programs = Programs()
         self._segments: list[Segment] = []
         self._program = np.zeros(0, dtype=np.int64)  # by segment
         self._memory = 0
         self._table: list[Values] = []
         self._tabled = 0
         self.add(self.programs.zero, [])  # so that no entry has the number 0
-        self.zero = self.add(self.programs.zero, [])
+        self.zero: int = self.add(self.programs.zero, [])
 
     def add(self, program: int, columns: list[Column]) -> int:
         """The first number of a new segment."""
