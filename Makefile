@@ -10,7 +10,7 @@ INSTALL := $(PY) -m pip install --disable-pip-version-check --quiet --constraint
 RECIPE := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-flags test-backends test-environments lint format bench docs clean
+.PHONY: help demo test test-fast test-flags test-backends test-environments lint types format bench docs clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ lint: $(VENV)/test.stamp  ## ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+types: $(VENV)/test.stamp  ## pyright: that every public type is known, and wrong uses are refused
+	$(PY) tools/typing_report.py
 
 format: $(VENV)/test.stamp  ## let ruff rewrite what it can
 	$(PY) -m ruff check --fix .

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import typing_report
 
 import stiffguide as sg
-from stiffguide.resume import Again
+from stiffguide.options import Again, Options
+from stiffguide.studies.sweep import REFUSED
 
 USES = Path(__file__).parent / "uses.py"
 
@@ -54,6 +56,10 @@ def test_all_that_solve_is_given_may_be_given_again():
     apart = {"f", "args", "checkpoint", "every", "progress"}
     expected = {name: p.annotation for name, p in known.items() if name not in apart}
     assert typing.get_type_hints(Again) == expected
+    own = {
+        name: kind for name, kind in expected.items() if name not in {"y0", "t0", "t1", *REFUSED}
+    }
+    assert typing.get_type_hints(Options) == own
 
 
 def names(argument):
@@ -78,3 +84,44 @@ def test_names_are_told_of():
     assert names("backend") == ["eager", "kernel", "auto"]
     assert names("gradient") == ["auto", "direct", "checkpoint", "kernel"]
     assert names("jac") == ["autograd", "differences"]
+
+
+def symbol(name, *messages, known=True, exported=True):
+    """As pyright reports it."""
+    told = [{"message": message} for message in messages]
+    both = {"isTypeKnown": known, "isTypeAmbiguous": known and bool(told)}
+    return {"name": name, "isExported": exported, "diagnostics": told, **both}
+
+
+def test_the_report_names_what_is_unknown_by_itself():
+    missing, made = "Type is missing type annotation\n  Inferred type is", "is partially unknown"
+    cause, other = symbol("a.b", missing), symbol("a.c", f"Return type {made}\n  it", known=False)
+    fine, own = symbol("a.d"), symbol("a._e", missing, exported=False)
+    for symbols, expected in (
+        ([cause, other, fine, own], ["a.b: Type is missing type annotation"]),
+        ([other, fine, own], [f"a.c: Return type {made}"]),
+        ([symbol("a.f", known=False)], ["a.f: "]),
+        ([fine, own], []),
+    ):
+        assert typing_report.unknown({"typeCompleteness": {"symbols": symbols}}) == expected
+
+
+def test_the_report_names_lines_that_are_judged_otherwise():
+    lines = USES.read_text().splitlines()
+    refused = [n for n, line in enumerate(lines) if line.endswith(typing_report.MARK)]
+    kinds = dict.fromkeys(refused, "error") | {0: "warning"}
+
+    def report(kinds):
+        return {
+            "generalDiagnostics": [
+                {"severity": kind, "range": {"start": {"line": n}}} for n, kind in kinds.items()
+            ]
+        }
+
+    assert typing_report.misjudged(report(kinds)) == []
+    last = refused[-1]
+    found = typing_report.misjudged(report(kinds | {1: "error", last: "information"}))
+    assert found == [
+        f"uses.py:2 is refused: {lines[1]}",
+        f"uses.py:{last + 1} is taken: {lines[last]}",
+    ]

@@ -39,7 +39,7 @@ FLOORS = (
     ("kernels/emitting",),
     ("kernels/running",),
     ("gradients", "kernels"),
-    ("constrained", "large", "scrutiny", "sharing/solve"),
+    ("constrained", "large", "options", "scrutiny", "sharing/solve"),
     ("eager",),
     ("recorded",),
     ("backends",),

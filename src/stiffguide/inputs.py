@@ -19,6 +19,9 @@ Times = Sequence[Number] | Sequence[Sequence[Number]] | Tensor | Array  # (T,) o
 Nested = tuple[Any, ...] | list[Any] | Mapping[Any, Any]
 State = Tensor | complex | Nested  # `fields.layout` takes it apart
 PerEntry = Number | Array | Nested  # one, one per component or per row, or nested as y0 is
+Components = int | Sequence[int] | Tensor | Array  # by their places in the flat order of y0
+# what a fit seeks: an array, numbers and arrays by name, or a tuple of these
+Sought = Number | Array | Mapping[str, Any] | list[Any] | tuple[Any, ...]
 
 Function = Callable[..., Any]
 Rates = Function | tuple[Function, Function] | list[Function]  # f, or (explicit, implicit)

@@ -3,71 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 from stiffguide import documents, packing, safekeeping, settings
-from stiffguide.algebra.krylov import Krylov
 from stiffguide.checkpoints import UNUSABLE, Checkpoint, asked_for
 from stiffguide.errors import InputError
-from stiffguide.gradients.modes import Gradient
-from stiffguide.inputs import (
-    Attempted,
-    Events,
-    Function,
-    Jacobian,
-    Monitor,
-    Norm,
-    Number,
-    Numbers,
-    PerEntry,
-    Rates,
-    Sensitivity,
-    State,
-    Times,
-)
-from stiffguide.kernels import Backend
+from stiffguide.inputs import Rates
+from stiffguide.options import Again
 from stiffguide.solution import Solution
 from stiffguide.solve import solve
-from stiffguide.stepping.contracts import Controller, Guidance, Method, Output
-from stiffguide.tableaux.rosenbrock import RosenbrockTableau
-from stiffguide.tableaux.tableau import Tableau
-
-
-class Again(TypedDict, total=False):
-    """The arguments of `solve` that `resume` may be given again."""
-
-    y0: State
-    t0: Numbers
-    t1: Numbers
-    method: str | Tableau | RosenbrockTableau | Method
-    rtol: PerEntry
-    atol: PerEntry
-    batched: bool
-    jac: Jacobian | None
-    jac_sparsity: Any
-    linear_solver: str | Krylov | None
-    mass: Any
-    save_at: Times | Output | None
-    dense: bool
-    tstops: Number | Times | None
-    first_step: Number | None
-    max_step: Number | None
-    max_attempts: int
-    norm: Norm | None
-    on_attempt: Attempted | None
-    min_step: Number | None
-    controller: Controller | None
-    guidance: Guidance | None
-    events: Events | None
-    jump_at: Function | None
-    nonnegative: Any
-    sensitivities: Sequence[Sensitivity] | None
-    backend: Backend
-    gradient: Gradient
-    monitor: Monitor | None
-    checks: bool
 
 
 def resume(

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map_only
 
 from stiffguide.errors import InputError
 from stiffguide.fields.layout import Layout
+from stiffguide.inputs import Array, Components, Number, State, Times
 
 F64 = torch.float64
 
@@ -23,12 +24,12 @@ class Experiment(NamedTuple):
     that f gets behind the parameters, numbers or tensors of one shape in all experiments.
     """
 
-    y0: Any
-    times: Any
-    data: Any
-    sigma: Any = None
+    y0: State | Array
+    times: Times
+    data: Times
+    sigma: Number | Times | None = None
     args: tuple[Any, ...] | None = None
-    t0: Any = None
+    t0: Number | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ class Measured:
         return ~self.data.isnan()
 
 
-def together(experiments: Sequence[Experiment], observe: Any, *, several: bool) -> Measured:
+def together(
+    experiments: Sequence[Experiment], observe: Components | None, *, several: bool
+) -> Measured:
     """Experiments side by side; raises InputError, naming the one that cannot be used."""
     if not experiments:
         raise InputError("experiments is empty: there is nothing to fit")

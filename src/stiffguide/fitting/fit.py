@@ -27,7 +27,7 @@ from stiffguide.fitting.parameters import Parameters, limits, logarithms, taken
 from stiffguide.fitting.rowwise import understood
 from stiffguide.fitting.search import search
 from stiffguide.fitting.written import Written
-from stiffguide.inputs import Number, PerEntry
+from stiffguide.inputs import Array, Components, Number, PerEntry, Sought, State, Times
 from stiffguide.kernels import Backend
 from stiffguide.stepping.contracts import Method
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
@@ -36,17 +36,17 @@ from stiffguide.tableaux.tableau import Tableau
 
 def fit(
     f: Callable[..., Any],
-    y0: Any = None,
-    times: Any = None,
-    data: Any = None,
-    params: Any = None,
+    y0: State | Array | None = None,
+    times: Times | None = None,
+    data: Times | None = None,
+    params: Sought | None = None,
     *,
     restarts: int = 1000,
     log: bool | str | Iterable[str] = True,
-    bounds: Any = None,
-    sigma: Any = None,
-    observe: Any = None,
-    fit_y0: Any = False,
+    bounds: tuple[Any, Any] | list[Any] | Mapping[str, Any] | None = None,
+    sigma: Number | Times | None = None,
+    observe: Components | None = None,
+    fit_y0: bool | Components = False,
     experiments: Sequence[Experiment | Mapping[str, Any]] | None = None,
     args: tuple[Any, ...] = (),
     level: float = 0.95,
@@ -103,7 +103,7 @@ def _measured(
     observe: Any,
 ) -> Measured:
     """The data; `given` are y0, times, data, sigma, args, t0 for all."""
-    alone = Experiment(*given)
+    alone: Any = Experiment(*given)
     if experiments is None:
         missing = [n for n in ("y0", "times", "data") if getattr(alone, n) is None]
         if missing:

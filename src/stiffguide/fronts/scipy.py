@@ -9,8 +9,8 @@ import cmath
 import inspect
 import sys
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from stiffguide.fronts import events as front_events
 from stiffguide.fronts.arrays import Arrays, arrays_of
 from stiffguide.fronts.first_step import Remembered, first_step
 from stiffguide.fronts.ode_solution import OdeSolution, standstill
+from stiffguide.fronts.options import Options
+from stiffguide.inputs import Array, Events, Number, Times
 from stiffguide.kernels import way
 from stiffguide.solution import Solution
 from stiffguide.solve import solve
@@ -49,15 +51,15 @@ SMALLEST_RTOL = float(100 * np.finfo(float).eps)
 
 def solve_ivp(
     fun: Callable[..., Any],
-    t_span: Any,
-    y0: Any,
-    method: Any = "RK45",
-    t_eval: Any = None,
+    t_span: Sequence[Number] | Array | Tensor,
+    y0: Sequence[complex | np.number[Any]] | Array | Tensor,
+    method: str | type | Tableau | RosenbrockTableau | Method = "RK45",
+    t_eval: Times | None = None,
     dense_output: bool = False,
-    events: Any = None,
+    events: Events | None = None,
     vectorized: bool = False,
-    args: Any = None,
-    **options: Any,
+    args: Sequence[Any] | None = None,
+    **options: Unpack[Options],
 ) -> OptimizeResult:
     """Solve dy/dt = fun(t, y, *args) as scipy.integrate.solve_ivp does.
 
@@ -166,7 +168,7 @@ def _times(t_eval: Any, t0: float, t1: float) -> Numbers:
 
 
 def _settings(
-    options: dict[str, Any], stepper: Method, y0: Tensor, length: float
+    options: Mapping[str, Any], stepper: Method, y0: Tensor, length: float
 ) -> dict[str, Any]:
     """The arguments of `solve` that scipy calls options, checked as scipy checks them."""
     known = {"first_step", "max_step", "rtol", "atol", "backend", "nonnegative"} | (
@@ -195,7 +197,7 @@ def _settings(
     }
 
 
-def _tolerances(options: dict[str, Any], shape: tuple[int, ...]) -> tuple[Any, Any]:
+def _tolerances(options: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[Any, Any]:
     """rtol and atol, numbers or tensors."""
     given = options.get("rtol", 1e-3), options.get("atol", 1e-6)
     if type(given[0]) is type(given[1]) is float and given[0] >= SMALLEST_RTOL and given[1] >= 0:

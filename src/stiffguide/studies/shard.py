@@ -24,7 +24,8 @@ COUNTS = ("accepted", "rejected", "nfe")
 OWN = ("t", "y", "status", *COUNTS)  # names that a study gives its arrays
 SENTENCES, LETTERS = 500, 400  # of a shard that are kept, and of one; the status says the rest
 Reduce = Callable[[Solution[Any], Any], Mapping[str, Any]]
-Start = Any  # (F, ...) for all rows, or a function of the parameters
+# (F, ...) for all rows, or a function of the parameters
+Start = Tensor | Array | list[Any] | tuple[Any, ...] | Callable[..., Any]
 
 
 @dataclass(frozen=True)

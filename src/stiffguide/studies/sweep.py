@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from stiffguide import documents
 from stiffguide.errors import InputError, UnsupportedError
 from stiffguide.fields.layout import Layout
 from stiffguide.fields.split import flat_field, parted
+from stiffguide.inputs import Array, Number
+from stiffguide.options import Options
 from stiffguide.progress import bars
 from stiffguide.ranks import Ranks
 from stiffguide.studies.designs import Design, Stream, given
@@ -33,6 +35,8 @@ LONG = 400  # characters of a setting
 FEW = 3  # rows by which a study is known
 NUMBERS = 2**22  # of the states of a shard
 MOST_ROWS = 2**16
+# an array (N, ...), some by name, a design, or what yields such part by part
+Asked = Tensor | Array | Mapping[str, Any] | Design | Stream | Iterable[Any]
 REFUSED = {
     "batched": "a sweep is batched already",
     "dense": "an interpolant is not kept: name times in save_at, or reduce",
@@ -48,9 +52,9 @@ REFUSED = {
 def sweep(
     f: Callable[..., Any],
     y0: Start,
-    t0: float,
-    t1: float,
-    params: Any,
+    t0: Number,
+    t1: Number,
+    params: Asked,
     *,
     out: str | Path,
     rows_per_shard: int | None = None,
@@ -59,7 +63,7 @@ def sweep(
     client: Any = None,
     share: tuple[int, int] | None = None,
     progress: bool = False,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Study:
     """Solve dy/dt = f(t, y, params, *args) from t0 to t1 for all rows of params, in shards.
 

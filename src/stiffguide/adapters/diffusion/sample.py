@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,8 +23,9 @@ from stiffguide.adapters.diffusion.sampler import Sampler
 from stiffguide.adapters.diffusion.sampling_run import SamplingRun
 from stiffguide.adapters.diffusion.start import Start
 from stiffguide.adapters.diffusion.stochastic import Stochastic
-from stiffguide.adapters.diffusion.watch import Callback, Watch
+from stiffguide.adapters.diffusion.watch import Callback, Keep, Watch
 from stiffguide.errors import InputError, UnsupportedError
+from stiffguide.inputs import Times
 from stiffguide.stepping.contracts import Guidance
 
 SAMPLERS: dict[str, Sampler] = {
@@ -42,13 +42,13 @@ GUIDED: dict[str, Sampler] = {sampler.name: sampler for sampler in cfg_pp.FAMILY
 def sample(
     denoiser: Denoiser,
     noise: Tensor,
-    sigmas: Any,
+    sigmas: Times,
     method: str | Sampler = "heun",
     guidance: Guidance | None = None,
     *,
     callback: Callback | None = None,
     progress: bool = False,
-    keep: str = "end",
+    keep: Keep = "end",
     condition: Condition | None = None,
     seeds: Sequence[int] | Tensor | None = None,
     init: Tensor | None = None,
@@ -99,12 +99,12 @@ def sample(
 def invert(
     denoiser: Denoiser,
     x: Tensor,
-    sigmas: Any,
+    sigmas: Times,
     method: str | Sampler = "heun",
     *,
     callback: Callback | None = None,
     progress: bool = False,
-    keep: str = "end",
+    keep: Keep = "end",
     condition: Condition | None = None,
     dtype: torch.dtype | None = None,
     model_dtype: torch.dtype | None = None,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from stiffguide.errors import InputError
 
-KEEP = ("end", "states", "denoised")
+Keep = Literal["end", "states", "denoised"]
+KEEP: tuple[str, ...] = get_args(Keep)
 Callback = Callable[[dict[str, Any]], Any]
 
 

@@ -21,7 +21,18 @@ from stiffguide.fronts.torchdiffeq.question import question
 from stiffguide.fronts.torchdiffeq.saying import warn
 from stiffguide.fronts.torchdiffeq.schemes import CALLBACKS, scheme
 from stiffguide.fronts.torchdiffeq.solving import Failed, answer, states
-from stiffguide.fronts.torchdiffeq.state import Function, Norm, alike, flat, mixed, rms, shaped
+from stiffguide.fronts.torchdiffeq.state import (
+    Function,
+    Methods,
+    Norm,
+    State,
+    Tolerance,
+    alike,
+    flat,
+    mixed,
+    rms,
+    shaped,
+)
 
 MODES = ("backsolve", "checkpoint", "kernel", "direct")
 LEAST, LONGER = 2_000, 100  # attempts on the way back, and as many times those of the way there
@@ -64,17 +75,17 @@ class Backwards(NamedTuple):
 
 def odeint_adjoint(
     func: Function,
-    y0: Any,
+    y0: State,
     t: Tensor,
     *,
-    rtol: Any = 1e-7,
-    atol: Any = 1e-9,
-    method: Any = None,
+    rtol: Tolerance = 1e-7,
+    atol: Tolerance = 1e-9,
+    method: Methods = None,
     options: dict[str, Any] | None = None,
     event_fn: Function | None = None,
-    adjoint_rtol: Any = None,
-    adjoint_atol: Any = None,
-    adjoint_method: Any = None,
+    adjoint_rtol: Tolerance | None = None,
+    adjoint_atol: Tolerance | None = None,
+    adjoint_method: Methods = None,
     adjoint_options: dict[str, Any] | None = None,
     adjoint_params: Sequence[Tensor] | None = None,
 ) -> Any:
@@ -95,7 +106,8 @@ def odeint_adjoint(
         raise ValueError(NO_MODULE)
     if adjoint_method not in (None, method) and options is not None and adjoint_options is None:
         raise ValueError(NO_OPTIONS)
-    forward = {"rtol": rtol, "atol": atol, "method": method, "options": dict(options or {})}
+    forward: dict[str, Any] = {"rtol": rtol, "atol": atol, "method": method}
+    forward["options"] = dict(options or {})
     inferred = {k: v for k, v in (options or {}).items() if k != "norm"}
     chosen = dict(inferred if adjoint_options is None else adjoint_options)
     mode = chosen.pop("mode", MODES[0])

@@ -10,19 +10,20 @@ import torch
 from stiffguide.fronts.torchdiffeq.question import question
 from stiffguide.fronts.torchdiffeq.schemes import SCIPY
 from stiffguide.fronts.torchdiffeq.solving import solved
-from stiffguide.fronts.torchdiffeq.state import Function
+from stiffguide.fronts.torchdiffeq.state import Function, Methods, State, Tolerance
+from stiffguide.inputs import Number
 from stiffguide.stepping.output import End
 
 
 def odeint_dense(
     func: Function,
-    y0: Any,
-    t0: Any,
-    t1: Any,
+    y0: State,
+    t0: Number,
+    t1: Number,
     *,
-    rtol: Any = 1e-7,
-    atol: Any = 1e-9,
-    method: Any = None,
+    rtol: Tolerance = 1e-7,
+    atol: Tolerance = 1e-9,
+    method: Methods = None,
     options: dict[str, Any] | None = None,
 ) -> Callable[[Any], Any]:
     """Solve from t0 to t1, and give the solution as a function of t () or (T,).

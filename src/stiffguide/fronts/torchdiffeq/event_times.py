@@ -10,14 +10,14 @@ from torch import Tensor
 
 from stiffguide.fronts.torchdiffeq.forward import odeint
 from stiffguide.fronts.torchdiffeq.saying import warn
-from stiffguide.fronts.torchdiffeq.state import Function, like, parts
+from stiffguide.fronts.torchdiffeq.state import Function, State, like, parts
 
 GRAZED = "event_fn came to zero at no speed: its time has no derivative there, gradients are nan"
 
 
 def odeint_event(
     func: Function,
-    y0: Any,
+    y0: State,
     t0: Tensor,
     *,
     event_fn: Function,

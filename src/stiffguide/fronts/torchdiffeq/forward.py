@@ -9,17 +9,17 @@ from torch import Tensor
 from stiffguide.fronts.torchdiffeq.events import to_event
 from stiffguide.fronts.torchdiffeq.question import question
 from stiffguide.fronts.torchdiffeq.solving import states
-from stiffguide.fronts.torchdiffeq.state import Function
+from stiffguide.fronts.torchdiffeq.state import Function, Methods, State, Tolerance
 
 
 def odeint(
     func: Function,
-    y0: Any,
+    y0: State,
     t: Tensor,
     *,
-    rtol: Any = 1e-7,
-    atol: Any = 1e-9,
-    method: Any = None,
+    rtol: Tolerance = 1e-7,
+    atol: Tolerance = 1e-9,
+    method: Methods = None,
     options: dict[str, Any] | None = None,
     event_fn: Function | None = None,
 ) -> Any:

@@ -8,8 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stiffguide.stepping.contracts import Method
+from stiffguide.tableaux.rosenbrock import RosenbrockTableau
+from stiffguide.tableaux.tableau import Tableau
+
 Function = Callable[[Tensor, Any], Any]
 Norm = Callable[[Any], Any]
+State = Tensor | tuple[Tensor, ...]
+Tolerance = float | Tensor | tuple[float | Tensor, ...]
+Methods = str | Tableau | RosenbrockTableau | Method | None
 
 
 def parts(y: Any) -> tuple[Tensor, ...]:
