@@ -87,7 +87,8 @@ def identical(x: Any, y: Any) -> bool:
     if not isinstance(x, Tensor):
         return bool(x == y)
     alike = x.dtype == y.dtype and x.shape == y.shape
-    flat = (z.detach().contiguous().reshape(-1).view(torch.uint8) for z in (x, y))
+    whole = (z.detach().resolve_conj().resolve_neg().contiguous() for z in (x, y))
+    flat = (z.reshape(-1).view(torch.uint8) for z in whole)
     return alike and torch.equal(next(flat), next(flat))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -50,9 +51,11 @@ MADE: dict[str, Callable[[], sg.Solution]] = {
     "number": lambda: solved(decay, 1.0, save_at=TIMES),
     "matrix": lambda: solved(decay, ROWS, save_at=TIMES),
     "back": lambda: solved(decay, real(1.0, 2.0), -1.0, save_at=-TIMES),
+    "back by rows": lambda: solved(decay, ROWS, real(-1.0, 1.0), batched=True, dense=True),
     "float32": lambda: solved(decay, torch.ones(2), dense=True),
     "bfloat16": lambda: solved(decay, torch.ones(2).bfloat16(), rtol=1e-1, save_at=TIMES),
     "complex": lambda: solved(decay, torch.tensor([1.0, 1j]), args=(1j,), save_at=TIMES),
+    "conjugate": lambda: replace(made("complex"), y=made("complex").y.conj()),
     "complex parts": lambda: solved(decay, torch.tensor([1.0, 1j]), method="rodas4", dense=True),
     "dictionary": lambda: solved(nested, NEST, save_at=TIMES),
     "names": lambda: solved(mutual, Two(real(1.0, 2.0), real(0.0)), save_at=TIMES, dense=True),
@@ -69,7 +72,10 @@ MADE: dict[str, Callable[[], sg.Solution]] = {
         lambda t, y: -real(1.0, 1e4).unsqueeze(1) * y, ROWS, batched=True, method="auto"
     ),
     "failed": lambda: solved(decay, ROWS, batched=True, max_attempts=1, save_at=TIMES, dense=True),
-    "warned": lambda: solved(decay, real(1.0), min_step=0.5, save_at=TIMES, rtol=1e-9, atol=1e-12),
+    "warned": lambda: solved(
+        *(decay, real(0.0, 1.0).unsqueeze(1)),
+        **{"batched": True, "min_step": 0.5, "save_at": TIMES, "rtol": 1e-9, "atol": 1e-12},
+    ),
     "positive": lambda: solved(
         lambda t, y: -torch.sqrt(y), real(0.1), nonnegative=True, dense=True
     ),

@@ -43,7 +43,8 @@ def contents(path: Path) -> dict[str, Any]:
 
 def test_the_kinds_are_what_their_names_say() -> None:
     assert len(made("failed").messages) == 2
-    assert made("warned").warnings
+    assert list(made("warned").warnings) == [1]
+    assert made("conjugate").y.is_conj()
     assert [len(rows) for rows in made("shared by rows").stats.methods] == [1, 2]
     assert len(made("shared").stats.methods) == 2
     assert made("steps").t.isnan().any()
@@ -97,9 +98,11 @@ def test_names_of_parts_come_again_from_a_state_like_them(path: Path) -> None:
     for other in (torch.ones(2), [1, 2], (1,), (1, (2,)), {"a": 1, "b": 2}):
         with pytest.raises(sg.InputError, match="`like` has another nesting"):
             sg.Solution.load(path, like=other)
-    made("end").save(path)
-    with pytest.raises(sg.InputError, match="`like` has another nesting"):
-        sg.Solution.load(path, like=Two(torch.ones(2), torch.ones(1)))
+    for kind in ("end", "dictionary"):
+        made(kind).save(path)
+        for other in (Two(torch.ones(2), torch.ones(1)), {"a": 1, "b": 2}):
+            with pytest.raises(sg.InputError, match="`like` has another nesting"):
+                sg.Solution.load(path, like=other)
 
 
 def test_keys_are_names_where_they_are_words(path: Path) -> None:
@@ -211,6 +214,15 @@ def test_what_a_file_says_of_itself_is_checked(
     sg.Solution.load(path)
     with_about(path, **changes)
     with pytest.raises(sg.InputError, match=sentence):
+        sg.Solution.load(path)
+
+
+def test_no_status_is_unknown(path: Path) -> None:
+    made("rows").save(path)
+    arrays = contents(path)
+    arrays["counts"][0, 1] = 99
+    np.savez(path, **arrays)
+    with pytest.raises(sg.InputError, match="is no whole file"):
         sg.Solution.load(path)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from families import close, real
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as some
 from solutions import KINDS, ROWS, TIMES, Two, at_half, decay, made, solved
@@ -104,6 +104,7 @@ NUMBERS = st.floats(allow_nan=True, allow_infinity=True, width=64)
     y=some(np.float64, 40, elements=NUMBERS),
     z=some(np.float64, 40, elements=NUMBERS),
 )
+@example(x=np.arange(40.0), y=np.repeat((-1.7e308, 1.7e308), 20), z=np.full(40, np.nan))
 def test_a_curve_of_anything_stays_in_its_frame(x: Any, y: Any, z: Any) -> None:
     picture = parsed(sparkline(x, [y, z], "<it>"))
     path = " ".join(p.attrib["d"] for p in picture.findall(".//path"))
@@ -137,7 +138,7 @@ def test_times_near_the_start_are_drawn_on_a_logarithmic_axis() -> None:
     t = torch.cat((real(0.0), torch.logspace(-6, 3, 40, dtype=torch.float64)))
     stiff = solved(decay, real(1.0), 1000.0, save_at=t)
     assert "over log t" in texts(stiff._repr_html_())
-    for kind in ("matrix", "back", "steps"):
+    for kind in ("matrix", "back", "back by rows", "steps"):
         assert "over t" in texts(made(kind)._repr_html_())
 
 
@@ -206,6 +207,8 @@ def test_every_component_of_every_row_is_drawn(kind: str, axes: Any) -> None:
             expected = flat[r, :, c]
             assert np.array_equal(across, t[r].numpy(), equal_nan=True)
         else:
+            ahead = np.diff(across) * float(x.trajectory.sign[r])
+            assert (ahead >= 0).all()
             asked = torch.from_numpy(across.copy())
             asked = asked.expand(x.layout.rows, -1) if x.layout.batched else asked
             expected = flattened(x.at(asked), x)[r, :, c]

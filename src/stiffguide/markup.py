@@ -97,10 +97,9 @@ def _path(across: Array, down: Array, known: Array) -> str:
     places = np.flatnonzero(known)
     if not len(places):
         return ""
-    piece = np.cumsum(~known)[places]
     pixel = across[places].astype(np.int64)
-    order = np.lexsort((down[places], pixel, piece))
-    apart = (np.diff(pixel[order]) != 0) | (np.diff(piece[order]) != 0)
+    order = np.lexsort((down[places], pixel))
+    apart = np.diff(pixel[order]) != 0
     first, last = np.append(True, apart), np.append(apart, True)
     ends = [places[0], places[-1]]
     kept = np.unique(np.concatenate((places[order[first | last]], ends)))
