@@ -57,7 +57,8 @@ def test_a_notebook_shows_a_table_and_its_first_components(kind: str) -> None:
 @every_kind
 def test_it_has_no_colour_of_its_own(kind: str) -> None:
     for markup in (made(kind)._repr_html_(), made(kind).stats._repr_html_()):
-        assert not re.search(r"rgb|#[0-9a-f]{3}|background|color:", markup)
+        assert not re.search(r"rgb|#[0-9a-f]{3}|background|color:(?!inherit)", markup)
+        assert markup.count("<table") == markup.count('<table style="color:inherit">')
         assert set(re.findall(r'(?:fill|stroke)="([^"]*)"', markup)) <= {"none", "currentColor"}
         assert "id=" not in markup  # several stand on a page
 

@@ -20,6 +20,8 @@ Array = NDArray[Any]
 WIDTH, HEIGHT, EDGE = 120, 28, 2  # of a curve, and what is left free around it, in pixels
 LETTERS = 400  # of a cell
 CELL = "text-align:left;vertical-align:middle"
+# without it, old pages have tables in a colour of their own
+TABLE = '<table style="color:inherit">'
 LINE = 'fill="none" stroke="currentColor" stroke-linecap="round" stroke-linejoin="round"'
 
 
@@ -39,14 +41,14 @@ def html(value: object) -> Html:
 def table(title: object, lines: Iterable[tuple[object, object]]) -> Html:
     """A table of two columns: what it is, and its value."""
     body = "".join(_line((what, value)) for what, value in lines)
-    return Html(f"<table><caption {_style()}>{html(title)}</caption><tbody>{body}</tbody></table>")
+    return Html(f"{TABLE}<caption {_style()}>{html(title)}</caption><tbody>{body}</tbody></table>")
 
 
 def grid(header: Sequence[object], lines: Iterable[Sequence[object]]) -> Html:
     """A table with a line of names above it; the first cell of every line is a name, too."""
     names = "".join(f'<th scope="col" {_style()}>{html(name)}</th>' for name in header)
     body = "".join(map(_line, lines))
-    return Html(f"<table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>")
+    return Html(f"{TABLE}<thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>")
 
 
 def _line(cells: Sequence[object]) -> str:
@@ -79,7 +81,8 @@ def sparkline(x: Array, curves: Sequence[Array], label: str) -> Html:
     told = html(label)
     return Html(
         f'<svg width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{told}"><title>{told}</title>{"".join(paths)}</svg>'
+        f'style="vertical-align:middle" aria-label="{told}"><title>{told}</title>'
+        f"{''.join(paths)}</svg>"
     )
 
 
