@@ -94,6 +94,31 @@ def saved(**changes: Any) -> bytes:
     return made.getvalue()
 
 
+def overlapping(rows: int) -> bytes:
+    """An archive of `a` and `b`, where b lies inside of the numbers of a."""
+
+    def entry(name: str, content: bytes) -> bytes:
+        made = io.BytesIO()
+        with zipfile.ZipFile(made, "w") as archive:
+            archive.writestr(f"{name}.npy", content)
+        return made.getvalue()
+
+    def npy(numbers: bytes) -> bytes:
+        made = io.BytesIO()
+        np.save(made, np.frombuffer(numbers, np.uint8))
+        return made.getvalue()
+
+    inner = entry("b", npy(bytes(rows)))
+    inside = inner[: inner.index(b"PK\x01\x02")]
+    whole = entry("a", npy(inside))
+    at, end = whole.index(b"PK\x01\x02"), whole.index(b"PK\x05\x06")
+    listed = inner[inner.index(b"PK\x01\x02") : inner.index(b"PK\x05\x06")]
+    place = struct.pack("<I", whole.index(inside))
+    directory = whole[at:end] + listed[:42] + place + listed[46:]
+    tail = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 2, 2, len(directory), at, 0)
+    return whole[:at] + directory + tail
+
+
 def lying(size: int) -> bytes:
     """A chunk whose directory claims another size of x."""
     made = packed("(2, 4)", bytes(64))

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from floors import sources
-from hostile_files import CONTENTS, ESCAPE, FIELDS, NUMBERS, packed, saved
+from hostile_files import CONTENTS, ESCAPE, FIELDS, NUMBERS, overlapping, packed, saved
 
 from stiffguide import documents
 from stiffguide.adapters.diffusion import CalibratedGrid
@@ -242,6 +242,17 @@ def test_arrays_are_numbers(content: bytes, tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"x\.npz: x\.npy does not hold numbers"):
         documents.arrays(path, ("x",))
+
+
+def test_arrays_take_no_more_room_than_their_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    path.write_bytes(overlapping(10_000))
+    for names in (("a", "b"), ("b", "a"), ("b",) * 1000):
+        with pytest.raises(InputError, match=r"x\.npz: (its arrays are packed, or lie over|not a)"):
+            documents.arrays(path, names)
+    assert len(documents.arrays(path, ("b",))["b"]) == 10_000
+    path.write_bytes(saved())
+    assert len(documents.arrays(path, ("x", "status", "nfe"))) == 3
 
 
 def test_a_file_is_not_cut_to_its_bound(tmp_path: Path) -> None:

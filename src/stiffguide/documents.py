@@ -202,14 +202,16 @@ def words(value: Any, what: str, most: int) -> str:
 def arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray[Any, Any]]:
     """Arrays of numbers in an npz file as `numpy.savez` writes it: packed ones are refused.
 
-    So an array takes as much room in memory as it takes in the file.
+    So all of them take no more room in memory than the file has.
     """
-    name = shown(path)
+    name, names = shown(path), list(names)
     try:
         if not path.is_file():
             raise InputError("there is no such file")
         with ZipFile(path) as archive:
             size = path.stat().st_size
+            if sum(archive.getinfo(f"{entry}.npy").file_size for entry in names) > size:
+                raise InputError("its arrays are packed, or lie over one another")
             found = {entry: _array(archive, f"{entry}.npy", size) for entry in names}
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
