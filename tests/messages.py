@@ -487,7 +487,17 @@ ENTRIES: dict[str, tuple[str, ...]] = {
         "no file keeps",
         "={} {}",
     ),
+    "kept-solution": (
+        "components: there is no",
+        "there is no {} {}; there are",
+        "kept one time only",
+        'log: give "t"',
+        "save: ",
+        "load: ",
+        "that Solution.save wrote",
+    ),
     "file-read": (
+        "over one another",
         "not readable",
         "there is no such file",
         "there is no file",

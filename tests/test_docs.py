@@ -110,11 +110,10 @@ def test_the_manual_builds_without_a_warning(tmp_path):
     pytest.importorskip("furo", reason="the docs extra is not installed")
     built = subprocess.run(
         [sys.executable, "-m", "sphinx", "-W", "-q", ROOT / "docs", tmp_path / "html"],
-        env=os.environ | {"STIFFGUIDE_DOCS": "plain"},  # its blocks run above
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"STIFFGUIDE_DOCS": "plain"},  # test_gallery.py runs the scripts
+        env=os.environ | {"STIFFGUIDE_DOCS": "plain"},  # its code runs in tests
     )
     assert built.returncode == 0, built.stderr
     for page in ("api", "gallery/index", "gallery/1_solve/plot_van_der_pol"):
