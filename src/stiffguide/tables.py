@@ -16,7 +16,7 @@ F64 = torch.float64
 
 
 class Table:
-    """Values between the knots of a table: what `interpolate` makes, called with t."""
+    """Values (...) between the T knots of a table: what `interpolate` makes, called with t."""
 
     def __init__(self, times: Tensor, values: Tensor, kind: Kind, *, per_row: bool) -> None:
         self._times = times  # (1 or B, T)
@@ -138,6 +138,8 @@ def interpolate(times: Times, values: Any, kind: Kind = "linear") -> Table:
         the derivative jumps at the times, of "previous" the value: give them as `tstops`.
 
     Gradients reach t, and values that require them; values that do not are copied.
+
+    Raises InputError for a kind that is none, and for times and values that do not go together.
     """
     if kind not in get_args(Kind):
         raise InputError(f"kind {kind!r} is unknown: give {', '.join(map(repr, get_args(Kind)))}")

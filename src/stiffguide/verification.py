@@ -92,7 +92,10 @@ def order_allowance(order: int) -> float:
 
 
 def slope(points: Iterable[Point], rounding: float, what: str) -> float:
-    """The exponent p of error = C dt^p, by least squares over the first points above rounding."""
+    """The exponent p of error = C dt^p, by least squares over the first points above rounding.
+
+    Raises InputError where too few of the errors are finite and above rounding.
+    """
     sound = (point for point in points if rounding < point[1] < math.inf)
     known = list(islice(sound, POINTS))
     if len(known) < POINTS:

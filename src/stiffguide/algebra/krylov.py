@@ -27,6 +27,8 @@ class Krylov:
     preconditioner: "ilu" (an incomplete factorisation), "amg" (algebraic multigrid, by the package
     pyamg), or preconditioner(W) -> a function r (n,) -> z (n,) with z about W^-1 r, for W a sparse
     matrix of scipy whose rows are divided by the tolerances. Asked once a factorisation.
+
+    Raises InputError for a preconditioner, a tolerance or counts that are none.
     """
 
     preconditioner: str | Preconditioner = "ilu"

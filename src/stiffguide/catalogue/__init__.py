@@ -17,3 +17,4 @@ TABLEAUX: dict[str, Tableau | RosenbrockTableau] = {
     for family in (explicit.ALL, esdirk.ALL, collocation.ALL, rosenbrock.ALL)
     for tableau in family
 }
+"""Every tableau of the package by its name, which is the name of its method, too."""

@@ -64,9 +64,11 @@ def solve_ivp(
     """Solve dy/dt = fun(t, y, *args) as scipy.integrate.solve_ivp does.
 
     `method` is RK23, RK45 or DOP853, with scipy's steps, BDF or Radau, with about these, LSODA,
-    which is `auto`, or any method of stiffguide; implicit ones may use `jac`. Steps end on events,
-    and their times are as good as the solution. A failure is returned with status -1, never raised.
-    Raises ValueError for arguments that cannot be used, TypeError for `args` that is no tuple.
+    which is `auto`, or any method of stiffguide; implicit ones may use `jac`. y0 is (n,), and so
+    is fun(t, y); the result's t is (n_points,), its y (n, n_points). Steps end on events, and
+    their times are as good as the solution. A failure is returned with status -1, never raised.
+    Raises ValueError for arguments that cannot be used, InputError, which is one, where `fun` is
+    a pair of functions, TypeError for `args` that is no tuple.
     """
     if isinstance(fun, (tuple, list)):
         raise InputError(

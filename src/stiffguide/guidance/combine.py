@@ -47,7 +47,10 @@ class _Around:
 
 @dataclass(frozen=True)
 class Window(_Around):
-    """Use the rule only in steps whose start lies in [low, high] of t."""
+    """Use the rule only in steps whose start lies in [low, high] of t.
+
+    Raises InputError where low is not below high.
+    """
 
     rule: Guidance
     low: float
@@ -69,6 +72,8 @@ class Gate(_Around):
 
     `width` 0 is a hard gate; else the rule fades in as a logistic function of
     log(stiffness/threshold)/width.
+
+    Raises InputError for a threshold or a width that is none.
     """
 
     rule: Guidance
@@ -96,7 +101,10 @@ class Gate(_Around):
 
 @dataclass(frozen=True)
 class Cap(_Around):
-    """Never move further than `largest` times the error, |dy| <= largest |E|."""
+    """Never move further than `largest` times the error, |dy| <= largest |E|.
+
+    Raises InputError where `largest` is negative.
+    """
 
     rule: Guidance
     largest: float = 1.0
@@ -117,7 +125,10 @@ class Cap(_Around):
 
 @dataclass(frozen=True)
 class Sum:
-    """The sum of the moves of several rules, all made from the same step."""
+    """The sum of the moves of several rules, all made from the same step.
+
+    Raises InputError unless it is given a tuple of rules.
+    """
 
     rules: tuple[Guidance, ...]
 

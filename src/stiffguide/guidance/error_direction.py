@@ -35,6 +35,8 @@ class ErrorDirection:
     """The parameter-free rule. `order=3` (EDG3) also uses the slope of the step before.
 
     order 2: any pair whose R - R_hat has no real zero but 0; order 3: Heun's method only.
+
+    Raises InputError for an order that is not 2 or 3.
     """
 
     order: int = 2

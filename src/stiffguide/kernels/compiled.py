@@ -48,7 +48,7 @@ def compile(
     `like` is a state as `solve` will get it, `t0` a time at which f can be evaluated. Of "auto" the
     kernels of both methods are made; `rtol` decides which the explicit one is. When batched,
     the kernel for one row and the one for many are both made. Raises UnsupportedError, saying why,
-    where there is no kernel for f.
+    where there is no kernel for f, and InputError where `like` has no rows.
     """
     began = time.perf_counter()
     layout = Layout(like, batched=batched)

@@ -73,6 +73,8 @@ class Adams:
     does not, the row has not converged: no answer depends on where an iteration was cut off.
     Formulas of high order are stable in short steps only: up to -dt L = 0.3 with 4 slopes known,
     0.003 with 11, or 1.8 and 0.07 with the one at the end.
+
+    Raises InputError for orders and counts of iterations that it does not have.
     """
 
     max_iters: int

@@ -33,7 +33,10 @@ class Pace(NamedTuple):
 
 
 class ExplicitRK:
-    """k_i = f(t0 + c_i dt, y0 + dt sum_{j<i} a_ij k_j), y1 = y0 + dt sum b_i k_i (Kutta 1901)."""
+    """k_i = f(t0 + c_i dt, y0 + dt sum_{j<i} a_ij k_j), y1 = y0 + dt sum b_i k_i (Kutta 1901).
+
+    Raises TableauError for a tableau that is not explicit.
+    """
 
     family = "explicit RK"
     implicit = False

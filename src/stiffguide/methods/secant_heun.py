@@ -44,6 +44,8 @@ class SecantHeun:
     The error estimate E + V c is too optimistic when k < 2m or the Jacobian turns quickly;
     `check` compares f at the moved y1 with what the basis predicts there, at one evaluation a
     step, and takes the larger of the two as the error.
+
+    Raises InputError for a rank below 1.
     """
 
     family = "secant"

@@ -128,7 +128,10 @@ def constrained_names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Problem:
-    """The problem of that name with its default parameters; its constructor takes others."""
+    """The problem of that name with its default parameters; its constructor takes others.
+
+    Raises InputError, with the nearest names, for one that is none.
+    """
     known = _REGISTRY | _CONSTRAINED
     if name not in known:
         near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)

@@ -106,3 +106,4 @@ _REACTIONS = (
 )
 
 HYDROGEN_AIR = Gas(_SPECIES, _REACTIONS)
+"""The `Gas` of hydrogen in air: 10 species and 29 reactions (GRI-Mech 3.0, with N2)."""

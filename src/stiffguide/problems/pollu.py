@@ -39,6 +39,7 @@ POLLU = Network.parse(
         (3.12, "N2O5 -> NO3 + NO2"),
     ),
 )
+"""The `Network` of air pollution: 20 species and 25 reactions (Verwer, 1994)."""
 
 _Y0 = {"NO": 0.2, "O3": 0.04, "HCHO": 0.1, "CO": 0.3, "ALD": 0.01, "SO2": 0.007}
 

@@ -63,7 +63,10 @@ class Problem:
         return scale * self.atol
 
     def error(self, y1: Tensor) -> Tensor:
-        """The error (...,) of y1 (..., F): max |y1 - reference| / max |reference|."""
+        """The error (...,) of y1 (..., F): max |y1 - reference| / max |reference|.
+
+        Raises InputError where these parameters have no reference.
+        """
         if self.reference is None:
             raise InputError(
                 f"{self.name} with {dict(self.params)} has no stored reference at t = {self.t1:g}; "

@@ -23,7 +23,8 @@ from stiffguide.algebra.protocol import LinearSolver
 from stiffguide.stepping.tolerance import Tolerance
 from stiffguide.tensors import constant
 
-State = Any  # a NamedTuple of (B, ...) tensors, or the empty tuple
+State = Any
+"""What a method, a controller or a rule remembers: a NamedTuple of (B, ...) tensors, or ()."""
 
 
 class Linearisation(NamedTuple):
@@ -54,7 +55,7 @@ class Field(Protocol):
         ...
 
     def linearise(self, t: Tensor, y: Tensor, units: Units, *, time: bool) -> Linearisation:
-        """The Jacobian at (t, y) and, with `time`, the derivative by t."""
+        """The Jacobian at t (B,), y (B, F) and, with `time`, the derivative by t."""
         ...
 
     def by_differences(self, t: Tensor, y: Tensor, units: Units, *, time: bool) -> Linearisation:
@@ -109,8 +110,8 @@ class Step(NamedTuple):
     f1: Tensor | None = None  # f(t1, y1), only if it came free
     f_low: Tensor | None = None  # f(t1, y1 - error), likewise
     pair: Secant | None = None  # where the method has one of its own, not the last error's
-    f: Field | None = None  # kept where the interpolant evaluates it,
-    dense_nfe: int = 0  # and how often
+    f: Field | None = None  # kept where the interpolant evaluates it
+    dense_nfe: int = 0  # how often it does
     grown: Tensor | None = None  # (B,) bool, where a growing mode may have been damped
     growth: Tensor | None = None  # (B,) of dt after acceptance, where that is the method's choice
     longest: Tensor | None = None  # (B,) |dt| that the method can take; the next one is no longer

@@ -28,6 +28,8 @@ class PID:
 
     Soderlind, ACM TOMS 29 (2003). `icoeff=1` alone is the classical I controller. A factor inside
     `hold` = (low, high) leaves dt as it is, so that a factorisation can be used again.
+
+    Raises InputError for factors and coefficients with which no dt would settle.
     """
 
     pcoeff: float = 0.0
@@ -97,7 +99,10 @@ def Integral(**settings: float) -> PID:
 
 @dataclass(frozen=True)
 class Fixed:
-    """Steps of one length |dt|; every step is accepted."""
+    """Steps of one length |dt|; every step is accepted.
+
+    Raises InputError unless dt is positive and finite.
+    """
 
     dt: float
     adaptive: bool = False
@@ -123,7 +128,10 @@ class GridState(NamedTuple):
 
 
 class Grid:
-    """Steps between given times: (N,) for all rows or (B, N), first t0, then onwards to t1."""
+    """Steps between given times: (N,) for all rows or (B, N), first t0, then onwards to t1.
+
+    Raises InputError for fewer than two times, and where they are not finite or not sorted.
+    """
 
     adaptive = False
 

@@ -71,11 +71,11 @@ class End(Keeper):
 class SteadyState(End):
     """Stop a row where f would no longer change y, and keep that point.
 
-    That is where, at the end of two accepted steps in a row, |f| times the time is at most
-    atol + rtol |y| in the root mean square. The time is what has gone by since t0 or, if that is
-    longer and t1 is finite, what is left until t1: so the rule is the same in all units of t, and
-    a slow start is not taken for rest; nor is one by short steps, for with an infinite t1 it must
-    be at most a tenth of the way from y0, too. rtol and atol are those of the solve if not given.
+    That is where, after two accepted steps in a row, |f| times the time is at most atol + rtol |y|
+    in the root mean square. The time is what has gone by since t0 or, if that is longer and t1 is
+    finite, what is left until t1: so the rule is the same in all units of t, and a slow start is
+    not taken for rest; nor is one by short steps, for with an infinite t1 it must be at most a
+    tenth of the way from y0. By default rtol and atol are the solve's; bad ones raise InputError.
     """
 
     rtol: float | None
@@ -122,7 +122,7 @@ class SteadyState(End):
 class AtTimes(Keeper):
     """Keep the solution at given times: (T,) for all rows or (B, T), sorted from t0 towards t1.
 
-    Times that a row did not reach are nan.
+    Times that a row did not reach are nan. Raises InputError for none, or one that is not finite.
     """
 
     kept: ClassVar[Kept | None] = "times"

@@ -187,7 +187,10 @@ class Stream:
 
 
 def grid(**axes: Any) -> Axes:
-    """All combinations of these values, as in `grid(k=[1.0, 2.0], T=np.linspace(300, 900, 61))`."""
+    """All combinations of these values, as in `grid(k=[1.0, 2.0], T=np.linspace(300, 900, 61))`.
+
+    Raises InputError without an axis, and for values that are not finite and (N,).
+    """
     if not axes:
         raise InputError("grid: name at least one axis with its values, as in grid(k=[1.0, 2.0])")
     values = {}

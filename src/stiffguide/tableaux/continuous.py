@@ -60,6 +60,8 @@ def continuous_extension(tableau: Tableau) -> Extension:
     The row of f1 is left out where f1 is a stage or not needed. An extension is C1 where f0 and f1
     are both at hand and this costs no order. A method whose first stage is not f0 uses its stages
     (and f1), but not f0: a stiff problem multiplies the error of y0 by dt lambda in f0.
+
+    Raises TableauError where there is none whose weights are small enough to be of use.
     """
     if tableau.dense is not None and tableau.dense_order is not None:
         prove(tableau)

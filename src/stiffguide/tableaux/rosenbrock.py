@@ -21,6 +21,8 @@ class RosenbrockTableau(Coefficients):
     triangular (short rows are completed). `dense[i][d]` weighs u_i by theta^(d+1).
     The coefficients alpha, Gamma of the textbook form (eq. 7.4) are derived, and checked:
     row sums of alpha give c, row sums of Gamma give g.
+
+    Raises TableauError, naming the sum or the row that does not hold.
     """
 
     name: str

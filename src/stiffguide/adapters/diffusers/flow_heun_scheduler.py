@@ -164,7 +164,7 @@ class StiffguideFlowMatchHeunScheduler(SchedulerBase):
     def scale_noise(
         self, sample: Tensor, timestep: float | Tensor, noise: Tensor | None = None
     ) -> Tensor:
-        """(1 - s) sample + s noise, s the share of noise at timestep, one a row or one for all."""
+        """(1 - s) sample + s noise (B, ...), s the share of noise at timestep () or (B,)."""
         return self._noisy(sample, noise, timestep)
 
     def _level_at(self, time: float) -> float:

@@ -162,7 +162,7 @@ class StiffguideHeunScheduler(SchedulerBase):
         self._shown, self._scales = None, False
 
     def scale_model_input(self, sample: Tensor, timestep: float | Tensor) -> Tensor:
-        """x/sqrt(sigma^2 + 1), what the model is given."""
+        """x/sqrt(sigma^2 + 1) of x (B, ...), what the model is given."""
         level = self._calls[self._begin(timestep)].level
         self._shown, self._scales = sample / math.hypot(level, 1.0), True
         return self._shown

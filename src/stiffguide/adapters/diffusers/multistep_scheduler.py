@@ -148,6 +148,8 @@ class StiffguideMultistepScheduler(SchedulerBase):
         otherwise sigma/alpha (n + 1,) with the one where the run ends. timesteps (n,): times of
         the caller's; in flow matching with sigmas, what the model is told there. mu: the shift of
         flow matching where it depends on the size of an image.
+
+        Raises InputError where none of these is given, or two that exclude each other.
         """
         if num_inference_steps is None and timesteps is None and sigmas is None:
             raise InputError("pass num_inference_steps, timesteps or sigmas")
@@ -200,7 +202,7 @@ class StiffguideMultistepScheduler(SchedulerBase):
         return int((times - time).abs().argmin())
 
     def scale_model_input(self, sample: Tensor, timestep: float | Tensor | None = None) -> Tensor:
-        """The sample itself: the state is the one that the model was trained on."""
+        """The sample (B, ...) itself: the state is the one that the model was trained on."""
         return sample
 
     def step(
@@ -216,6 +218,8 @@ class StiffguideMultistepScheduler(SchedulerBase):
 
         Shapes and dtype as the sample's; half precision is computed in float32. generator is taken
         and not used: no noise is added. With return_dict=False the tuple (prev_sample,).
+
+        Raises InputError before `set_timesteps` was called.
         """
         refuse_parts(per_token_timesteps)
         if self.num_inference_steps is None:
@@ -226,13 +230,13 @@ class StiffguideMultistepScheduler(SchedulerBase):
         return StepOutput(prev_sample=ahead, pred_original_sample=x0) if return_dict else (ahead,)
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """Alpha x0 + sigma noise at the levels of timesteps, one a row or one for all."""
+        """Alpha x0 + sigma noise (B, ...) at the levels of timesteps, () or (B,)."""
         return self._noisy(original_samples, noise, timesteps)
 
     def scale_noise(
         self, sample: Tensor, timestep: float | Tensor, noise: Tensor | None = None
     ) -> Tensor:
-        """As `add_noise`, in the order of arguments that flow-matching pipelines use."""
+        """As `add_noise`, (B, ...), in the order of arguments that flow-matching pipelines use."""
         return self._noisy(sample, noise, timestep)
 
     def _level_at(self, time: float) -> float:

@@ -43,10 +43,10 @@ def sample_adaptive(
 ) -> AdaptiveSample:
     """Integrate the probability flow of `denoiser(x, sigma (B,)) -> x0` to a tolerance.
 
-    Rows have steps and counts of their own, so that the sigmas (B,) of a call differ. noise,
-    condition, init, mask, dtype, model_dtype: as in `sample`. The ends are those of a schedule by
-    `*schedule.range()`. Runs without autograd. Arguments:
+    Rows have steps and counts of their own, so that the sigmas (B,) of a call differ. The ends are
+    those of a schedule by `*schedule.range()`. Runs without autograd. Arguments:
 
+    noise, condition, init, mask, dtype, model_dtype: as in `sample`.
     method: an explicit pair of `stiffguide methods`; higher orders than that of bosh3 pay from some
         50 evaluations on, if the model is smooth in sigma.
     rtol, atol: of an error in the root mean square over a row, in units of the data; atol None
@@ -58,6 +58,8 @@ def sample_adaptive(
         sigma (B,) and x belong to its start, denoised is the last estimate of the model.
 
     An interval of model guidance is stepped on exactly. A row that fails says so in `status`.
+
+    Raises InputError for levels, tolerances and methods that cannot be used.
     """
     if not 0 < sigma_min < sigma_max < math.inf:
         raise InputError(

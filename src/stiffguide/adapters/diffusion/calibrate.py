@@ -40,6 +40,8 @@ class CalibratedGrid:
     """A density of nodes in log sigma; call it with a number of intervals.
 
     levels (M + 1,) fall, densities (M,) belong to the intervals between them.
+
+    Raises InputError for levels and densities that do not go together.
     """
 
     levels: tuple[float, ...]

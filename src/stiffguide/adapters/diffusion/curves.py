@@ -85,6 +85,8 @@ def curves(
     """Measure every entry at every budget from the same noise (B, ...); records in that order.
 
     A metric maps samples to a number; `progress(name, budget)` is called before each run.
+
+    Raises InputError for names that occur twice and budgets below 1.
     """
     if len({entry.name for entry in entries}) < len(entries):
         raise InputError("curves: every entry needs a name of its own")
@@ -120,7 +122,10 @@ def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def picture(points: Sequence[Point], metric: str, path: str | Path, title: str = "") -> Path:
-    """Draw one metric against the evaluations that were made, and write it to `path`."""
+    """Draw one metric against the evaluations that were made, and write it to `path`.
+
+    Raises InputError without matplotlib.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

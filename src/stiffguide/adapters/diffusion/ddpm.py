@@ -23,6 +23,8 @@ class DDPMTable(VariancePreserving):
 
     Between the entries log(sigma/alpha) is linear in t. Beyond them `time` stays at the ends, and
     `level` goes on in a straight line; both warn.
+
+    Raises InputError for betas that are not (T,) inside (0, 1).
     """
 
     def __init__(self, betas: Tensor) -> None:

@@ -74,6 +74,8 @@ def load_digits_denoiser(
     `model` is "digits", or "digits_weak": a smaller network that was trained less, for
     autoguidance. States are (B, 64), (B, 8, 8) or (B, 1, 8, 8). `path` names the file where it is
     not found by itself (see `weights`).
+
+    Raises InputError for a model that is none.
     """
     if model not in MODELS:
         raise InputError(f"no digits model is called {model!r}; there are {', '.join(MODELS)}")
@@ -84,7 +86,10 @@ def load_digits_denoiser(
 
 
 def digits_data() -> tuple[Tensor, Tensor]:
-    """The 1797 training images (N, 8, 8) in [-1, 1] and their classes (N,), from scikit-learn."""
+    """The 1797 training images (N, 8, 8) in [-1, 1] and their classes (N,), from scikit-learn.
+
+    Raises InputError without scikit-learn.
+    """
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:

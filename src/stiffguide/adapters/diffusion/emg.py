@@ -80,6 +80,8 @@ class Emg:
     Three points, of order 3, pay from 9 steps on. A step to 0 uses two. `lagged`: where there are
     three points, the interval before the last is corrected again (see `emg_lagged`). With eta there
     are two points, see `emg_with_noise`.
+
+    Raises InputError for points that are not 2, 3 or None, or that are given with `lagged`.
     """
 
     points: int | None = None

@@ -29,6 +29,8 @@ def denoiser_field(
     in VE form. "t": the time of a schedule, with the state x_t of that schedule:
     dx_t/dt = alpha' D + sigma' eps. shape: of one sample, where y comes flattened as (B, F).
     Solve with `batched=True`, from the noisy end to the clean one.
+
+    Raises InputError for another clock, and for a schedule where the clock has no use for one.
     """
     if clock not in CLOCKS:
         raise InputError(f"clock is one of {', '.join(map(repr, CLOCKS))}, not {clock!r}")

@@ -1,9 +1,10 @@
-"""Grids: the noise levels that a sampler visits, as falling float64 values.
+"""Grids: the noise levels (N + 1,) that a sampler visits, as falling float64 values on the CPU.
 
 `name(n, sigma_min, sigma_max)` gives n intervals, that is n + 1 levels from sigma_max to sigma_min.
 The ends are EDM's unless they are told: `*schedule.range()` are those of a schedule.
 With `zero=True` the last interval goes to 0: n levels from sigma_max to sigma_min, then 0, as EDM
 and k-diffusion count. In VE form log-SNR is -log sigma, so that `exponential` is uniform in it.
+Numbers that make no grid raise InputError.
 """
 
 from __future__ import annotations
@@ -169,13 +170,13 @@ def _say_how_to_measure() -> None:
 
 
 def own(values: Sequence[float] | Tensor, *, zero: bool = False) -> Tensor:
-    """The user's own levels, checked; with `zero`, 0 is appended if it is not there."""
+    """The user's own levels (N + 1,), checked; with `zero`, 0 is appended if it is not there."""
     levels = falling(values)
     return _ended(levels, zero and float(levels[-1]) > 0)
 
 
 def moved(sigmas: Sequence[float] | Tensor, size: float = 0.09, seed: int = 0) -> Tensor:
-    """The same grid with its inner levels moved by up to `size` in log sigma, each at random.
+    """The grid (N + 1,) with its inner levels moved by up to `size` in log sigma, each at random.
 
     The ends stay, and a move takes 0.45 of the way to a neighbor at most, so that levels fall as
     before. Where a network is rough in sigma, an error is to be averaged over some of these grids.
@@ -193,7 +194,7 @@ def moved(sigmas: Sequence[float] | Tensor, size: float = 0.09, seed: int = 0) -
 
 
 def falling(sigmas: Any) -> Tensor:
-    """Levels as a float64 tensor on the CPU; InputError unless they fall strictly to 0 or above."""
+    """Levels (N + 1,) in float64; raises InputError unless they fall strictly to 0 or above."""
     levels = _line(sigmas)
     if float(levels[-1]) < 0:
         raise InputError(f"sigmas end in {float(levels[-1]):g}: they must end in 0 or above it")
@@ -210,7 +211,7 @@ def falling(sigmas: Any) -> Tensor:
 
 
 def rising(sigmas: Any) -> Tensor:
-    """Levels for an inversion; InputError unless they rise strictly from above 0."""
+    """Levels (N + 1,) to invert along; raises InputError unless they rise strictly from above 0."""
     levels = _line(sigmas)
     if not bool((levels[1:] > levels[:-1]).all()):
         raise InputError("invert goes from data to noise: its sigmas must rise")
@@ -223,7 +224,7 @@ def rising(sigmas: Any) -> Tensor:
 
 
 def turning(sigmas: Any) -> Tensor:
-    """Levels that may repeat and rise again; InputError if one is negative, or rises from 0."""
+    """Levels (N + 1,) that may repeat and rise; raises InputError for one below 0, or from 0 up."""
     levels = _line(sigmas)
     low = float(levels.min())
     if low < 0:

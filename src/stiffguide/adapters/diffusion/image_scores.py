@@ -87,6 +87,8 @@ def inception_score(
 
     images: (N, C, H, W); `classifier` maps them, as they are, to logits (n, classes). The score is
     taken on `splits` random parts, drawn by `seed`; with D classes it lies between 1 and D.
+
+    Raises InputError for more splits than images.
     """
     _checked(classifier, images)
     if not 1 <= splits <= len(images):
@@ -111,6 +113,8 @@ def clip_score(
     images: (N, 3, H, W) as `processor` takes them, bytes as a rule; captions: N. `model` and
     `processor` are those of CLIP in transformers, or act like them: `get_image_features`,
     `get_text_features`, and a call with `images` or `text`.
+
+    Raises InputError unless there is a caption for each of the images (N, 3, H, W).
     """
     if images.ndim != 4 or len(images) != len(captions) or not captions:
         raise InputError(

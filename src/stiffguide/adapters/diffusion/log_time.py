@@ -18,6 +18,8 @@ class LogTime(VariancePreserving):
 
     With rate 1/4 and "v" it is the model of Stable Video Diffusion (arXiv 2311.15127), whose sigmas
     go up to 700.
+
+    Raises InputError for a rate or levels that are not positive and finite.
     """
 
     rate: float = 0.25

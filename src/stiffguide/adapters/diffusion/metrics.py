@@ -42,7 +42,10 @@ class Moments(NamedTuple):
 
 
 def end_point_error(x: Tensor, reference: Tensor) -> EndPointError:
-    """Euclidean distances of x (B, ...) to the flow's own end points (B, ...)."""
+    """Euclidean distances of x (B, ...) to the flow's own end points (B, ...).
+
+    Raises InputError where the two differ in shape.
+    """
     if x.shape != reference.shape:
         raise InputError(f"x is {tuple(x.shape)}, the reference {tuple(reference.shape)}")
     gap = (x.to(torch.float64) - reference.to(torch.float64)).flatten(1)
@@ -53,7 +56,10 @@ def end_point_error(x: Tensor, reference: Tensor) -> EndPointError:
 
 
 def moments(features: Tensor) -> Moments:
-    """Mean and covariance of features (N, ...), flattened to (N, D); N >= 2."""
+    """Mean and covariance of features (N, ...), flattened to (N, D); N >= 2.
+
+    Raises InputError for other shapes.
+    """
     if features.ndim < 2 or len(features) < 2:
         raise InputError(f"features must be (N, D) with N >= 2, not {tuple(features.shape)}")
     flat = features.flatten(1).to(torch.float64)
@@ -68,6 +74,8 @@ def frechet_distance(a: Tensor | Moments, b: Tensor | Moments) -> float:
     The squared distance of the two Gaussians with these moments (Dowson and Landau, 1982); FID is
     this for Inception features. tr (S_a S_b)^(1/2) is the sum of the singular values of
     S_a^(1/2) S_b^(1/2), which stays real and exact for covariances of low rank.
+
+    Raises InputError where the two differ in dimension.
     """
     p = a if isinstance(a, Moments) else moments(a)
     q = b if isinstance(b, Moments) else moments(b)
@@ -85,6 +93,8 @@ def sliced_wasserstein(
 
     On a line the optimal plan matches sorted values (Rabin et al., 2011); unequal counts are
     compared at common quantiles.
+
+    Raises InputError where the two differ in dimension.
     """
     x, y = (v.flatten(1).to(torch.float64) for v in (a, b))
     if x.shape[1] != y.shape[1]:
@@ -100,7 +110,10 @@ def sliced_wasserstein(
 
 
 def distance_to_flow(reference: Tensor, which: str = "median") -> Callable[[Tensor], float]:
-    """A metric for curves: the end-point error, `median`, `rms` or `largest`, to a reference."""
+    """A metric for curves: the `median`, `rms` or `largest` error to end points (B, ...).
+
+    Raises InputError for another name.
+    """
     if which not in EndPointError._fields:
         raise InputError(f"which = {which!r}: one of {', '.join(EndPointError._fields)}")
     return lambda x: float(getattr(end_point_error(x, reference), which))

@@ -82,6 +82,8 @@ def mnist_data(part: str = "training", *, path: str | Path | None = None) -> tup
 
     8,000 for "training", or the 2,000 "held out" that no network here has seen. The digits are
     those of LeCun, Cortes and Burges, as weights/README.md says.
+
+    Raises InputError for a part that is none.
     """
     if part not in PARTS:
         raise InputError(f"part is one of {', '.join(map(repr, PARTS))}, not {part!r}")

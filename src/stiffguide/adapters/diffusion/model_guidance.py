@@ -25,7 +25,10 @@ Branches = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # two estimates of
 
 @dataclass(frozen=True)
 class ModelGuidance:
-    """A denoiser made of two branches; `both` gives (weak, strong)."""
+    """A denoiser made of two branches; `both` gives (weak, strong).
+
+    Raises InputError for a scale that is not finite and an interval that is none.
+    """
 
     strong: Denoiser
     both: Branches
@@ -93,6 +96,8 @@ def classifier_free_batched(
     """Classifier-free guidance with both branches in one call of net(x, sigma, condition).
 
     cond, uncond: conditions of every row (B, ...), or one for all rows (1, ...).
+
+    Raises InputError where cond and uncond differ in shape, or net returns another number of rows.
     """
     if cond.shape[1:] != uncond.shape[1:] or cond.ndim == 0:
         raise InputError(

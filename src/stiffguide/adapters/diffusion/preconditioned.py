@@ -28,6 +28,8 @@ def preconditioned(
 
     dtype: what the network computes in; c_noise comes in float32 or better, and x0 is put together
     in the dtype of x. A sigma (B, T) gives every token of x (B, T, ...) its own.
+
+    Raises InputError unless sigma_data is positive and finite.
     """
     if not 0 < sigma_data < math.inf:
         raise InputError(f"sigma_data must be positive and finite, not {sigma_data}")

@@ -18,7 +18,10 @@ from stiffguide.errors import InputError
 from stiffguide.tensors import rows
 
 Network = Callable[[Tensor, Tensor], Tensor]
+"""net(x_t (B, ...), time (B,)) -> (B, ...), a prediction of any kind, of any schedule."""
+
 Denoiser = Callable[[Tensor, Tensor], Tensor]
+"""denoiser(x (B, ...), sigma (B,)) -> x0 (B, ...), in VE form: x = x0 + sigma eps."""
 
 
 class Path(NamedTuple):

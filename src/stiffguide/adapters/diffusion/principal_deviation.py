@@ -22,6 +22,8 @@ def principal_deviation(images: Images) -> float:
     give too much. 0.375 times it is the `center` of `grid.mix`: in high dimension the first
     decision of a flow falls at the principal deviation (Biroli et al., arXiv 2402.18491), the
     later ones below it. That is not `sigma_data` of EDM, which is the deviation of one pixel.
+
+    Raises InputError for images that are no such tensors, or all the same.
     """
     rows = _rows(images)
     if bool((rows == rows[0]).all()):

@@ -35,7 +35,7 @@ class AnalyticProblem:
         return torch.randn(shape, generator=random, dtype=torch.float64)
 
     def folded(self, noise: Tensor) -> tuple[GaussianMixture, Tensor]:
-        """The same trajectories in the span of the mixture: its denoiser there, and the noise."""
+        """The same trajectories in the span of the mixture: its denoiser, and the noise (B, S)."""
         folding = self.mixture.folded()
         return folding.mixture, folding.fold(noise)
 
@@ -57,7 +57,7 @@ class RoughProblem:
         return self.smooth.noise(seed, count)
 
     def folded(self, noise: Tensor) -> tuple[RoughDenoiser, Tensor]:
-        """The smooth problem in the span of its mixture, made rough there, and the noise.
+        """The smooth problem in the span of its mixture, made rough there, and the noise (B, S).
 
         A problem of its own: what is rough has no fewer dimensions than the state.
         """
@@ -134,7 +134,10 @@ NAMES = tuple(make.__name__ for make in _PROBLEMS)
 
 
 def get(name: str, seed: int = 0) -> AnalyticProblem:
-    """The problem of that name."""
+    """The problem of that name.
+
+    Raises InputError for a name that is none.
+    """
     for make in _PROBLEMS:
         if make.__name__ == name:
             return make(seed)
@@ -164,7 +167,8 @@ def reference_end(
 ) -> Tensor:
     """The flow's end points at sigma_min from sigma_max * noise, by RK4 in log sigma.
 
-    In l = log sigma the probability flow is dx/dl = x - D(x; e^l); four evaluations a step.
+    In l = log sigma the probability flow is dx/dl = x - D(x; e^l); four evaluations a step. Noise
+    and end points are (B, ...).
     """
     h = math.log(sigma_min / sigma_max) / steps
 

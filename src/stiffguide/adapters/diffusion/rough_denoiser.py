@@ -35,6 +35,8 @@ class RoughDenoiser:
     shared: whether all samples see one function of sigma; else the phases of the waves turn with
     x/sqrt(1 + sigma^2), so that samples that differ see functions that do. Either way this is a
     function of x (B, ...) and sigma (B,) alone, row by row.
+
+    Raises InputError for a size below 0 or a length that is not above it.
     """
 
     length: float

@@ -43,6 +43,8 @@ class RoughnessPlan:
     A run of `coarse` steps finds the states; at `places` of its levels D is taken at `window`
     levels within 0.3 of log sigma; then there are runs with each of `budgets` evaluations on
     `moved` grids, and one of `fine` steps.
+
+    Raises InputError for numbers that are too small.
     """
 
     coarse: int = 32

@@ -35,6 +35,8 @@ SAMPLERS: dict[str, Sampler] = {
         *(Emg(), Emg(name="emg_lagged", lagged=True)),
     )
 }
+"""The samplers by the names that `sample` knows them by; two more are for guided models."""
+
 # those that ask more of a denoiser than a denoiser must do
 GUIDED: dict[str, Sampler] = {sampler.name: sampler for sampler in cfg_pp.FAMILY}
 
@@ -65,19 +67,27 @@ def sample(
 ) -> Sample:
     """Integrate the probability flow of `denoiser(x, sigma (B,)) -> x0` over a falling grid.
 
-    noise: (B, ...) of unit variance; the start is init + sigmas[0] noise. sigmas: `adapters.
-    diffusion.grid` makes them; a last interval to 0 is one step of Euler (EMG takes its own).
+    Runs without autograd. Arguments:
+
+    noise: (B, ...) of unit variance; the start is init + sigmas[0] noise.
+    sigmas: levels (N + 1,), as those of `stiffguide.adapters.diffusion.grid`; a last interval to 0
+        is one step of Euler (EMG takes its own).
     method: a name of `SAMPLERS`, "euler_cfg_pp" or "dpmpp_2m_cfg_pp" for a denoiser of
-    `model_guidance`, or an object. guidance: a rule of `stiffguide.guidance`.
+        `model_guidance`, or an object.
+    guidance: a rule of `stiffguide.guidance`.
     callback: called once per interval with {x, i, sigma, sigma_hat, denoised}.
     keep: "states" at all N + 1 levels, or "denoised" of all N intervals, as `trajectory`.
     condition: what `denoiser(x, sigma, condition)` is told of each row (see `Conditioned`).
-    init, strength: start from an image, after (1 - strength) of the intervals. mask: 1 where
-    something new is wanted, 0 where init is kept. s_churn, eta, s_noise: noise on the way, see
-    `Stochastic`; with seeds, one a row, it depends on the seed alone, and that of eta is a
-    `Brownian` motion, the same for any grid. denoise_to_zero: a last step to 0 if the grid ends
-    above it. dtype: of the state, model_dtype: what the denoiser is given and returns. Runs without
-    autograd.
+    init, strength: start from an image, after (1 - strength) of the intervals.
+    mask: 1 where something new is wanted, 0 where init is kept.
+    s_churn, s_tmin, s_tmax, s_noise, eta: noise on the way, see `Stochastic`.
+    seeds: one a row, on which alone that noise then depends; that of eta is a `Brownian` motion,
+        the same for any grid.
+    denoise_to_zero: a last step to 0 if the grid ends above it.
+    dtype, model_dtype: of the state, and of what the denoiser is given and returns.
+
+    Raises InputError for levels and names that cannot be used, and UnsupportedError for a rule or
+    noise that the method does not take.
     """
     levels = grid.falling(sigmas)
     if denoise_to_zero and float(levels[-1]) > 0:
@@ -112,6 +122,9 @@ def invert(
     """Run the flow from x (B, ...) at sigmas[0] > 0 up a rising grid: data to noise.
 
     The unit-variance noise that `sample` would start from is `result.x / sigmas[-1]`.
+
+    Raises InputError for levels that do not rise, and UnsupportedError for a method that runs down
+    only.
     """
     levels = grid.rising(sigmas)
     sampler = _sampler(method, None)

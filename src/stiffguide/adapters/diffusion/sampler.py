@@ -98,11 +98,11 @@ class Sampler(Protocol):
         ...
 
     def init(self, x: Tensor, levels: Sequence[float]) -> State:
-        """The state before the first step along these levels."""
+        """The state before the first step from x (B, F) along these levels."""
         ...
 
     def step(self, denoise: Denoise, interval: Interval, x: Tensor, state: State) -> Advance:
-        """From interval.start to interval.end; a step to 0 is Euler's."""
+        """From x (B, F) at interval.start to interval.end; a step to 0 is Euler's."""
         ...
 
 

@@ -35,26 +35,26 @@ class Schedule(ABC):
 
     @abstractmethod
     def alpha(self, t: Tensor | float) -> Tensor:
-        """How much of x0 is left at t."""
+        """How much of x0 is left at t, in the shape of t."""
 
     @abstractmethod
     def sigma(self, t: Tensor | float) -> Tensor:
-        """How much noise there is at t."""
+        """How much noise there is at t, in the shape of t."""
 
     @abstractmethod
     def d_alpha(self, t: Tensor | float) -> Tensor:
-        """The derivative of alpha by t."""
+        """The derivative of alpha by t, in the shape of t."""
 
     @abstractmethod
     def d_sigma(self, t: Tensor | float) -> Tensor:
-        """The derivative of sigma by t."""
+        """The derivative of sigma by t, in the shape of t."""
 
     @abstractmethod
     def time(self, level: Tensor | float) -> Tensor:
-        """The t at which sigma/alpha is `level`."""
+        """The t at which sigma/alpha is `level`, in its shape."""
 
     def level(self, t: Tensor | float) -> Tensor:
-        """sigma/alpha: the noise level in VE form."""
+        """sigma/alpha at t, in its shape: the noise level in VE form."""
         return self.sigma(t) / self.alpha(t)
 
     def range(self) -> tuple[float, float]:
@@ -66,7 +66,7 @@ class Schedule(ABC):
         return low if low > 0 else SIGMA_MIN, high if high < UNBOUNDED else SIGMA_MAX
 
     def log_snr(self, t: Tensor | float) -> Tensor:
-        """log(alpha/sigma), without the factor 2 of the power ratio."""
+        """log(alpha/sigma) at t, in its shape, without the factor 2 of the power ratio."""
         return -torch.log(self.level(t))
 
     def trained(self) -> Schedule:
@@ -241,6 +241,8 @@ class RectifiedFlow(Schedule):
 
     The shift says which times are visited. A network is told s, and its velocity is
     dx/ds = eps - x0.
+
+    Raises InputError for a shift that is not positive.
     """
 
     shift: float = 1.0

@@ -19,6 +19,8 @@ def whole_times(net: Network, between: str = "linear") -> Network:
     times are whole, and goes straight between the answers; "nearest" asks once, at the nearest.
     The input is that of the level itself in both. What lies beside the trained entries is not
     told: the times that `DDPMTable` gives stay inside its table.
+
+    Raises InputError where `between` is another way.
     """
     if between not in BETWEEN:
         raise InputError(

@@ -42,6 +42,8 @@ def sample_stiffguide_adaptive(
     sigma_min, the least of the others if it is not given. The model is called with the sigma of
     every row (B,), which differ unless `together`. `callback` is called after every attempt; its
     i is the interval of sigmas, and its sigma that of the row, that lies furthest behind.
+
+    Raises UnsupportedError for sigmas that rise.
     """
     check_state(x)
     given = given_sigmas(sigmas)

@@ -1,4 +1,4 @@
-"""CFG++ as functions of k-diffusion's convention."""
+"""CFG++ as functions of k-diffusion's convention, whose arguments `samplers` tells."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def sample_stiffguide_euler_cfg_pp(
     """CFG++ (arXiv 2406.08070) with Euler's method; the scale of the guidance is about 1.
 
     The model is one of `classifier_free`, or calls `model_options["sampler_post_cfg_function"]`,
-    as those of ComfyUI do; else UnsupportedError is raised. Sigmas must fall.
+    as those of ComfyUI do; else UnsupportedError is raised. x is (B, ...), sigmas (N + 1,) fall.
     """
     call = SamplerCall(model, x, sigmas, extra_args, callback, disable)
     return call.sample(EULER_CFG_PP, flow=flow)
@@ -41,6 +41,6 @@ def sample_stiffguide_dpmpp_2m_cfg_pp(
     *,
     flow: bool = False,
 ) -> Tensor:
-    """CFG++ with the line of DPM-Solver++ 2M: as `sample_stiffguide_euler_cfg_pp`."""
+    """CFG++ by the line of DPM-Solver++ 2M, x (B, ...): as `sample_stiffguide_euler_cfg_pp`."""
     call = SamplerCall(model, x, sigmas, extra_args, callback, disable)
     return call.sample(DPMPP_2M_CFG_PP, flow=flow)

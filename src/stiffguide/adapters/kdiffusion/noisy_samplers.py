@@ -1,5 +1,6 @@
 """The samplers with noise on the way, by k-diffusion's names and with its arguments.
 
+x is (B, ...), already scaled by sigmas[0]; sigmas (N + 1,) fall and usually end in 0.
 `eta` is how much, 1 by default; 0 is the sampler of the flow. `s_noise` is a factor on it. Noise
 comes from `noise_sampler(sigma, sigma_next)`, of unit variance, as from a torch `generator`, as the
 `Brownian` motions of `seeds`, one a row, or from torch. What else there is to say stands in
@@ -43,6 +44,8 @@ def sample_stiffguide_dpmpp_2m_sde(
     """DPM-Solver++ 2M for the reverse SDE (arXiv 2211.01095): one evaluation a step.
 
     solver_type: "midpoint" is `dpmpp_2m` with noise, "heun" `exponential_adams2`.
+
+    Raises InputError for a solver_type that is none.
     """
     if solver_type not in SOLVERS:
         raise InputError(f"solver_type is one of {', '.join(SOLVERS)}, not {solver_type!r}")
@@ -107,3 +110,4 @@ NOISY_SAMPLERS: dict[str, KSampler] = {
         sample_stiffguide_emg_sde,
     )
 }
+"""Those with noise on the way, by their names without `sample_`."""

@@ -218,3 +218,4 @@ SAMPLERS: dict[str, KSampler] = {
         sample_stiffguide_dpmpp_2m_cfg_pp,
     )
 } | NOISY_SAMPLERS
+"""Every function by its name without `sample_`."""

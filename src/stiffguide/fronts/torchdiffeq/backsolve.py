@@ -91,16 +91,18 @@ def odeint_adjoint(
 ) -> Any:
     """`odeint`, whose gradients come of solving backwards, as in torchdiffeq.odeint_adjoint.
 
-    The arguments without `adjoint_` are those of `odeint`, and the others their counterparts for
-    the way back, which default to them. Gradients go to y0, t and `adjoint_params`, those of an
-    nn.Module by default. adjoint_options: also `norm`, which may be "seminorm", and
+    Gives (T, *S) for y0 of shape S. The arguments without `adjoint_` are those of `odeint`, and the
+    others their counterparts for the way back, which default to them. Gradients go to y0, t and
+    `adjoint_params`, those of an nn.Module by default. adjoint_options: also `norm`, which may be
+    "seminorm", and
 
     mode: "backsolve", the default, or how `solve` records the steps: "checkpoint" and "direct",
         the exact gradient of the steps taken in O(sqrt(steps)) and O(steps) memory, or "kernel",
         the same in native code. Then the other adjoint arguments mean nothing.
 
     Warns where the state, solved backwards, does not come back. Raises ValueError where func is no
-    module and adjoint_params are not given, and what `odeint` raises.
+    module and adjoint_params are not given, InputError for a mode that is none, and what `odeint`
+    raises.
     """
     if adjoint_params is None and not isinstance(func, nn.Module):
         raise ValueError(NO_MODULE)

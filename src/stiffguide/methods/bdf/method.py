@@ -64,7 +64,10 @@ class Measure:
 
 
 class BDF:
-    """`order` is kept, or, where it is None, follows the errors from 1 to 5."""
+    """`order` is kept, or, where it is None, follows the errors from 1 to 5.
+
+    Raises InputError for an order that is not 1 to 5.
+    """
 
     family = "BDF"
     implicit = True

@@ -49,7 +49,10 @@ class Stages(NamedTuple):
 
 
 class Imex:
-    """Kennedy and Carpenter, Appl. Numer. Math. 44 (2003) 139-181."""
+    """Kennedy and Carpenter, Appl. Numer. Math. 44 (2003) 139-181.
+
+    Raises TableauError for a pair without an ESDIRK part with one gamma, or without a dense output.
+    """
 
     family = "IMEX"
     implicit = True

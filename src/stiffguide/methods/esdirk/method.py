@@ -51,7 +51,10 @@ class Dense(NamedTuple):
 
 
 class Esdirk:
-    """Kennedy and Carpenter, NASA/TM-2016-219173; Kvaerno, BIT 44 (2004)."""
+    """Kennedy and Carpenter, NASA/TM-2016-219173; Kvaerno, BIT 44 (2004).
+
+    Raises TableauError for a tableau that is not lower triangular with one gamma.
+    """
 
     implicit = True
     multistep = False
