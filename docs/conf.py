@@ -1,7 +1,6 @@
 """How the manual is built: `make docs`."""
 
 import os
-import re
 import sys
 from pathlib import Path
 
@@ -10,7 +9,9 @@ sys.path[:0] = [str(HERE), *(str(HERE.parent / folder) for folder in ("src", "te
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import combinations  # noqa: E402
+import docstrings  # noqa: E402
 import equivalents  # noqa: E402
+import public_names  # noqa: E402
 import references  # noqa: E402
 import sources  # noqa: E402
 
@@ -31,7 +32,7 @@ html_js_files = ["manual.js"]
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"
+autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 # STIFFGUIDE_DOCS=plain builds every page and runs no script of the gallery
 sphinx_gallery_conf = {
@@ -50,12 +51,18 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "inspect_global_variables": False,
 }
-
-CODE = re.compile(r"`([^`]+)`")
+python_use_unqualified_type_names = True
+maximum_signature_line_length = 80
+smartquotes_action = "D"  # dashes only: what docstrings have in quotes is code
+nitpicky = True  # of our own names; those of torch and numpy have no pages here
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!stiffguide\.).*"),
+    ("py:.*", r"stiffguide\.solution\.solution\.Y"),
+]
 
 
 def write_tables(app):
-    """The methods, what goes with what, and what becomes of diffusers' schedulers."""
+    """The methods, what goes with what, diffusers' schedulers, and the names of the reference."""
     folder = HERE / "_generated"
     folder.mkdir(exist_ok=True)
     tables = {
@@ -64,6 +71,7 @@ def write_tables(app):
         "schedulers": sources.table(),
         "bibliography": references.methods(),
         **equivalents.tables(),
+        "reference_index": public_names.index(),
     }
     for name, text in tables.items():
         path = folder / f"{name}.md"
@@ -85,39 +93,7 @@ def by_family(table):
     return "\n\n".join((*parts, "### Sources", sources.markdown()))
 
 
-def to_markup(app, what, name, obj, options, lines):
-    """Docstrings are plain text: escape it, keep `code`, and make items of hanging indents."""
-    lines[:] = [line for block in "\n".join(lines).split("\n\n") for line in paragraph(block)]
-
-
-def paragraph(block):
-    """The lines of one paragraph: code, a list, or text; a blank line ends it."""
-    rows = block.split("\n")
-    if rows[0].startswith(">>>"):
-        return [*rows, ""]
-    if all(row.startswith("    ") for row in rows):
-        return ["::", "", *rows, ""]
-    dashes = rows[0].startswith("- ")
-    if not dashes and not any(row.startswith(" ") for row in rows[1:]):
-        return [*map(escape, rows), ""]
-    made = []
-    for row in rows:
-        starts = row.startswith("- ") if dashes else not row.startswith(" ")
-        text = escape(row.removeprefix("- ").strip())
-        made.append(f"* {text}" if starts else f"  {text}")
-    return [*made, ""]
-
-
-def escape(text):
-    """Only what stands between backticks is markup."""
-    parts = CODE.split(text)
-    plain = [re.sub(r"([*|_\\`])", r"\\\1", part) for part in parts[::2]]
-    code = [f"``{part}``" for part in parts[1::2]]
-    pairs = zip(plain, [*code, ""], strict=True)
-    return "".join(p + c for p, c in pairs)
-
-
 def setup(app):
-    """Connect the two above."""
+    """Connect the above, and what docstrings and signatures are shown by."""
     app.connect("builder-inited", write_tables)
-    app.connect("autodoc-process-docstring", to_markup)
+    docstrings.connect(app)

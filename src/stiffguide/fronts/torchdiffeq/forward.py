@@ -37,8 +37,8 @@ def odeint(
         as in `solve`; for our own methods `jac`, `jac_sparsity` and `linear_solver`, too.
 
     Gradients are those of the steps taken. A solve that fails raises an AssertionError that says
-    why. Raises ValueError, TypeError and AssertionError for arguments that cannot be used, and
-    warns of options and callbacks that nobody reads.
+    why. Options and callbacks that nobody reads are warned of. Raises ValueError, TypeError and
+    AssertionError for arguments that cannot be used.
     """
     asked = question(func, y0, t, rtol, atol, method, options, to_event=event_fn is not None)
     return states(asked) if event_fn is None else to_event(asked, event_fn)
