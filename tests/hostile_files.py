@@ -68,6 +68,9 @@ FIELDS = {
     "many powers": '"dense_order": 1, "dense": [[' + "0," * 100_000 + "0], []]",
     "coupled stages": f'"a": {[[0] * 16 + [1]] * 17}, "c": {[1] * 17}, "order": 1, '
     f'"b": {[1] + [0] * 16}',
+    "Rosenbrock of many stages": f'"gamma": 1, "big_c": [[]], "g": [1], "b": {[1] * 30}',
+    "Rosenbrock of large coefficients": '"alpha": [[], [1e9]], "gamma": [[1e-90], [1e9, 1e-90]]',
+    "deep gamma": '"gamma": ' + "[" * 30 + "]" * 30,
     "large coefficients": '"a": [[], [1e60]], "c": [0, 1e60], "b": [1, 0]',
 }
 

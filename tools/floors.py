@@ -44,10 +44,10 @@ FLOORS = (
     ("recorded",),
     ("backends",),
     ("solve",),
-    ("explanation", "fitting", "prepared", "resume", "studies"),
+    ("explanation", "fitting", "prepared", "resume", "studies", "verification"),
     (PUBLIC,),
-    ("adapters", "fronts", "verification"),
-    ("cli",),
+    ("adapters", "fronts"),
+    ("cli", "testing"),
     ("__main__",),
 )
 HEIGHT = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         StiffguideWarning,
         TableauError,
         UnsupportedError,
+        VerificationFailed,
     )
     from stiffguide.events import Event
     from stiffguide.explanation import Explanation, explain
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from stiffguide.tableaux.rosenbrock import RosenbrockTableau
     from stiffguide.tableaux.tableau import Tableau
     from stiffguide.tables import Table, interpolate
+    from stiffguide.verification.suite import verify
 
 __version__ = "0.1.0"
 
@@ -80,6 +82,7 @@ __all__ = [
     "Tableau",
     "TableauError",
     "UnsupportedError",
+    "VerificationFailed",
     "compile",
     "controllers",
     "designs",
@@ -92,6 +95,7 @@ __all__ = [
     "resume",
     "solve",
     "sweep",
+    "verify",
 ]
 
 # The same once more for who runs it: torch takes a second to load, and most names need it.
@@ -103,6 +107,7 @@ if not TYPE_CHECKING:
             "stiffguide.errors": (
                 *("InputError", "Interrupted", "SolveFailed", "Status"),
                 *("StiffguideError", "StiffguideWarning", "TableauError", "UnsupportedError"),
+                "VerificationFailed",
             ),
             "stiffguide.events": ("Event",),
             "stiffguide.explanation": ("Explanation", "explain"),
@@ -124,5 +129,6 @@ if not TYPE_CHECKING:
             "stiffguide.tableaux.rosenbrock": ("RosenbrockTableau",),
             "stiffguide.tableaux.tableau": ("Tableau",),
             "stiffguide.tables": ("Table", "interpolate"),
+            "stiffguide.verification.suite": ("verify",),
         },
     )

@@ -45,6 +45,10 @@ class SolveFailed(StiffguideError, RuntimeError):
     """Raised by `Solution.raise_if_failed` with the sentence of the first failed row."""
 
 
+class VerificationFailed(StiffguideError, AssertionError):
+    """Raised by `Report.raise_if_failed` with the sentence of everything that is violated."""
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C during a solve: stops a script as ever, and brings `solution`, what was reached.
 

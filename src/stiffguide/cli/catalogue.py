@@ -64,7 +64,7 @@ def _facts(name: str) -> tuple[Any, ...]:
     if tableau.error_order is not None:
         embedded = tableau.error_order  # of a pair of pairs, the higher one
     facts = (tableau.order, "-" if embedded is None else embedded, tableau.stages)
-    more = (stability_of(tableau), method.dense_order, guidance_of(tableau), tableau.source)
+    more = (stability.kind(tableau), method.dense_order, guidance_of(tableau), tableau.source)
     return (*facts, *more)
 
 
@@ -74,13 +74,6 @@ def guidance_of(tableau: AnyTableau) -> str:
     if not found.sound:
         return "no"
     return "free" if found.free else "+1 f"
-
-
-def stability_of(tableau: AnyTableau) -> str:
-    """L-stable, A-stable, or how far the negative real axis is stable: all computed."""
-    if stability.is_a_stable(tableau):
-        return "L-stable" if stability.r_infinity(tableau) == 0 else "A-stable"
-    return f"to -{stability.negative_real_stability_limit(tableau):.3g}"
 
 
 def problems() -> None:

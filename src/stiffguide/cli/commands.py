@@ -82,6 +82,7 @@ def problems() -> None:
 @click.option(
     "--tableau", "files", multiple=True, type=READ, help="a tableau in a JSON or TOML file"
 )
+@click.option("--laws", is_flag=True, help="ask the laws of steps, too, and show every check")
 @click.option("--progress/--no-progress", default=None, help="show how far the checks are")
 def verify(**asked: Any) -> None:
     """Prove the orders and the stability of each METHOD, and measure its order and estimate.
@@ -89,7 +90,8 @@ def verify(**asked: Any) -> None:
     Without a METHOD or a file: all of them. "order" and "embedded" are proved from the rooted
     trees; "observed" is the order seen with fixed steps on a nonlinear, non-autonomous problem,
     "estimate" the exponent of the error estimate, due to be one more than the lower of the two
-    orders. Exit code 1 if a claim is violated.
+    orders. With --laws: polynomials, shifts of time, R(z), batches and gradients as well. Exit code
+    1 if a claim is violated.
     """
     from stiffguide.cli import verify as work
 

@@ -114,11 +114,21 @@ def stage_order(tableau: Tableau) -> int:
 
 def prove(tableau: AnyTableau) -> None:
     """Raise TableauError unless y1, the embedded solution and `dense` have exactly their orders."""
+    prove_order(tableau)
+    prove_error_order(tableau)
+    prove_dense_order(tableau)
+
+
+def prove_order(tableau: AnyTableau) -> None:
+    """Raise TableauError unless y1 has exactly the order that is claimed."""
     _prove_weights(tableau, "b", main_weights(tableau), "order", tableau.order)
+
+
+def prove_error_order(tableau: AnyTableau) -> None:
+    """Raise TableauError unless the embedded solution, if there is one, has exactly its order."""
     embedded = embedded_weights(tableau)
     if embedded is not None and tableau.error_order is not None:
         _prove_weights(tableau, "b_hat", embedded, "error_order", tableau.error_order)
-    _prove_dense(tableau)
 
 
 def _prove_weights(tableau: AnyTableau, label: str, weights: Row, field: str, claim: int) -> None:
@@ -137,8 +147,8 @@ def _prove_weights(tableau: AnyTableau, label: str, weights: Row, field: str, cl
         )
 
 
-def _prove_dense(tableau: AnyTableau) -> None:
-    """Refuse a dense order that is too high or too low."""
+def prove_dense_order(tableau: AnyTableau) -> None:
+    """Raise TableauError unless `dense`, if there is one, has exactly its order."""
     claim, proven = tableau.dense_order, proven_dense_order(tableau)
     if claim is None or proven is None:
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -90,8 +91,14 @@ class RosenbrockTableau(Coefficients):
         error_order: int | None = None,
         digits: int = EXACT_DIGITS,
     ) -> RosenbrockTableau:
-        """Build from alpha, Gamma (diagonal included) and b of the textbook form (eq. 7.4)."""
+        """Build from alpha, Gamma (diagonal included) and b of the textbook form (eq. 7.4).
+
+        `alpha` and `big_gamma` may have short rows. Raises TableauError, naming what does not fit.
+        """
         alpha, big_gamma = square(alpha), square(big_gamma)
+        _check_textbook(
+            name, alpha, big_gamma, {"weights": weights, "error_weights": error_weights}
+        )
         gamma = big_gamma[0][0]
         inverse = invert_lower(big_gamma)
         s = len(weights)
@@ -150,3 +157,24 @@ class RosenbrockTableau(Coefficients):
     def fsal(self) -> bool:
         """The last stage evaluates f at (t1, y1), which the next step needs."""
         return self.c[-1] == 1 and self.a[-1] == self.b
+
+
+def _check_textbook(
+    name: str, alpha: Matrix, big_gamma: Matrix, weights: Mapping[str, Row | None]
+) -> None:
+    s = len(big_gamma)
+    rows = {"alpha": alpha, **{label: row for label, row in weights.items() if row is not None}}
+    for label, row in rows.items():
+        if len(row) != s:
+            raise TableauError(f"{name}: {label} has {len(row)} entries, Gamma has {s} rows")
+    if not s or any(len(row) != s for row in (*alpha, *big_gamma)):
+        raise TableauError(f"{name}: alpha and Gamma must be square, and not empty")
+    above = any(alpha[i][j] for i in range(s) for j in range(i, s))
+    if above or any(big_gamma[i][j] for i in range(s) for j in range(i + 1, s)):
+        raise TableauError(f"{name}: alpha must be strictly lower triangular, Gamma lower")
+    diagonal = {big_gamma[i][i] for i in range(s)}
+    if len(diagonal) > 1 or min(diagonal) <= 0:
+        raise TableauError(
+            f"{name}: the diagonal of Gamma must be one positive gamma, not "
+            f"{', '.join(f'{float(x):.17g}' for x in sorted(diagonal))}"
+        )

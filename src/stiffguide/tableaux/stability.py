@@ -93,6 +93,13 @@ def is_l_stable(tableau: AnyTableau, weights: Row | None = None) -> bool:
     return r_infinity(tableau, weights) == 0 and is_a_stable(tableau, weights)
 
 
+def kind(tableau: AnyTableau) -> str:
+    """L-stable, A-stable, or how far the negative real axis is stable: "to -2.79"."""
+    if is_a_stable(tableau):
+        return "L-stable" if r_infinity(tableau) == 0 else "A-stable"
+    return f"to -{negative_real_stability_limit(tableau):.3g}"
+
+
 def negative_real_stability_limit(tableau: AnyTableau, weights: Row | None = None) -> float:
     """The largest x with |R(-s)| <= 1 for all s in [0, x]; `inf` where there is no end."""
     terms = _on_negative_axis(stability_function(tableau, weights))
