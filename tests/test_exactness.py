@@ -16,6 +16,7 @@ from families import (
     every_family,
     every_method,
     every_paired,
+    every_smooth,
     fixed,
     real,
     rtol_for,
@@ -24,10 +25,9 @@ from families import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 import stiffguide as sg
-from stiffguide import Fixed, Grid
+from stiffguide import Fixed, Grid, testing
 from stiffguide.tableaux.order import embedded_weights
 from stiffguide.tableaux.stability import StabilityFunction, stability_function
 
@@ -39,34 +39,24 @@ few = settings(max_examples=3)
 # polynomials -------------------------------------------------------------------------------------
 
 
-def horner(polynomial: np.polynomial.Polynomial, t: Tensor) -> Tensor:
-    value = torch.zeros_like(t)
-    for c in reversed(polynomial.coef):
-        value = value * t + float(c)
-    return value
-
-
 @every_method
 @few
 @given(data=st.data())
 def test_polynomials_of_the_degree_of_the_method_are_exact(name: str, data: st.DataObject) -> None:
     p = METHODS[name].order - (METHODS[name].family == "Adams")  # which begins a little below
-    first = np.polynomial.Polynomial(data.draw(st.lists(small, min_size=1, max_size=max(1, p - 1))))
-    second = np.polynomial.Polynomial(data.draw(st.lists(small, min_size=1, max_size=p)))
-    coupling = data.draw(small) if p > 1 else 0.0
-    start, end = data.draw(st.floats(-1, 0)), data.draw(st.floats(0.2, 1))
-    y0 = real(data.draw(small), data.draw(small))
-    mix = real(1.0, 0.5, -0.25, 2.0).reshape(2, 2)  # so that the Jacobian is full
-    unmix = torch.linalg.inv(mix)
+    known = data.draw(testing.polynomial_fields(p))
+    found = fixed(name, known.f, known.y0, known.t0, known.t1, 3)
+    close(found, known.y1, rtol=1e-11, atol=1e-11)
 
-    def f(t: Tensor, y: Tensor) -> Tensor:
-        x = unmix @ y
-        return mix @ torch.stack((horner(first, t), horner(second, t) + coupling * x[0]))
 
-    one = first.integ(lbnd=start) + float(y0[0])
-    two = (second + coupling * one).integ(lbnd=start) + float(y0[1])
-    found = fixed(name, f, mix @ y0, start, end, 3)
-    close(found, mix @ real(one(end), two(end)), rtol=1e-11, atol=1e-11)
+@every_smooth
+@few
+@given(data=st.data())
+def test_uneven_steps_are_as_exact(name: str, data: st.DataObject) -> None:
+    known = data.draw(testing.polynomial_fields(METHODS[name].order))
+    grid = Grid(data.draw(testing.times(known.t0, known.t1)))
+    found = fixed(name, known.f, known.y0, known.t0, known.t1, 1, controller=grid)
+    close(found, known.y1, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("name", [n for n in TABLEAU if METHODS[n].family != "Rosenbrock"])

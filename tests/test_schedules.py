@@ -10,6 +10,7 @@ from flows import F64, SMOOTH, exact_path, normal
 from torch import Tensor
 
 import stiffguide as sg
+from stiffguide import testing
 from stiffguide.adapters.diffusion import (
     VE,
     DDPMTable,
@@ -63,27 +64,8 @@ def test_time_inverts_the_level(schedule) -> None:
 
 
 @every_schedule
-def test_derivatives_are_those_of_the_values(schedule) -> None:
-    t = inner_times(schedule)
-    h = 1e-6 * (float(t[-1]) - float(t[0]))
-    for value, derivative in (
-        (schedule.alpha, schedule.d_alpha),
-        (schedule.sigma, schedule.d_sigma),
-    ):
-        slope = (value(t + h) - value(t - h)) / (2 * h)
-        torch.testing.assert_close(derivative(t), slope, rtol=2e-6, atol=1e-8)
-
-
-@every_schedule
-def test_log_snr_and_ve_form(schedule) -> None:
-    t = inner_times(schedule)
-    ratio = schedule.alpha(t) / schedule.sigma(t)
-    torch.testing.assert_close(schedule.log_snr(t), torch.log(ratio), rtol=1e-12, atol=1e-12)
-    x = normal(len(t), 2, 3)
-    torch.testing.assert_close(schedule.from_ve(schedule.to_ve(x, t), t), x, rtol=1e-14, atol=0)
-    torch.testing.assert_close(
-        schedule.to_ve(x, t)[0], x[0] / schedule.alpha(t)[0], rtol=1e-14, atol=0
-    )
+def test_the_laws_of_schedules_hold(schedule) -> None:
+    testing.assert_schedule(schedule)
 
 
 def test_the_table_is_ddpm() -> None:

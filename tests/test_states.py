@@ -8,9 +8,12 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from families import EXPLICIT, METHODS, TABLEAU, close, every_family, fixed, real, wave, wavy
+from hypothesis import example, given, settings
 from torch import Tensor
 
 import stiffguide as sg
+from stiffguide import testing
+from stiffguide.testing import Nested
 
 # shapes of states --------------------------------------------------------------------------------
 
@@ -39,26 +42,34 @@ NESTINGS = {
 }
 
 
+def examples(test: Any) -> Any:
+    """Every one of the nestings above, before those that are drawn."""
+    for name, (build, flatten) in NESTINGS.items():
+        test = example(nested=Nested(name, len(FLAT), build, flatten))(test)
+    return test
+
+
 @every_family
-@pytest.mark.parametrize("nesting", NESTINGS)
-def test_nested_states_equal_the_flat_solve(name: str, nesting: str) -> None:
-    build, flatten = NESTINGS[nesting]
-    settings = {"method": name, "rtol": 1e-4, "atol": 1e-6, "dense": True}
-    plain = sg.solve(flat_field, FLAT, 0.0, 2.0, save_at=[1.0, 2.0], **settings)
-    nested = sg.solve(
-        lambda t, y: build(flat_field(t, flatten(y))),
-        build(FLAT),
+@settings(max_examples=2)
+@given(nested=testing.states())
+@examples
+def test_nested_states_equal_the_flat_solve(name: str, nested: Nested) -> None:
+    asked = {"method": name, "rtol": 1e-4, "atol": 1e-6, "dense": True, "save_at": [1.0, 2.0]}
+    start = FLAT.repeat(2)[: nested.size]
+    plain = sg.solve(flat_field, start, 0.0, 2.0, **asked)
+    found = sg.solve(
+        lambda t, y: nested.build(flat_field(t, nested.flatten(y))),
+        nested.build(start),
         0.0,
         2.0,
-        save_at=[1.0, 2.0],
-        **settings,
+        **asked,
     )
-    assert int(nested.stats.accepted) == int(plain.stats.accepted)
-    assert type(nested.y) is type(build(FLAT))
-    flat = torch.stack([flatten(pick(nested.y, i)) for i in range(2)])
+    assert int(found.stats.accepted) == int(plain.stats.accepted)
+    assert type(found.y) is type(nested.build(start))
+    flat = torch.stack([nested.flatten(pick(found.y, i)) for i in range(2)])
     close(flat, plain.y, rtol=1e-12)
-    close(flatten(nested.at(1.5)), plain.at(1.5), rtol=1e-12)
-    close(flatten(pick(nested.at(real(0.5, 1.5)), 1)), plain.at(1.5), rtol=1e-12)
+    close(nested.flatten(found.at(1.5)), plain.at(1.5), rtol=1e-12)
+    close(nested.flatten(pick(found.at(real(0.5, 1.5)), 1)), plain.at(1.5), rtol=1e-12)
 
 
 def pick(tree: Any, i: int) -> Any:

@@ -8,7 +8,10 @@ from math import factorial
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from stiffguide import testing
 from stiffguide.catalogue import TABLEAUX
 from stiffguide.tableaux.order import (
     embedded_weights,
@@ -151,17 +154,29 @@ def rosenbrock_series(tableau, b):
     return ONE + np.array(b, dtype=float) @ u
 
 
-@everyone
-def test_one_step_agrees_with_the_solution_to_the_order(tableau):
+def gaps(tableau):
+    """Of both solutions their order, and how far each power of dt in one step is off."""
     solutions = [(tableau.b, tableau.order)]
     if tableau.b_error is not None:
-        hat = tuple(x - e for x, e in zip(tableau.b, tableau.b_error, strict=True))
+        hat = tuple(x - y for x, y in zip(tableau.b, tableau.b_error, strict=True))
         solutions.append((hat, tableau.error_order))
     step = butcher_series if isinstance(tableau, Tableau) else rosenbrock_series
-    for weights, order in solutions:
-        gap = abs(step(tableau, weights) - exact_series())
+    return [(order, abs(step(tableau, weights) - exact_series())) for weights, order in solutions]
+
+
+@everyone
+def test_one_step_agrees_with_the_solution_to_the_order(tableau):
+    for order, gap in gaps(tableau):
         assert gap[: order + 1].max() < 1e-10
         assert gap[order + 1 : order + 3].max() > 1e-7  # rodas3 gains an order on this problem
+
+
+@pytest.mark.parametrize("order", range(1, 6))
+@settings(max_examples=6)
+@given(data=st.data())
+def test_one_step_of_a_drawn_tableau_agrees_with_the_solution(order, data):
+    for proven, gap in gaps(data.draw(testing.tableaux(order))):
+        assert gap[: proven + 1].max() < 1e-10
 
 
 # flags ------------------------------------------------------------------------------------------
