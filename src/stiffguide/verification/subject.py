@@ -198,7 +198,7 @@ class Ours:
 class Foreign:
     """The step of another library, row by row."""
 
-    rows = 5
+    rows = 4
     why = ""
 
     def __init__(self, given: Stepper) -> None:
@@ -216,6 +216,7 @@ class Foreign:
         self.order = order
         self.error_order = given.error_order if given.error_order is not None else known
         self._numpy = given.arrays == "numpy"
+        self._known: tuple[Rates | None, Any] = (None, None)
 
     @property
     def dense_order(self) -> int | None:
@@ -251,10 +252,13 @@ class Foreign:
 
     def one(self, f: Rates, t: Tensor, dt: Tensor, y: Tensor) -> Taken:
         """A step from y (F,), or from rows (B, F) with one t () and dt ()."""
+        if self._known[0] is not f:  # one object for all steps: others compile what they are given
+            self._known = f, _in_numpy(f) if self._numpy else _in_torch(f)
+        field = self._known[1]
         if not self._numpy:
-            return self._taken(self.given.step(_in_torch(f), t, dt, y), y)
+            return self._taken(self.given.step(field, t, dt, y), y)
         array = y.detach().numpy()
-        return self._taken(self.given.step(_in_numpy(f), float(t), float(dt), array), y)
+        return self._taken(self.given.step(field, float(t), float(dt), array), y)
 
     def _taken(self, found: Any, y: Tensor) -> Taken:
         parts: Sequence[Any] = found if isinstance(found, tuple) else (found,)
@@ -266,7 +270,7 @@ class Foreign:
 
     def _state(self, value: Any, y: Tensor) -> Tensor:
         """What it returned as a tensor in the shape of the state."""
-        found = value if isinstance(value, Tensor) else torch.from_numpy(np.asarray(value))
+        found = value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
         if found.shape != y.shape:
             raise InputError(
                 f"{self.name}: a step from {tuple(y.shape)} returned the shape {tuple(found.shape)}"
