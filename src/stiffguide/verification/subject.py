@@ -27,6 +27,7 @@ from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 from stiffguide.tableaux.tableau import Tableau
 
 NEWTON = 1e-14  # tolerance of the nonlinear solver: its error must not be seen
+EXPLICIT = 1e-12  # how near steps without one come: rounding, and some room
 
 Rates = Callable[[Tensor, Tensor], Tensor]  # f(t (B,), y (B, F)) -> (B, F)
 
@@ -74,8 +75,8 @@ class Stepper:
     length dt, its error estimate (or None), and dense(theta), the state at t + theta dt. With
     arrays="torch", y (F,) and what f returns are float64 tensors, t and dt are tensors without
     axes; with "numpy", arrays and floats. Where step takes rows (B, F) with one t and dt for all
-    of them, say batched=True: then rows are compared with each other. `accuracy` is how near its
-    steps come to what they mean to be: some 100 times the tolerance of a nonlinear solver.
+    of them, say batched=True: then rows are compared with each other. `accuracy` is how near steps
+    with a nonlinear solver come to what they mean to be: some 100 times its tolerance.
     `tableau` is the one that it claims to step by, from which the orders follow.
 
     A whole solve from t to t + dt is a step as well: with batched=True it is asked whether its rows
@@ -89,7 +90,7 @@ class Stepper:
     name: str = "step"
     arrays: Literal["torch", "numpy"] = "torch"
     batched: bool = False
-    accuracy: float = 1e-12
+    accuracy: float | None = None
     tableau: AnyTableau | None = None
 
 
@@ -210,8 +211,9 @@ class Foreign:
             )
         known = None if claims is None else claims.estimate_order
         self.given = given
-        self.name, self.batched, self.accuracy = given.name, given.batched, given.accuracy
-        self.noise = given.accuracy / 100
+        self.name, self.batched = given.name, given.batched
+        self.accuracy = EXPLICIT if given.accuracy is None else given.accuracy
+        self.noise = 0.0 if given.accuracy is None else given.accuracy / 100
         self.tableau = claims
         self.order = order
         self.error_order = given.error_order if given.error_order is not None else known
