@@ -79,9 +79,7 @@ def problems() -> None:
 
 @click.command()
 @click.argument("names", metavar="[METHOD]...", nargs=-1)
-@click.option(
-    "--tableau", "files", multiple=True, type=READ, help="a tableau in a JSON or TOML file"
-)
+@click.option("--tableau", "files", multiple=True, type=READ, help="a tableau, in JSON or TOML")
 @click.option("--laws", is_flag=True, help="ask the laws of steps, too, and show every check")
 @click.option("--progress/--no-progress", default=None, help="show how far the checks are")
 def verify(**asked: Any) -> None:

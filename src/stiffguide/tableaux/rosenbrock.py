@@ -91,10 +91,7 @@ class RosenbrockTableau(Coefficients):
         error_order: int | None = None,
         digits: int = EXACT_DIGITS,
     ) -> RosenbrockTableau:
-        """Build from alpha, Gamma (diagonal included) and b of the textbook form (eq. 7.4).
-
-        `alpha` and `big_gamma` may have short rows. Raises TableauError, naming what does not fit.
-        """
+        """Build from alpha, Gamma (diagonal included) and b of eq. 7.4; rows may be short."""
         alpha, big_gamma = square(alpha), square(big_gamma)
         _check_textbook(
             name, alpha, big_gamma, {"weights": weights, "error_weights": error_weights}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -10,7 +11,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 Draw = st.DrawFn
-Take = Callable[[int], Tensor]  # so many of the entries that are left
 
 
 class Nested(NamedTuple):
@@ -49,42 +49,40 @@ def states(draw: Draw, entries: int = 12) -> Nested:
             max_leaves=4,
         ).filter(lambda tree: _size(tree) <= entries)
     )
-    size = _size(tree)
+    return Nested(_told(tree), _size(tree), partial(_filled, tree), partial(_flat, tree))
 
-    def build(flat: Tensor) -> Any:
-        at = 0
 
-        def fill(node: Tree) -> Any:
-            nonlocal at
-            if isinstance(node, Leaf):
-                length = _size(node)
-                part = flat[..., at : at + length]
-                at += length
-                return part.reshape((*flat.shape[:-1], *node.shape))
-            if isinstance(node, dict):
-                return {key: fill(child) for key, child in node.items()}
-            return type(node)(fill(child) for child in node)
+def _filled(tree: Tree, flat: Tensor) -> Any:
+    """The state whose entries are those of flat (..., size), in their order."""
+    sizes = [_size(leaf) for leaf in _leaves(tree)]
+    parts = iter(flat.split(sizes, -1))
 
-        return fill(tree)
+    def fill(node: Tree) -> Any:
+        if isinstance(node, Leaf):
+            return next(parts).reshape((*flat.shape[:-1], *node.shape))
+        if isinstance(node, dict):
+            return {key: fill(child) for key, child in node.items()}
+        return type(node)(fill(child) for child in node)
 
-    def flatten(state: Any) -> Tensor:
-        parts: list[Tensor] = []
+    return fill(tree)
 
-        def read(node: Tree, value: Any) -> None:
-            if isinstance(node, Leaf):
-                lead = value.shape[: value.ndim - len(node.shape)]
-                parts.append(value.reshape((*lead, -1)))
-            elif isinstance(node, dict):
-                for key, child in node.items():
-                    read(child, value[key])
-            else:
-                for child, part in zip(node, value, strict=True):
-                    read(child, part)
 
-        read(tree, state)
-        return torch.cat(parts, -1)
+def _flat(tree: Tree, state: Any) -> Tensor:
+    """The entries (..., size) of a state, in their order."""
+    if isinstance(tree, Leaf):
+        lead: tuple[int, ...] = state.shape[: state.ndim - len(tree.shape)]
+        part: Tensor = state.reshape((*lead, -1))
+        return part
+    keys = tree if isinstance(tree, dict) else range(len(tree))
+    return torch.cat([_flat(tree[key], state[key]) for key in keys], -1)  # type: ignore[index]
 
-    return Nested(_told(tree), size, build, flatten)
+
+def _leaves(tree: Tree) -> list[Leaf]:
+    if isinstance(tree, Leaf):
+        return [tree]
+    return [
+        x for each in (tree.values() if isinstance(tree, dict) else tree) for x in _leaves(each)
+    ]
 
 
 def _size(tree: Tree) -> int:
