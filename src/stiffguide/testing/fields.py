@@ -18,7 +18,9 @@ from torch import Tensor
 Polynomial = np.polynomial.Polynomial
 Draw = st.DrawFn
 
-sixteenths = st.integers(-32, 32).map(lambda k: k / 16)  # what shrinks well, and prints shortly
+sixteenths: st.SearchStrategy[float] = st.integers(-32, 32).map(
+    lambda k: k / 16
+)  # what shrinks well, and prints shortly
 STIFFEST = 8  # decades of the rates of a stiff field
 
 
@@ -161,7 +163,7 @@ def fields(*, stiff: bool | None = None) -> st.SearchStrategy[Known]:
     return stiff_fields() if stiff else st.one_of(*mild)
 
 
-_ends = st.integers(1, 16).map(lambda k: k / 16)  # lengths of intervals
+_ends: st.SearchStrategy[float] = st.integers(1, 16).map(lambda k: k / 16)  # lengths of intervals
 
 
 def _matrix(draw: Draw, size: int) -> Tensor:

@@ -28,9 +28,11 @@ BY_EXTRAPOLATION = 5  # the order from which explicit ones are drawn so
 MOST = 8  # the highest order
 COLLOCATED = 4  # stages of a collocation method at most
 
-nodes = st.fractions(F(1, 6), F(5, 6), max_denominator=12)
-gammas = st.fractions(F(1, 5), F(3, 4), max_denominator=20)
-betas = st.fractions(F(1, 6), F(2), max_denominator=12)  # beta_2 of a Rosenbrock method
+nodes: st.SearchStrategy[F] = st.fractions(F(1, 6), F(5, 6), max_denominator=12)
+gammas: st.SearchStrategy[F] = st.fractions(F(1, 5), F(3, 4), max_denominator=20)
+betas: st.SearchStrategy[F] = st.fractions(
+    F(1, 6), F(2), max_denominator=12
+)  # beta_2 of a Rosenbrock method
 
 
 @st.composite
