@@ -7,8 +7,8 @@ shapes and nestings) and `grids` (times and noise levels).
 
 try:
     import hypothesis as hypothesis
-except ImportError as error:
-    raise ImportError("stiffguide.testing needs hypothesis: pip install hypothesis") from error
+except ImportError as _error:
+    raise ImportError("stiffguide.testing needs hypothesis: pip install hypothesis") from _error
 
 from stiffguide.testing.fields import (
     Known,

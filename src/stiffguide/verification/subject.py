@@ -124,10 +124,10 @@ def subject(given: AnyMethod | Subject) -> Subject:
 class Ours:
     """A method of this package, or a tableau that nothing steps with."""
 
-    batched = True
-    accuracy = 1e-11
-    noise = 0.0
-    rows = 25
+    batched: bool = True
+    accuracy: float = 1e-11
+    noise: float = 0.0
+    rows: int = 25
 
     def __init__(self, method: Method | None, tableau: AnyTableau | None = None) -> None:
         self.method = method
@@ -136,7 +136,7 @@ class Ours:
         self.name: str = known.name
         self.order: int = known.order
         self.error_order: int | None = known.error_order
-        self.why = ""
+        self.why: str = ""
         if method is None:
             self.why = "tableau only"
         elif isinstance(method, BDF) and method.fixed_order is None:
@@ -199,8 +199,8 @@ class Ours:
 class Foreign:
     """The step of another library, row by row."""
 
-    rows = 4
-    why = ""
+    rows: int = 4
+    why: str = ""
 
     def __init__(self, given: Stepper) -> None:
         claims = given.tableau
@@ -211,12 +211,13 @@ class Foreign:
             )
         known = None if claims is None else claims.estimate_order
         self.given = given
-        self.name, self.batched = given.name, given.batched
-        self.accuracy = EXPLICIT if given.accuracy is None else given.accuracy
-        self.noise = 0.0 if given.accuracy is None else given.accuracy / 100
-        self.tableau = claims
-        self.order = order
-        self.error_order = given.error_order if given.error_order is not None else known
+        self.name: str = given.name
+        self.batched: bool = given.batched
+        self.accuracy: float = EXPLICIT if given.accuracy is None else given.accuracy
+        self.noise: float = 0.0 if given.accuracy is None else given.accuracy / 100
+        self.tableau: AnyTableau | None = claims
+        self.order: int = order
+        self.error_order: int | None = given.error_order if given.error_order is not None else known
         self._numpy = given.arrays == "numpy"
         self._known: tuple[Rates | None, Any] = (None, None)
 
