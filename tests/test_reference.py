@@ -191,6 +191,8 @@ def test_functions_of_tensors_name_shapes():
 def test_errors_that_a_function_raises_are_named():
     silent = []
     for name, function, text in functions():
+        if not Path(function.__code__.co_filename).is_file():
+            continue  # hypothesis makes strategies anew; they refuse nothing
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
         raised = [node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise) and node.exc]
         kinds = {ast.unparse(error).partition("(")[0] for error in raised}

@@ -25,7 +25,8 @@ THETAS = (0.1, 0.3, 0.5, 0.7, 0.9)  # where a dense output is looked at
 ROUNDING = 2e-13  # global errors below it say more about float64 than about a method
 ESTIMATE_ROUNDING = 3e-15  # the same for an estimate, a sum of few terms
 DENSE_ROUNDING = 2e-14  # and for a state between two others
-EXPONENT_ALLOWANCE = 0.3  # how far the observed exponent of a sound estimate may be off
+EXPONENT_ALLOWANCE = 0.3
+"""How far the observed exponent of a sound estimate may be off."""
 POINTS = 4  # the finest ones above rounding decide
 
 Point = tuple[float, float]  # a step size, and the error that belongs to it
@@ -72,7 +73,10 @@ def order_allowance(order: int) -> float:
 
 
 def slope(points: Iterable[Point], rounding: float, what: str) -> float:
-    """The exponent p of error = C dt^p, by least squares over the first points above rounding."""
+    """The exponent p of error = C dt^p, by least squares over the first points above rounding.
+
+    Raises InputError where fewer than four points are finite and above rounding.
+    """
     sound = (point for point in points if rounding < point[1] < math.inf)
     known = list(islice(sound, POINTS))
     if len(known) < POINTS:

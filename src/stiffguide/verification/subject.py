@@ -95,6 +95,7 @@ class Stepper:
 
 
 AnyMethod = str | Tableau | RosenbrockTableau | Method | Stepper
+"""What is verified: a name, a tableau, a method, or the step of another library."""
 
 
 def subject(given: AnyMethod | Subject) -> Subject:

@@ -29,6 +29,7 @@ CHECKS: dict[str, Callable[[Subject], Check]] = {
     "permutation": laws.permutation,
     "gradients": laws.gradients,
 }
+"""Every check by the name that reports give it, in the order in which `verify` makes them."""
 
 
 def verify(
