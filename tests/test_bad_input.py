@@ -164,8 +164,8 @@ FIELDS = {
 
 METHODS = {
     "method unknown": (
-        {"method": "rodas5"},
-        "method: 'rodas5' is unknown; did you mean '.*rodas5p",
+        {"method": "rodas6"},
+        "method: 'rodas6' is unknown; did you mean '.*rodas5p",
     ),
     "method far": ({"method": "zzz"}, "method: 'zzz' is unknown"),
     "method none": ({"method": None}, "method: .*not NoneType"),

@@ -15,8 +15,11 @@ PUBLIC = "__init__"  # the public names: all floors below, none above
 # Ground floor first; the names on one line are neighbours. A name is a wing, or a file of one that
 # stands on a floor of its own.
 FLOORS = (
-    ("errors", "exports", "inputs", "safekeeping", "tensors"),
-    ("documents", "markup", "ranks", "tables", "tableaux/exact", "tableaux/trees"),
+    ("errors", "exports", "foreign", "forward_mode", "inputs", "safekeeping", "tensors"),
+    (
+        *("documents", "markup", "ranks", "signatures"),
+        *("tables", "tableaux/exact", "tableaux/trees"),
+    ),
     ("chunks", "packing", "tableaux/tableau"),
     ("tableaux/rosenbrock",),
     ("tableaux/order",),

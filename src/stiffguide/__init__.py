@@ -131,4 +131,5 @@ if not TYPE_CHECKING:
             "stiffguide.tables": ("Table", "interpolate"),
             "stiffguide.verification.suite": ("verify",),
         },
+        foreign="stiffguide.foreign",
     )

@@ -34,7 +34,8 @@ def times(t0: Numbers, t1: Numbers, layout: Layout) -> tuple[Tensor, Tensor]:
         t = _numbers(value, name, "a number").to(layout.device)
         if t.ndim > 1 or (t.ndim == 1 and (not layout.batched or t.shape[0] != layout.rows)):
             expected = f"a scalar or ({layout.rows},)" if layout.batched else "a scalar"
-            raise InputError(f"{name} has shape {tuple(t.shape)}; give {expected}")
+            order = ", as in solve(f, y0, t0, t1)" if name == "t0" else ""
+            raise InputError(f"{name} has shape {tuple(t.shape)}; give {expected}{order}")
         endless = name == "t1" and not bool(torch.isnan(t).any())  # something else has to stop it
         if not endless and not bool(torch.isfinite(t).all()):
             raise InputError(f"{name} must be finite, not {value}")

@@ -37,6 +37,10 @@ class InputError(StiffguideError, ValueError):
     """An argument of a solve cannot be used; the sentence says which, why, and the way out."""
 
 
+class CallError(InputError, TypeError):
+    """A call that does not fit the signature; the sentence says what to write instead."""
+
+
 class UnsupportedError(InputError, NotImplementedError):
     """A combination that this version does not offer; the sentence names what to use instead."""
 

@@ -27,11 +27,12 @@ class Package(ModuleType):
 
 
 def lazily(
-    package: str, homes: Mapping[str, Sequence[str]]
+    package: str, homes: Mapping[str, Sequence[str]], foreign: str | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` of a package, given the names that each module has for it.
 
-    Modules of the package itself are found without being listed.
+    Modules of the package itself are found without being listed. `foreign` is a module whose
+    function `public` knows what to write instead of some names that are missing.
     """
     module = sys.modules[package]
     known = {name: home for home, names in homes.items() for name in names}
@@ -51,6 +52,10 @@ def lazily(
             except ModuleNotFoundError as error:
                 if error.name != f"{package}.{name}":
                     raise
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        message = f"module {package!r} has no attribute {name!r}"
+        instead = import_module(foreign).public(name) if foreign else ""
+        # `from package import name` would say nothing of an AttributeError
+        imported = instead and sys._getframe(1).f_code.co_name == "_handle_fromlist"
+        raise (ImportError if imported else AttributeError)(message + (instead and f": {instead}"))
 
     return find, lambda: sorted({*vars(module), *vars(module)["__all__"]})

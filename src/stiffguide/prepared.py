@@ -16,6 +16,7 @@ from stiffguide.gradients import modes
 from stiffguide.gradients.modes import Gradient
 from stiffguide.inputs import Number, Numbers, PerEntry, State, Times
 from stiffguide.kernels import Backend
+from stiffguide.signatures import answered
 from stiffguide.solution import Solution
 from stiffguide.solve import solve
 from stiffguide.stepping.contracts import Controller, Method, Output
@@ -55,6 +56,7 @@ class Prepared:
         return vars(self) | {"_call": None}
 
 
+@answered
 def prepare(
     f: Callable[..., Any],
     *,

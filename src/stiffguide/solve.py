@@ -50,6 +50,7 @@ from stiffguide.kernels import Backend
 from stiffguide.linear_systems import Asked
 from stiffguide.progress import Progress
 from stiffguide.sensitivities import refuse, wanted
+from stiffguide.signatures import answered
 from stiffguide.solution import Solution, presented
 from stiffguide.stepping.contracts import Controller, Guidance, Method, Output
 from stiffguide.stepping.live import Problem
@@ -97,6 +98,7 @@ def solve(
     checkpoint: File | None = None, every: float = EVERY,
 ) -> Solution[Any]: ...
 # fmt: on
+@answered
 def solve(
     f: Rates,
     y0: State,
@@ -192,7 +194,8 @@ def solve(
         seconds (a float) or attempts (an int), and from which `stiffguide.resume` goes on. "auto"
         is eager then.
 
-    Raises InputError (a ValueError) for arguments that cannot be used.
+    Raises InputError (a ValueError) for arguments that cannot be used; where the call does not fit
+    the signature, one that is a TypeError, too.
     """
     log = None if checkpoint is None else checkpoints.opened(checkpoint, every, locals())
     modes.check(gradient, backend)
@@ -214,7 +217,8 @@ def solve(
     seen = progress or monitor is not None
     happens = (events, tstops, jump_at, mass, nonnegative, sensitivities)
     beside = (*happens, norm, on_attempt, min_step, log)
-    plain = gradient == "auto" and not (dense or seen or any(x is not None for x in beside))
+    extra = dense or seen or [x for x in beside if x is not None]
+    plain = gradient == "auto" and not extra
     if way != "eager" and plain:
         numbers = rtol, atol, save_at, max_step, max_attempts, batched, backend
         name = kernels.asked(whole, y0, numbers, special)

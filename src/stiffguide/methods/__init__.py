@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from functools import cache
 
+from stiffguide import foreign
 from stiffguide.catalogue import TABLEAUX
 from stiffguide.catalogue.backward_differences import ORDERS
 from stiffguide.catalogue.esdirk import PAIRS
@@ -62,7 +63,7 @@ def from_tableau(tableau: Tableau | RosenbrockTableau) -> Method:
 @cache
 def get(name: str) -> Method:
     """The method of that name; raises InputError with the nearest names."""
-    name = name.lower()
+    given, name = name, name.lower()
     if name in ANY:
         name = AUTO
     if name == "radau":
@@ -70,6 +71,8 @@ def get(name: str) -> Method:
     if name in OTHERS:
         return OTHERS[name]
     if name not in TABLEAUX:
+        if elsewhere := foreign.method(given):
+            raise InputError(f"method: {elsewhere}")
         near = difflib.get_close_matches(name, [*TABLEAUX, *OTHERS], n=3, cutoff=0.5)
         hint = (
             f"did you mean {' or '.join(map(repr, near))}?" if near else "see `stiffguide methods`"

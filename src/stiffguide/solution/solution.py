@@ -13,6 +13,7 @@ from torch import Tensor
 from stiffguide.errors import InputError, SolveFailed, Status
 from stiffguide.fields.layout import Layout
 from stiffguide.inputs import Number, Times
+from stiffguide.signatures import unknown_attribute
 from stiffguide.solution.stats import Stats, brief
 from stiffguide.stepping.course import Stretches
 from stiffguide.stepping.trajectory import Trajectory
@@ -190,6 +191,9 @@ class Solution(Generic[Y]):
         from stiffguide.solution.portrait import portrait
 
         return portrait(self)
+
+    if not TYPE_CHECKING:
+        __getattr__ = unknown_attribute
 
     def _state(self, flat: Tensor, *lead: int) -> Y:
         state: Y = self.layout.unflatten(flat, *lead)
