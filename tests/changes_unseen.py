@@ -16,6 +16,7 @@ import queue
 import string
 import threading
 import types
+import warnings
 import weakref
 from typing import Any
 
@@ -330,7 +331,8 @@ def a_compiled_module() -> Any:
         def forward(self, t: Tensor, y: Tensor) -> Tensor:
             return -self.k * y
 
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch deprecates its script
         x = torch.jit.script(Scripted())
         return x, setting(x, "k")
     raise AssertionError

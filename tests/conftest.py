@@ -13,6 +13,10 @@ import hypothesis
 import pytest
 import torch
 
+from stiffguide import forward_mode
+
+# tests use forward mode themselves, too
+forward_mode.load()
 # small problems: threads would fight over the cores with the other workers
 torch.set_num_threads(1)
 

@@ -11,7 +11,10 @@ from torch import Tensor, nn
 
 import stiffguide as sg
 
-pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch, of its own doing
+pytestmark = [  # torch, of its own doing
+    pytest.mark.filterwarnings("ignore:The .grad attribute"),
+    pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning"),
+]
 
 
 class Net(nn.Module):

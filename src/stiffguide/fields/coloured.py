@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from stiffguide import forward_mode
 from stiffguide.algebra.colouring import colours
 from stiffguide.algebra.rowwise import Rowwise
 from stiffguide.fields.differences import difference_in_time, nudges
@@ -129,8 +130,8 @@ class ColouredJacobian:
         return count > 0 if bool(bad.any()) else None
 
     def _by_products(self, t: Tensor, y: Tensor, units: Units, *, time: bool) -> Linearisation:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of torch, by itself
+        forward_mode.load()
+        with torch.no_grad():
             columns = []
             for c in range(self.colours):
                 tangent = (self._groups == c).to(y.dtype).expand_as(y)

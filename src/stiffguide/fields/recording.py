@@ -7,7 +7,6 @@ Three things hide a part of f from it: numbers (`.item()`, numpy), tensors witho
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,6 +15,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
+
+from stiffguide import forward_mode
 
 Flat = Callable[[Tensor, Tensor], Tensor]  # f(t (B,), y (B, F)) -> (B, F)
 
@@ -60,8 +61,8 @@ def look(f: Flat, t: Tensor, y: Tensor, argument: Tensor) -> Sight:
 def time_derivative(f: Flat, t: Tensor, y: Tensor) -> Tensor | None:
     """df/dt (B, F) in forward mode; None where an operation has no forward rule."""
     try:
-        with forward_ad.dual_level(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of torch, by itself
+        forward_mode.load()
+        with forward_ad.dual_level():
             value = f(forward_ad.make_dual(t, torch.ones_like(t)), y)
             tangent = forward_ad.unpack_dual(value).tangent
     except UNRECORDABLE:

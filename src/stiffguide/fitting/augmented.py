@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.func import jvp
 
+from stiffguide import forward_mode
+
 FREE = 1e30  # absolute tolerance of what is to have no say
 
 Field = Callable[..., Tensor]
@@ -22,6 +24,7 @@ Field = Callable[..., Tensor]
 def augmented(field: Field, features: int, count: int, start: bool) -> Field:
     """The field of y and S in one row (B, F + K F), by `count` parameters and, last, by y0."""
     columns = count + features * start
+    forward_mode.load()
 
     def grown(t: Tensor, state: Tensor, theta: Tensor, *own: Tensor) -> Tensor:
         y, s = state[:, :features], state[:, features:].unflatten(1, (columns, features))

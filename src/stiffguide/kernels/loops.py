@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stiffguide import forward_mode
 from stiffguide.errors import UnsupportedError
 from stiffguide.graphs.refusal import UntraceableError
 from stiffguide.kernels.emitting.loops import emitted
@@ -122,6 +123,7 @@ def _refuse(what: str, theirs: Values, ours: Values, terms: Values) -> None:
 
 def _forward(f: Field, t: Tensor, y: Tensor, v: Values) -> Values | None:
     """J v + df/dt by torch; None where an operation has no derivative in this mode."""
+    forward_mode.load()
     try:
         with torch.no_grad(), _alone:
             along = torch.ones_like(t), torch.from_numpy(v)[None]
