@@ -59,7 +59,7 @@ def test_the_quoted_failure_is_what_is_printed(capsys):
     quote = " ".join(line[2:] for line in text.splitlines() if line.startswith("> "))
     codes = list(of(ROOT / "README.md", "python"))
     names = {"__name__": "__main__"}
-    for code in (*codes[:2], *(code for code in codes if "wrong = " in code)):
+    for code in (*codes[:3], *(code for code in codes if "wrong = " in code)):
         run(code, "README.md", names)
     assert re.sub(r"[\d.]+", "#", quote) == re.sub(r"[\d.]+", "#", names["wrong"].message)
 

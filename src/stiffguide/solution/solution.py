@@ -202,10 +202,11 @@ class Solution(Generic[Y]):
     def __repr__(self) -> str:
         ok = int(self.success.sum())
         rows = self.layout.rows
+        size = f"{rows} rows" if self.layout.batched else "one system"
         ends = "success" if ok == rows else f"{rows - ok} of {rows} rows failed"
         lines = [
             f"Solution by {self.method}: {ends}",
-            f"  t {tuple(self.t.shape)} from {brief(self.t)}",
+            f"  t {tuple(self.t.shape)} from {brief(self.t)}, {size} of {self.layout.features}",
             f"  {self.stats!r}",
         ]
         if ok < rows:
