@@ -28,8 +28,8 @@ UNSEEN_PART = (
     "float() (checks=False lets it pass)"
 )
 ROUNDED = (
-    "autocast is on and rounds f to {dtype}, so that small steps look no better than long ones: solve "
-    "within torch.autocast({device!r}, enabled=False) (checks=False lets it pass)"
+    "autocast is on and rounds f to {dtype}, so that no step is accurate enough: solve within "
+    "torch.autocast({device!r}, enabled=False) (checks=False lets it pass)"
 )
 
 
