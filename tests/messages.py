@@ -663,6 +663,7 @@ ENTRIES: dict[str, tuple[str, ...]] = {
         "was not measured for",
         "there are {}, or a .json",
         "method: {} is unknown",
+        "=method: {}",  # a name of another library, by `foreign`
         "is unknown",
         "no sampler is called",
         "no guidance is called",

@@ -328,7 +328,7 @@ def compiled(y: Tensor) -> Tensor:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # of torch, while it compiles
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit")
 def test_a_compiled_field_is_no_alarm() -> None:
     net = torch.compile(compiled)
     for recording in (True, False):

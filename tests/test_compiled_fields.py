@@ -13,7 +13,7 @@ import stiffguide as sg
 
 pytestmark = [  # torch, of its own doing
     pytest.mark.filterwarnings("ignore:The .grad attribute"),
-    pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.torch.jit"),
 ]
 
 

@@ -330,7 +330,7 @@ def test_a_saved_pipeline_comes_back_with_its_scheduler(kind, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of torch, while it compiles
+@pytest.mark.filterwarnings("ignore:.torch.jit")  # of torch, while it compiles
 @pytest.mark.parametrize("kind", ["heun", "multistep"])
 def test_a_compiled_model_is_compiled_once(kind):
     compiled = []

@@ -54,7 +54,8 @@ def test_the_first_block_of_the_readme_stands_alone(capsys):
     assert "accepted=" in text
 
 
-def test_the_quoted_failure_is_what_is_printed(capsys):
+def test_the_quoted_failure_is_what_is_printed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     quote = " ".join(line[2:] for line in text.splitlines() if line.startswith("> "))
     codes = list(of(ROOT / "README.md", "python"))

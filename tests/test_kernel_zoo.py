@@ -231,7 +231,7 @@ def test_a_table_made_at_the_first_call() -> None:
     assert traced(Lazy(), Y4).features == 4
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of torch, while it compiles
+@pytest.mark.filterwarnings("ignore:.torch.jit")  # of torch, while it compiles
 def test_a_compiled_function_is_followed_as_it_was_written() -> None:
     inner = torch.compile(lambda x: -(x**3), backend="eager")
     g = traced(lambda t, y: inner(y) * t, Y4)

@@ -27,7 +27,8 @@ NEVER = {
     *("runpy", "code", "codeop", "webbrowser", "pty", "zipimport"),
 }
 CALLED = {"eval", "exec"}
-ATTRIBUTES = {"system", "popen", "execv", "spawnv", "load_state_dict_from_url", "from_pretrained"}
+ATTRIBUTES = {"load_state_dict_from_url", "from_pretrained", "hf_hub_download"}
+WHOLE = {"os.system", "os.popen", "torch.load", "torch.hub.load", "torch.jit.load"}
 
 
 def imported(tree: ast.AST) -> set[str]:
@@ -55,7 +56,7 @@ def complaints(tree: ast.AST) -> set[str]:
             plain = isinstance(node.func, ast.Name)
             if (plain and name in CALLED) or name.split(".")[-1] in ATTRIBUTES:
                 found.add(name)
-            if name in ("torch.load", "torch.hub.load", "torch.jit.load"):
+            if name in WHOLE:
                 found.add(name)
             for k in node.keywords:
                 if k.arg == "allow_pickle" and ast.unparse(k.value) != "False":

@@ -221,7 +221,7 @@ for thread in others:
 print(failed, "torch._decomp.decompositions_for_jvp" in sys.modules, script.warnings is warnings)
 try:
     torch.jit.script(lambda x: x)
-except DeprecationWarning:
+except Warning:
     print("seen")
 """
 

@@ -1,9 +1,10 @@
-"""Forward mode of torch, without the DeprecationWarning that torch gives its user at the first use.
+"""Forward mode of torch, without the warning that torch gives its user at the first use.
 
 torch loads rules for forward mode when the first dual number is made, and does so by its own
-`torch.jit.script`, of which it warns: whoever runs `python -W error` would have an exception from a
-solve. So they are loaded here, once, while that one sentence of that one module is not said in this
-thread. Filters of warnings are no way to do it: `catch_warnings` puts back those of all threads.
+`torch.jit.script`, of which it warns (a DeprecationWarning, and from torch 2.14 on a FutureWarning,
+which everybody sees): whoever runs `python -W error` would have an exception from a solve. So they
+are loaded here, once, while that one sentence of that one module is not said in this thread.
+Filters of warnings are no way to do it: `catch_warnings` puts back those of all threads.
 """
 
 from __future__ import annotations
