@@ -94,4 +94,4 @@ def test_the_wheel_has_the_package_alone_and_stays_small(tmp_path: Path) -> None
     }
     assert {name for name in names if ".dist-info/" not in name} == sources
     assert not [name for name in names if name.endswith((".safetensors", ".npz"))]
-    assert Path(made).stat().st_size < 2**20
+    assert Path(made).stat().st_size < 1.25 * 2**20
