@@ -18,16 +18,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 import matplotlib.pyplot as plt
-from matplotlib.animation import Animation
+from matplotlib.animation import Animation, PillowWriter
 from matplotlib.figure import Figure
 from PIL import Image
 
 FOLDER = Path(__file__).parents[1] / "examples" / "gallery"
 STYLE = FOLDER / "gallery.mplstyle"
+FIRST = ("robertson", "van_der_pol", "kinetics", "ignition")  # the others follow by name
 
 
 class Ran(NamedTuple):
@@ -35,7 +36,7 @@ class Ran(NamedTuple):
 
     text: str
     figures: list[Figure]
-    films: list[str]  # animations as pages have them
+    films: list[int]  # bytes of its animations, as pages have them
     seconds: float  # of CPU
 
 
@@ -65,8 +66,47 @@ def run(script: Path) -> Ran:
         finally:
             os.chdir(here)
     seconds = time.process_time() - began
-    films = [x.to_jshtml() for x in names.values() if isinstance(x, Animation)]
-    return Ran(printed.getvalue(), [plt.figure(n) for n in plt.get_fignums()], films, seconds)
+    figures = [plt.figure(n) for n in plt.get_fignums()]
+    with tempfile.TemporaryDirectory() as folder:
+        films = [film(x, Path(folder) / "film.gif") for x in animations(names)]
+    return Ran(printed.getvalue(), figures, films, seconds)
+
+
+def animations(names: dict[str, Any]) -> list[Animation]:
+    """Those among the names of a script."""
+    return [value for value in names.values() if isinstance(value, Animation)]
+
+
+def film(animation: Animation, where: Path) -> int:
+    """Write a GIF, which moves in any page by itself; how many bytes it has."""
+    animation.save(where, writer=PillowWriter(fps=8))
+    return where.stat().st_size
+
+
+def films(block: object, names: dict[str, Any], conf: dict[str, Any]) -> str:
+    """For Sphinx-Gallery: what stands in a page for the animations of a block."""
+    from sphinx_gallery.scrapers import figure_rst
+
+    paths = []
+    for animation in animations(names["example_globals"]):
+        figure = animation._fig
+        if plt.fignum_exists(figure.number):
+            path = Path(next(names["image_path_iterator"])).with_suffix(".gif")
+            film(animation, path)
+            plt.close(figure)
+            paths.append(str(path))
+    return figure_rst(paths, conf["src_dir"])
+
+
+class Order:
+    """For Sphinx-Gallery: where a script stands among those of its folder; long ones come after."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __call__(self, name: str) -> tuple[int, str, bool]:
+        kind, _, topic = Path(name).stem.partition("_")
+        return FIRST.index(topic) if topic in FIRST else len(FIRST), topic, kind != "plot"
 
 
 def kept(script: Path, ending: str) -> Path:

@@ -34,7 +34,9 @@ def robertson(t, y, k):
 
 def population(rows):
     draw = torch.Generator().manual_seed(0)
-    spread = torch.exp(0.3 * torch.randn(rows, 3, dtype=torch.float64, generator=draw))
+    spread = torch.exp(
+        0.3 * torch.randn(rows, 3, dtype=torch.float64, generator=draw)
+    )
     start = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64).expand(rows, 3)
     return start, torch.tensor([0.04, 3e7, 1e4], dtype=torch.float64) * spread
 
@@ -63,8 +65,14 @@ for rows in (1_000, 10_000, 100_000, 1_000_000):
 
 figure, axis = plt.subplots()
 made = solution.y[:, -1, 2]
-shown = axis.hexbin(rates[:, 0], made, gridsize=90, bins="log", xscale="log", linewidths=0.1)
-axis.set(xlabel="slow rate, 1/s", ylabel="third species at 10,000 s", title="A million solves")
+shown = axis.hexbin(
+    rates[:, 0], made, gridsize=90, bins="log", xscale="log", linewidths=0.1
+)
+axis.set(
+    xlabel="slow rate, 1/s",
+    ylabel="third species at 10,000 s",
+    title="A million solves",
+)
 figure.colorbar(shown, label="solves in a cell")
 
 assert solution.success.all()

@@ -37,8 +37,8 @@ bounces = ball.events[0].t
 print(ball.message)
 
 # %%
-# The first fall takes :math:`\sqrt{2 h / g}`, each flight after it 0.8 of the one before, from
-# twice that. So the limit is known, and so is the time of every bounce.
+# The first fall takes sqrt(2 h / g), each flight after it 0.8 of the one before, from twice that.
+# So the limit is known, and so is the time of every bounce.
 
 first = math.sqrt(2 / G)
 limit = first * (1 + KEPT) / (1 - KEPT)
@@ -73,7 +73,9 @@ times = torch.linspace(0.0, float(bounces[-1]), 2000, dtype=torch.float64)
 figure, (above, below) = plt.subplots(2, figsize=(5.4, 5))
 above.plot(times, ball.at(times)[:, 0])
 above.plot(bounces, 0 * bounces, "o", color="C1", clip_on=False)
-above.set(xlabel="time, s", ylabel="height, m", title="A ball that keeps 4/5 of its speed")
+above.set(
+    xlabel="time, s", ylabel="height, m", title="A ball that keeps 4/5 of its speed"
+)
 below.semilogy(n, limit - bounces, "o", color="C1", label="found")
 below.semilogy(n, limit - exact, color="0.35", linewidth=1, label="exact")
 below.set(xlabel="bounce", ylabel="time left to the limit, s", ylim=(1e-16, 10))

@@ -27,7 +27,9 @@ def binding(t, y, rates, dose):
     drug, target, both = y.unbind(-1)
     kel, kon, koff, ksyn, kdeg = rates.unbind(-1)
     bind = kon * drug * target - koff * both
-    return torch.stack((-kel * drug - bind, ksyn - kdeg * target - bind, bind - 0.04 * both), -1)
+    return torch.stack(
+        (-kel * drug - bind, ksyn - kdeg * target - bind, bind - 0.04 * both), -1
+    )
 
 
 def given(t, y, rates, dose):
@@ -39,10 +41,14 @@ def given(t, y, rates, dose):
 
 draw = torch.Generator().manual_seed(1)
 typical = torch.tensor([0.05, 200.0, 0.02, 0.05, 0.1], dtype=F64)  # a day
-rates = typical * torch.exp(0.3 * torch.randn(PATIENTS, 5, dtype=F64, generator=draw))
+rates = typical * torch.exp(
+    0.3 * torch.randn(PATIENTS, 5, dtype=F64, generator=draw)
+)
 dose = torch.exp(0.3 * torch.randn(PATIENTS, dtype=F64, generator=draw))
 days = (
-    7.0 * torch.arange(WEEKS) + 0.5 + 3.0 * torch.rand(PATIENTS, WEEKS, dtype=F64, generator=draw)
+    7.0 * torch.arange(WEEKS)
+    + 0.5
+    + 3.0 * torch.rand(PATIENTS, WEEKS, dtype=F64, generator=draw)
 )
 days[torch.rand(PATIENTS, WEEKS, generator=draw) < 0.1] = 1000.0  # never
 
@@ -83,13 +89,21 @@ figure, (above, below) = plt.subplots(2, sharex=True, figsize=(5.4, 5))
 for k in range(3):
     above.semilogy(times, cohort.y[k, :, 0], linewidth=1.2, color=f"C{k}")
     own = days[k][days[k] < END]
-    above.plot(own, torch.full_like(own, 2.5e-5 * 2.2**k), "|", color=f"C{k}", markersize=7)
+    above.plot(
+        own, torch.full_like(own, 2.5e-5 * 2.2**k), "|", color=f"C{k}", markersize=7
+    )
 above.set(
-    ylabel="free drug, in doses", ylim=(1e-5, 20), title="Three patients, and their doses as ticks"
+    ylabel="free drug, in doses",
+    ylim=(1e-5, 20),
+    title="Three patients, and their doses as ticks",
 )
 left = cohort.y[:, :, 1] / start[:, 1:2]
-low, middle, high = torch.quantile(left, torch.tensor([0.05, 0.5, 0.95], dtype=F64), dim=0)
-below.fill_between(times, low, high, color="C5", alpha=0.35, label="90 % of 1,000 patients")
+low, middle, high = torch.quantile(
+    left, torch.tensor([0.05, 0.5, 0.95], dtype=F64), dim=0
+)
+below.fill_between(
+    times, low, high, color="C5", alpha=0.35, label="90 % of 1,000 patients"
+)
 below.plot(times, middle, color="C0", label="median")
 below.set(xlabel="days", ylabel="free target, of that at rest")
 below.legend()

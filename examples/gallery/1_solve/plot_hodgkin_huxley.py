@@ -52,12 +52,19 @@ spike.direction = 1
 
 rest = [-65.0, 0.0529, 0.5961, 0.3177]
 call = {"events": spike, "args": (10.0,), "rtol": 1e-6, "atol": 1e-8}
-for name, solve in (("scipy", scipy.integrate.solve_ivp), ("stiffguide", solve_ivp)):
-    solve(nerve, (0.0, 200.0), rest, "LSODA", **call)  # builds the kernel, of the second
+for name, solve in (
+    ("scipy", scipy.integrate.solve_ivp),
+    ("stiffguide", solve_ivp),
+):
+    solve(
+        nerve, (0.0, 200.0), rest, "LSODA", **call
+    )  # builds the kernel, of the second
     began = time.process_time()
     trace = solve(nerve, (0.0, 200.0), rest, "LSODA", **call)
     seconds = time.process_time() - began
-    print(f"{name:10s} {len(trace.t_events[0])} spikes, {1e3 * seconds:.1f} ms of CPU time")
+    print(
+        f"{name:10s} {len(trace.t_events[0])} spikes, {1e3 * seconds:.1f} ms of CPU time"
+    )
     if name == "scipy":
         spikes = trace.t_events[0]
 print(f"spikes differ by at most {np.abs(trace.t_events[0] - spikes).max():.1e} ms")
@@ -68,7 +75,9 @@ print(f"spikes differ by at most {np.abs(trace.t_events[0] - spikes).max():.1e} 
 currents = np.linspace(4.0, 14.0, 100)
 began, rates = time.process_time(), []
 for current in currents:
-    found = solve_ivp(nerve, (0.0, 1000.0), rest, "LSODA", **(call | {"args": (current,)}))
+    found = solve_ivp(
+        nerve, (0.0, 1000.0), rest, "LSODA", **(call | {"args": (current,)})
+    )
     assert found.success
     late = found.t_events[0][found.t_events[0] > 200]
     rates.append(1000 / np.diff(late).mean() if len(late) > 2 else 0.0)
@@ -77,7 +86,9 @@ print(f"100 currents, each for a second: {seconds:.2f} s of CPU time")
 
 figure, (above, below) = plt.subplots(2, figsize=(5.4, 5))
 above.plot(trace.t, trace.y[0], linewidth=1.2)
-above.plot(trace.t_events[0], 0 * trace.t_events[0], "o", color="C1", label="spikes")
+above.plot(
+    trace.t_events[0], 0 * trace.t_events[0], "o", color="C1", label="spikes"
+)
 above.set(
     xlabel="time, ms",
     ylabel="voltage, mV",
@@ -87,7 +98,9 @@ above.set(
 )
 above.legend(loc="upper right")
 below.plot(currents, rates, "o", markersize=3)
-below.set(xlabel="current, µA/cm²", ylabel="spikes a second", title="Rates of 100 solves")
+below.set(
+    xlabel="current, µA/cm²", ylabel="spikes a second", title="Rates of 100 solves"
+)
 
 assert np.abs(trace.t_events[0] - spikes).max() < 1e-2
 assert rates[0] == 0

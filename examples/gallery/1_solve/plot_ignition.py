@@ -19,7 +19,9 @@ import torch
 import stiffguide as sg
 from stiffguide.problems import hydrogen_air, hydrogen_ignition
 
-RATIOS = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)  # of fuel to what the air can burn
+RATIOS = torch.tensor(
+    [0.5, 1.0, 2.0], dtype=torch.float64
+)  # of fuel to what the air can burn
 
 # %%
 # All mixtures are rows of one batch. ``hydrogen_ignition`` has the field: the temperature and the
@@ -43,8 +45,12 @@ solution = sg.solve(
     events=hot,
 )
 delay = solution.events[0].t  # sorted by row; every row has ended with one
-print(f"{len(delay)} ignitions of {len(T)} mixtures, solved by the {solution.stats.backend}")
-print(f"{int(solution.stats.accepted.min())} to {int(solution.stats.accepted.max())} steps each")
+print(
+    f"{len(delay)} ignitions of {len(T)} mixtures, solved by the {solution.stats.backend}"
+)
+print(
+    f"{int(solution.stats.accepted.min())} to {int(solution.stats.accepted.max())} steps each"
+)
 
 # %%
 # Three of them were also computed by Cantera 3.2 with the same mechanism, at a relative tolerance
@@ -53,7 +59,9 @@ print(f"{int(solution.stats.accepted.min())} to {int(solution.stats.accepted.max
 cantera = {1000.0: 311.13776212e-6, 1200.0: 46.70193765e-6, 1400.0: 22.015112154e-6}
 for kelvin, known in cantera.items():
     found = float(delay[(kelvin == T) & (phi == 1.0)])
-    print(f"{kelvin:.0f} K: {1e6 * found:.4f} microseconds, off by {found / known - 1:+.0e}")
+    print(
+        f"{kelvin:.0f} K: {1e6 * found:.4f} microseconds, off by {found / known - 1:+.0e}"
+    )
     assert abs(found / known - 1) < 1e-4
 
 # %%
@@ -64,11 +72,19 @@ for kelvin, known in cantera.items():
 figure, axis = plt.subplots()
 for ratio in RATIOS.tolist():
     chosen = phi == ratio
-    axis.semilogy(1000 / T[chosen], 1e6 * delay[chosen], label=f"fuel times {ratio:g}")
+    axis.semilogy(
+        1000 / T[chosen], 1e6 * delay[chosen], label=f"fuel times {ratio:g}"
+    )
 inverse = [1000 / kelvin for kelvin in cantera]
 values = [1e6 * known for known in cantera.values()]
-axis.semilogy(inverse, values, "ko", markersize=6, fillstyle="none", label="Cantera")
-axis.set(xlabel="1000 K / T", ylabel="delay, microseconds", title="Hydrogen and air at 1 atm")
+axis.semilogy(
+    inverse, values, "ko", markersize=6, fillstyle="none", label="Cantera"
+)
+axis.set(
+    xlabel="1000 K / T",
+    ylabel="delay, microseconds",
+    title="Hydrogen and air at 1 atm",
+)
 axis.legend()
 
 assert len(delay) == len(T)

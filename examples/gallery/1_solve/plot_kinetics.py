@@ -41,10 +41,14 @@ settings = {"batched": True, "method": "rodas5p", "rtol": 1e-6, "atol": 1e-12}
 sg.compile(robertson, like=start, args=(rates,), batched=True, method="rodas5p")
 
 began = time.process_time()
-solution = sg.solve(robertson, start, 0.0, 1e6, args=(rates,), save_at=times, **settings)
+solution = sg.solve(
+    robertson, start, 0.0, 1e6, args=(rates,), save_at=times, **settings
+)
 seconds = time.process_time() - began
 steps = solution.stats.accepted
-print(f"{ROWS:,} rows in {seconds:.2f} s of CPU time by the {solution.stats.backend},")
+print(
+    f"{ROWS:,} rows in {seconds:.2f} s of CPU time by the {solution.stats.backend},"
+)
 print(f"with {int(steps.min())} to {int(steps.max())} steps each")
 
 # %%
@@ -58,12 +62,20 @@ scale = (1.0, 1e4, 1.0)
 figure, axis = plt.subplots()
 for i, label in enumerate(("A", "10,000 B", "C")):
     axis.semilogx(times, scale[i] * middle[:, i], label=label)
-    axis.fill_between(times, scale[i] * low[:, i], scale[i] * high[:, i], alpha=0.25)
-axis.set(xlabel="time, s", ylabel="fraction of all", title="Medians, and 95 % of the rows")
+    axis.fill_between(
+        times, scale[i] * low[:, i], scale[i] * high[:, i], alpha=0.25
+    )
+axis.set(
+    xlabel="time, s",
+    ylabel="fraction of all",
+    title="Medians, and 95 % of the rows",
+)
 axis.legend()
 
 # a row of the batch is the row alone, and no row loses matter
-alone = sg.solve(robertson, start[:1], 0.0, 1e6, args=(rates[:1],), save_at=times, **settings)
+alone = sg.solve(
+    robertson, start[:1], 0.0, 1e6, args=(rates[:1],), save_at=times, **settings
+)
 torch.testing.assert_close(solution.y[:1], alone.y, rtol=1e-9, atol=1e-12)
 assert solution.success.all()
 assert (solution.y.sum(-1) - 1).abs().max() < 1e-9

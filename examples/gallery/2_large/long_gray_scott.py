@@ -61,7 +61,9 @@ for (feed, kill), steps, nfe in zip(
 # The second substance at the end; the same colours everywhere.
 
 figure, axes = plt.subplots(3, 3, figsize=(5.4, 6))
-for axis, (feed, kill), y in zip(axes.flat, PAIRS, solution.y[:, -1, 1].numpy(), strict=True):
+for axis, (feed, kill), y in zip(
+    axes.flat, PAIRS, solution.y[:, -1, 1].numpy(), strict=True
+):
     axis.imshow(y, vmin=0, vmax=0.4)
     axis.set_title(f"{feed:g}, {kill:g}", fontsize=9)
     axis.set_axis_off()

@@ -52,8 +52,12 @@ rows = start.expand(len(numbers), 2, N, N)
 settings = {"args": (numbers,), "batched": True, "rtol": 1e-3, "atol": 1e-4}
 began = time.process_time()
 solution = sg.solve(gray_scott, rows, 0.0, END, method="rkc2", **settings)
-print(f"{solution.y.numel():,} unknowns to t = {END:g}: {time.process_time() - began:.1f} s of CPU")
-for name, steps, nfe in zip(PATTERNS, solution.stats.accepted, solution.stats.nfe, strict=True):
+print(
+    f"{solution.y.numel():,} unknowns to t = {END:g}: {time.process_time() - began:.1f} s of CPU"
+)
+for name, steps, nfe in zip(
+    PATTERNS, solution.stats.accepted, solution.stats.nfe, strict=True
+):
     print(f"{name:9s} {int(steps):3d} steps, {int(nfe):4d} evaluations of f")
 
 # %%
@@ -68,7 +72,9 @@ for method in ("rkc2", "tsit5"):
 # Where a pattern rests, steps grow; where it does not, they follow it.
 
 figure, axes = plt.subplots(2, 2, figsize=(5.4, 5.8))
-for axis, name, y in zip(axes.flat, PATTERNS, solution.y[:, -1, 1].numpy(), strict=True):
+for axis, name, y in zip(
+    axes.flat, PATTERNS, solution.y[:, -1, 1].numpy(), strict=True
+):
     axis.imshow(y, vmin=0, vmax=0.4)
     axis.set(title=name)
     axis.set_axis_off()
