@@ -45,11 +45,8 @@ rates = typical * torch.exp(
     0.3 * torch.randn(PATIENTS, 5, dtype=F64, generator=draw)
 )
 dose = torch.exp(0.3 * torch.randn(PATIENTS, dtype=F64, generator=draw))
-days = (
-    7.0 * torch.arange(WEEKS)
-    + 0.5
-    + 3.0 * torch.rand(PATIENTS, WEEKS, dtype=F64, generator=draw)
-)
+late = 3.0 * torch.rand(PATIENTS, WEEKS, dtype=F64, generator=draw)
+days = 7.0 * torch.arange(WEEKS) + 0.5 + late
 days[torch.rand(PATIENTS, WEEKS, generator=draw) < 0.1] = 1000.0  # never
 
 start = torch.zeros(PATIENTS, 3, dtype=F64)
