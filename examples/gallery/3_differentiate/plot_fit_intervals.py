@@ -36,10 +36,14 @@ y0 = torch.tensor([2.0], dtype=F64)
 times = torch.linspace(0.1, 1.8, 18, dtype=F64)  # minutes
 truth = {"rate": 1.5, "half": 1.0}
 exact = sg.solve(enzyme, y0, 0.0, 1.8, args=(truth,), save_at=times).y
-noise = torch.randn(exact.shape, generator=torch.Generator().manual_seed(5), dtype=F64)
+noise = torch.randn(
+    exact.shape, generator=torch.Generator().manual_seed(5), dtype=F64
+)
 data = exact + SIGMA * noise
 
-fit = sg.fit(enzyme, y0, times, data, {"rate": 1.0, "half": 0.3}, sigma=SIGMA, restarts=100)
+fit = sg.fit(
+    enzyme, y0, times, data, {"rate": 1.0, "half": 0.3}, sigma=SIGMA, restarts=100
+)
 print(fit)
 
 # %%
@@ -59,11 +63,15 @@ misfit = squares.reshape(300, 300) - fit.cost
 allowed = float(student.ppf(0.975, len(times) - 2)) ** 2
 profiles = {"rate": (rates, misfit.amin(1)), "half": (halves, misfit.amin(0))}
 ends = {}
-for (name, (values, best)), line in zip(profiles.items(), fit.intervals.tolist(), strict=True):
+for (name, (values, best)), line in zip(
+    profiles.items(), fit.intervals.tolist(), strict=True
+):
     inside = values[best <= allowed]
     ends[name] = float(inside[0]), float(inside[-1])
     low, high = ends[name]
-    print(f"{name}: linearised {line[0]:.2f} to {line[1]:.2f}, profile {low:.2f} to {high:.2f}")
+    print(
+        f"{name}: linearised {line[0]:.2f} to {line[1]:.2f}, profile {low:.2f} to {high:.2f}"
+    )
     assert low < truth[name] < high
     assert line[0] < truth[name] < line[1]
 
@@ -76,8 +84,12 @@ assert all(ends["rate"][i] > float(fit.intervals[0, i]) for i in (0, 1))
 
 angle = torch.linspace(0, 2 * torch.pi, 200, dtype=F64)
 circle = torch.stack((angle.cos(), angle.sin()))
-relative = fit.covariance / torch.outer(fit.values, fit.values)  # that of the logarithms
-ellipse = (allowed**0.5 * torch.linalg.cholesky(relative) @ circle).exp() * fit.values[:, None]
+relative = fit.covariance / torch.outer(
+    fit.values, fit.values
+)  # that of the logarithms
+ellipse = (
+    allowed**0.5 * torch.linalg.cholesky(relative) @ circle
+).exp() * fit.values[:, None]
 
 figure, axis = plt.subplots(figsize=(5.4, 4.2))
 axis.contourf(rates, halves, misfit.T, [0, allowed], colors=["C0"], alpha=0.4)
@@ -91,8 +103,12 @@ for along, name, place in ((0, "rate", 0.18), (1, "half", 0.87)):
         (fit.intervals[along], {"color": "C1"}),
     ):
         line = (ends_of, (place, place))
-        axis.plot(*(line if along == 0 else line[::-1]), solid_capstyle="butt", **look)
-axis.set(xscale="log", yscale="log", title="what the data allow, and 95 % intervals")
+        axis.plot(
+            *(line if along == 0 else line[::-1]), solid_capstyle="butt", **look
+        )
+axis.set(
+    xscale="log", yscale="log", title="what the data allow, and 95 % intervals"
+)
 axis.set(xlabel="highest rate (mmol/l/min)", ylabel="half of it at (mmol/l)")
 axis.set_xticks([1, 1.5, 2, 3], ["1", "1.5", "2", "3"])
 axis.set_yticks([0.3, 1, 3], ["0.3", "1", "3"])

@@ -44,7 +44,9 @@ def known(y, back):
 class Reaction(nn.Module):
     def __init__(self):
         super().__init__()
-        self.law = nn.Sequential(nn.Linear(2, 8, dtype=F64), nn.Tanh(), nn.Linear(8, 1, dtype=F64))
+        self.law = nn.Sequential(
+            nn.Linear(2, 8, dtype=F64), nn.Tanh(), nn.Linear(8, 1, dtype=F64)
+        )
 
     def factor(self, y):
         seen = torch.log(y[..., 1:].clamp(min=0.0) / SIZE[1:] + 1e-8) / 10
@@ -65,7 +67,9 @@ def true_field(t, y):
 # %%
 # The data: the true reaction with 2 % of noise.
 
-exact = sg.solve(true_field, START, 0.0, END, save_at=TIMES, rtol=1e-9, atol=1e-9 * SIZE).y
+exact = sg.solve(
+    true_field, START, 0.0, END, save_at=TIMES, rtol=1e-9, atol=1e-9 * SIZE
+).y
 random = torch.Generator().manual_seed(0)
 data = exact + NOISE * SIZE * torch.randn(exact.shape, generator=random, dtype=F64)
 
@@ -80,7 +84,9 @@ slower = torch.optim.lr_scheduler.CosineAnnealingLR(adam, rounds, 1e-4)
 losses = []
 for _ in range(rounds):
     adam.zero_grad()
-    found = sg.solve(net, START, 0.0, END, save_at=TIMES, gradient="kernel", **SOLVE)
+    found = sg.solve(
+        net, START, 0.0, END, save_at=TIMES, gradient="kernel", **SOLVE
+    )
     loss = ((found.raise_if_failed().y - data) / SIZE).square().mean()
     loss.backward()
     nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -89,7 +95,9 @@ for _ in range(rounds):
     losses.append(loss.item())
 floor = ((exact - data) / SIZE).square().mean().item()
 print(f"{sum(p.numel() for p in net.parameters())} weights, {rounds} gradients")
-print(f"loss {losses[0]:.3g}, then {losses[-1]:.3g}; that of the truth is {floor:.3g}")
+print(
+    f"loss {losses[0]:.3g}, then {losses[-1]:.3g}; that of the truth is {floor:.3g}"
+)
 assert losses[-1] < 1.2 * floor
 
 # %%
@@ -112,13 +120,17 @@ assert (learned / true - 1)[late].abs().max() < 0.3
 # %%
 
 figure, axes = plt.subplot_mosaic(
-    [["states", "states"], ["losses", "law"]], figsize=(5.4, 5.2), height_ratios=(1.1, 1)
+    [["states", "states"], ["losses", "law"]],
+    figsize=(5.4, 5.2),
+    height_ratios=(1.1, 1),
 )
 states, training, law = axes.values()
 for i, name in enumerate("ABC"):
     states.semilogx(times, run.y[:, i] / SIZE[i], color=f"C{i}", label=name)
     states.semilogx(TIMES, data[:, i] / SIZE[i], "o", color=f"C{i}")
-states.set(xlabel="time", ylabel="concentration / largest", title="data and trained model")
+states.set(
+    xlabel="time", ylabel="concentration / largest", title="data and trained model"
+)
 states.legend()
 training.loglog(range(1, rounds + 1), losses, color="black")
 training.axhline(floor, color="C3", linestyle="--", label="of the truth")

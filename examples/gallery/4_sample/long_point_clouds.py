@@ -55,7 +55,9 @@ EIGHT = {
 }
 size = flow.square().sum((1, 2)).mean().sqrt().item()
 errors = {name: end_point_error(x, flow).median / size for name, x in EIGHT.items()}
-print("8 evaluations: distance to the flow, relative; and of points to the nearest surface")
+print(
+    "8 evaluations: distance to the flow, relative; and of points to the nearest surface"
+)
 for name, x in EIGHT.items():
     print(f"{name:14} {errors[name]:8.4f} {off(x):8.4f}")
 print(f"{'the flow':14} {0:8.4f} {off(flow):8.4f}")
@@ -67,21 +69,33 @@ assert off(EIGHT["EMG, mix grid"]) < 1.1 * off(flow)
 # are joined to their neighbours.
 
 kinds = distances(flow).square().mean(-1)  # (4, B)
-shown = {KINDS[k]: int(kinds[k].argmin()) for k in sorted(set(kinds.argmin(0).tolist()))}
+shown = {
+    KINDS[k]: int(kinds[k].argmin()) for k in sorted(set(kinds.argmin(0).tolist()))
+}
 rows = {"Heun": EIGHT["Heun"], "EMG": EIGHT["EMG, mix grid"], "the flow": flow}
 figure, axes = plt.subplots(
-    3, len(shown), figsize=(5.4, 4.6), subplot_kw={"projection": "3d"}, squeeze=False
+    3,
+    len(shown),
+    figsize=(5.4, 4.6),
+    subplot_kw={"projection": "3d"},
+    squeeze=False,
 )
 for line, (name, drawn) in zip(axes, rows.items(), strict=True):
     for axis, (kind, i) in zip(line, shown.items(), strict=True):
         cloud = drawn[i]
         near = torch.cdist(cloud, cloud).topk(5, largest=False).indices[:, 1:]
-        pairs = torch.stack((cloud.unsqueeze(1).expand(-1, 4, -1), cloud[near]), 2).flatten(0, 1)
-        axis.add_collection3d(Line3DCollection(pairs.numpy(), colors="0.75", linewidths=0.7))
+        pairs = torch.stack(
+            (cloud.unsqueeze(1).expand(-1, 4, -1), cloud[near]), 2
+        ).flatten(0, 1)
+        axis.add_collection3d(
+            Line3DCollection(pairs.numpy(), colors="0.75", linewidths=0.7)
+        )
         depth = cloud @ torch.tensor([0.5, -0.5, 0.7], dtype=cloud.dtype)
         axis.scatter(*cloud.T, c=depth, s=6, depthshade=False)
         axis.set(xlim=(-0.9, 0.9), ylim=(-0.9, 0.9), zlim=(-0.9, 0.9))
         axis.set_box_aspect((1, 1, 1), zoom=1.3)
         axis.set_axis_off()
         axis.set_title(kind if name == "Heun" else "")
-    line[0].text2D(-0.1, 0.5, name, transform=line[0].transAxes, rotation=90, va="center")
+    line[0].text2D(
+        -0.1, 0.5, name, transform=line[0].transAxes, rotation=90, va="center"
+    )

@@ -34,7 +34,9 @@ from stiffguide.adapters.diffusion.mixture import GaussianMixture
 torch.manual_seed(0)
 angle = torch.arange(8, dtype=torch.float64) * torch.pi / 4
 radius = torch.tensor([0.6, 1.0] * 4, dtype=torch.float64)
-ring = GaussianMixture(torch.stack((radius * angle.cos(), radius * angle.sin()), -1), s0=0.08)
+ring = GaussianMixture(
+    torch.stack((radius * angle.cos(), radius * angle.sin()), -1), s0=0.08
+)
 
 
 def exact(t, x):
@@ -83,12 +85,22 @@ print(f"loss {loss:.3f}")
 # %%
 # Both flows, from the same noise, by an adaptive method whose own error does not count here.
 
-noise = torch.randn(400, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+noise = torch.randn(
+    400, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+)
 START, END = 80 / 81, 0.002 / 1.002  # where the samplers below begin and end
 times = torch.linspace(START, END, 30, dtype=torch.float64)
 given = {"method": "tsit5", "rtol": 1e-6, "atol": 1e-8, "batched": True}
-paths = sg.solve(exact, START * noise, START, END, save_at=times, **given).raise_if_failed().y
-flow = sg.solve(lambda t, x: net(x, t), START * noise, START, END, **given).raise_if_failed().y
+paths = (
+    sg.solve(exact, START * noise, START, END, save_at=times, **given)
+    .raise_if_failed()
+    .y
+)
+flow = (
+    sg.solve(lambda t, x: net(x, t), START * noise, START, END, **given)
+    .raise_if_failed()
+    .y
+)
 
 
 def off(x, reference):
@@ -110,30 +122,43 @@ WAYS = {
     "EMG": ("emg", grid.mix),
 }
 errors = {
-    name: [off(sample(denoiser, noise, levels(n), method).x * (1 - END), learned) for n in CALLS]
+    name: [
+        off(sample(denoiser, noise, levels(n), method).x * (1 - END), learned)
+        for n in CALLS
+    ]
     for name, (method, levels) in WAYS.items()
 }
 for name, line in errors.items():
-    print(f"{name}, with 8, 16 and 96 evaluations: {line[2]:.4f} {line[4]:.4f} {line[7]:.6f}")
+    print(
+        f"{name}, with 8, 16 and 96 evaluations: {line[2]:.4f} {line[4]:.4f} {line[7]:.6f}"
+    )
 
 euler, emg = errors.values()
 assert emg[CALLS.index(16)] < of_network / 5 < euler[CALLS.index(24)]
 
 # %%
 
-figure, (above, below) = plt.subplots(2, 1, figsize=(5.4, 7.4), height_ratios=(1.5, 1))
+figure, (above, below) = plt.subplots(
+    2, 1, figsize=(5.4, 7.4), height_ratios=(1.5, 1)
+)
 for line in paths[:60]:
     above.plot(*line.T, color="0.8", linewidth=0.7)
 above.plot(*(START * noise[:60]).T, "o", color="0.6", markersize=2.5, label="noise")
 above.plot(*paths[:, -1].T, "o", color="C0", markersize=3, label="exact flow")
 above.plot(*learned.T, "x", color="C1", markersize=3.5, label="network's flow")
-above.set(xlim=(-2.2, 2.2), ylim=(-1.8, 1.8), aspect="equal", xlabel="x", ylabel="y")
+above.set(
+    xlim=(-2.2, 2.2), ylim=(-1.8, 1.8), aspect="equal", xlabel="x", ylabel="y"
+)
 above.set_title("from noise to eight clusters")
 above.legend(loc="upper right", handletextpad=0.1)
 for (name, line), marker in zip(errors.items(), "os", strict=True):
     below.loglog(CALLS, line, marker=marker, label=f"the solver's: {name}")
 below.axhline(of_network, color="black", linestyle="--", label="the network's")
-below.set(xlabel="evaluations of the network", ylabel="median distance", title="the two errors")
+below.set(
+    xlabel="evaluations of the network",
+    ylabel="median distance",
+    title="the two errors",
+)
 below.set_xticks(CALLS, [str(n) for n in CALLS])
 below.minorticks_off()
 below.legend()

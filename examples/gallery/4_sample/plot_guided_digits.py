@@ -37,7 +37,9 @@ size = flow.square().sum((1, 2)).mean().sqrt().item()
 
 WAYS = {
     "Heun": lambda n: sample(denoiser, noise, grid.karras(n // 2), "heun"),
-    "guided Heun": lambda n: sample(denoiser, noise, grid.karras(n // 2), "heun", ErrorDirection()),
+    "guided Heun": lambda n: sample(
+        denoiser, noise, grid.karras(n // 2), "heun", ErrorDirection()
+    ),
     "EMG": lambda n: sample(denoiser, noise, grid.karras(n), "emg"),
     "EMG, mix grid": lambda n: sample(denoiser, noise, grid.mix(n), "emg"),
 }
@@ -48,7 +50,9 @@ print(f"{'calls':14}" + "".join(f"{n:8}" for n in CALLS))
 for name, draw in WAYS.items():
     made = [draw(n) for n in CALLS]
     assert [found.nfe for found in made] == list(CALLS)
-    errors[name] = [100 * end_point_error(found.x, flow).median / size for found in made]
+    errors[name] = [
+        100 * end_point_error(found.x, flow).median / size for found in made
+    ]
     images[name] = made[1].x
     print(f"{name:14}" + "".join(f"{error:8.3g}" for error in errors[name]))
 
@@ -61,9 +65,16 @@ assert (best < emg).all()
 # Six of the digits at 8 calls, and the errors over the number of calls.
 
 SHOWN = (2, 3, 5, 7, 8, 9)
-rows = {name: images[name] for name in ("Heun", "guided Heun", "EMG")} | {"the flow": flow}
-figure, (above, below) = plt.subplots(2, 1, figsize=(5.4, 6.4), height_ratios=(1, 1.1))
-framed = [torch.nn.functional.pad(x[list(SHOWN)], (2, 2, 1, 1), value=-1) for x in rows.values()]
+rows = {name: images[name] for name in ("Heun", "guided Heun", "EMG")} | {
+    "the flow": flow
+}
+figure, (above, below) = plt.subplots(
+    2, 1, figsize=(5.4, 6.4), height_ratios=(1, 1.1)
+)
+framed = [
+    torch.nn.functional.pad(x[list(SHOWN)], (2, 2, 1, 1), value=-1)
+    for x in rows.values()
+]
 picture = torch.cat([torch.cat(list(digits), 1) for digits in framed])
 above.imshow(picture.numpy(), cmap="gray_r", vmin=-1, vmax=1)
 for i, name in enumerate(rows):

@@ -36,7 +36,9 @@ print(f"center {center:.2f}")
 usual, better = grid.karras(8), grid.mix(8, center=center)
 WAYS = {
     "Heun": sample(denoiser, noise, grid.karras(4), "heun"),
-    "guided Heun": sample(denoiser, noise, grid.karras(4), "heun", ErrorDirection()),
+    "guided Heun": sample(
+        denoiser, noise, grid.karras(4), "heun", ErrorDirection()
+    ),
     "DPM++ 2M": sample(denoiser, noise, usual, "dpmpp_2m"),
     "EMG": sample(denoiser, noise, usual, "emg"),
     "EMG, mix": sample(denoiser, noise, better, "emg"),
@@ -53,7 +55,9 @@ distance = {}
 for name, found in {**WAYS, "64 calls": flow}.items():
     sure = classifier(found.x).softmax(1)[classes, classes]
     distance[name] = 100 * end_point_error(found.x, flow.x).median / size
-    print(f"{name:12} {found.nfe:3} calls, {distance[name]:6.2f} % off, sure {sure.mean():.2f}")
+    print(
+        f"{name:12} {found.nfe:3} calls, {distance[name]:6.2f} % off, sure {sure.mean():.2f}"
+    )
 
 heun, guided, _, emg, mix, _ = distance.values()
 assert heun > 2 * guided > 3 * emg > 4 * mix

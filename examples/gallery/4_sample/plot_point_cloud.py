@@ -35,7 +35,9 @@ def knot(s):
 
 
 s = torch.arange(STROKES, dtype=torch.float64) * (2 * torch.pi / STROKES)
-stroke = (knot(s + 0.01) - knot(s - 0.01)) / 0.02 * (torch.pi / STROKES)  # to half way to the next
+stroke = (
+    (knot(s + 0.01) - knot(s - 0.01)) / 0.02 * (torch.pi / STROKES)
+)  # to half way to the next
 length = stroke.square().sum(-1, keepdim=True)
 data = GaussianMixture(knot(s), THICK, stroke.unsqueeze(1), length)
 
@@ -45,7 +47,9 @@ noise = noise_like((2000, 3), range(2000), dtype=torch.float64)
 # The same points at four levels on their way, and what they miss at the end.
 
 LEVELS = (10.0, 1.0, 0.2, 0.002)
-clouds = [sample(data, noise, grid.mix(24, level, 80.0), "emg").x for level in LEVELS]
+clouds = [
+    sample(data, noise, grid.mix(24, level, 80.0), "emg").x for level in LEVELS
+]
 fine = torch.linspace(0, 2 * torch.pi, 2000, dtype=torch.float64)
 place = fine[torch.cdist(clouds[-1], knot(fine)).argmin(-1)]
 few = noise[:100]
@@ -54,14 +58,18 @@ off = (clouds[-1] - knot(place)).norm(dim=-1)
 print(f"distance to the knot: {off.median():.3f} (median), thickness {THICK}")
 errors = {}
 for name, steps in (("heun", 12), ("dpmpp_2m", 24), ("emg", 24)):
-    errors[name] = end_point_error(sample(data, few, grid.mix(steps), name).x, flow).median
+    errors[name] = end_point_error(
+        sample(data, few, grid.mix(steps), name).x, flow
+    ).median
     print(f"{name:9} 24 evaluations, {errors[name]:.1e} from the flow (median)")
 assert errors["emg"] < 0.1 * errors["heun"]
 assert 0.5 * THICK < off.median() < 2 * THICK
 
 # %%
 
-figure, axes = plt.subplots(2, 2, figsize=(5.4, 5.4), subplot_kw={"projection": "3d"})
+figure, axes = plt.subplots(
+    2, 2, figsize=(5.4, 5.4), subplot_kw={"projection": "3d"}
+)
 for axis, cloud, level in zip(axes.flat, clouds, LEVELS, strict=True):
     half = 1.0 + 1.6 * level
     axis.scatter(*cloud.T, c=place, cmap="twilight", s=2)

@@ -31,7 +31,11 @@ F64 = torch.float64
 FAST = 40.0
 slow, v = torch.tensor([[1.0, 0.5], [1.0, -1.0]], dtype=F64)
 vectors = torch.stack((slow, v), 1)
-J = vectors @ torch.diag(torch.tensor([-1.0, -FAST], dtype=F64)) @ torch.linalg.inv(vectors)
+J = (
+    vectors
+    @ torch.diag(torch.tensor([-1.0, -FAST], dtype=F64))
+    @ torch.linalg.inv(vectors)
+)
 
 
 def g(t):
@@ -66,11 +70,16 @@ for name, off in (("in the transient", 0.5), ("on the slow solution", 0.0)):
     cosines = [abs(x @ v) / (x.norm() * v.norm()) for x in (e, E)]
     angles = [torch.rad2deg(torch.acos(c.clamp(max=1.0))).item() for c in cosines]
     share = (left.norm() / e.norm()).item()
-    print(f"{name}: to v, e has {angles[0]:.2f} and E {angles[1]:.2f} degrees;", end=" ")
+    print(
+        f"{name}: to v, e has {angles[0]:.2f} and E {angles[1]:.2f} degrees;",
+        end=" ",
+    )
     print(f"guidance leaves {share:.3f} of the error")
 
 e, E, left = ends["on the slow solution"]
-parts = [abs(torch.linalg.solve(vectors, x)[0]).item() for x in (e, left)]  # slow and fast part
+parts = [
+    abs(torch.linalg.solve(vectors, x)[0]).item() for x in (e, left)
+]  # slow and fast part
 print(
     f"slow part of the error of a step on the slow solution: {parts[0]:.1e}, guided {parts[1]:.1e}"
 )
@@ -85,12 +94,15 @@ for name, off, t1 in (("transient", 0.5, 0.1), ("slow solution", 0.0, 2.0)):
     for way, rule in (("Heun", None), ("guided", ErrorDirection())):
         finals = [heun(t1, size / FAST, off, rule) for size in SIZES]
         errors[name, way] = [
-            (y - exact(torch.tensor(t1, dtype=F64), off)).norm().item() for y in finals
+            (y - exact(torch.tensor(t1, dtype=F64), off)).norm().item()
+            for y in finals
         ]
 for (name, way), line in errors.items():
     print(f"{name:14} {way:7}" + "".join(f"{error:9.1e}" for error in line))
 
-for plain, guided in zip(errors["transient", "Heun"], errors["transient", "guided"], strict=True):
+for plain, guided in zip(
+    errors["transient", "Heun"], errors["transient", "guided"], strict=True
+):
     assert guided < 0.1 * plain
 plain, guided = errors["slow solution", "Heun"], errors["slow solution", "guided"]
 assert guided[0] < 1e-6 * plain[0]
@@ -108,13 +120,17 @@ figure, axes = plt.subplot_mosaic(
 for name, (e, E, left) in ends.items():
     axis = axes[name]
     axis.axline((0, 0), tuple(v.tolist()), color="0.6", linewidth=1)
-    axis.axline((0, 0), tuple(slow.tolist()), color="0.6", linewidth=1, linestyle=":")
+    axis.axline(
+        (0, 0), tuple(slow.tolist()), color="0.6", linewidth=1, linestyle=":"
+    )
     axis.text(-0.78, 0.92, "v", color="0.4")
     arrows = {"E": (E / E.norm(), "C0", 0.024), "e": (e / e.norm(), "C1", 0.012)}
     arrows["left by guidance"] = (left / e.norm(), "C2", 0.016)
     for label, (x, colour, width) in arrows.items():
         look = {"angles": "xy", "scale_units": "xy", "scale": 1, "headwidth": 3.5}
-        axis.quiver(0, 0, *x.tolist(), color=colour, width=width, label=label, **look)
+        axis.quiver(
+            0, 0, *x.tolist(), color=colour, width=width, label=label, **look
+        )
     axis.set(xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), aspect="equal", title=name)
     axis.set(xticks=[], yticks=[])
 axes["in the transient"].legend(loc="lower left")

@@ -51,7 +51,9 @@ def star(name, z):
 
 def rest(name, terms=20):
     """The first power in which R and exp differ, and the differences from there on."""
-    series = stability.expansion(stability.stability_function(TABLEAUX[name]), terms)
+    series = stability.expansion(
+        stability.stability_function(TABLEAUX[name]), terms
+    )
     gaps = [float(c - Fraction(1, factorial(k))) for k, c in enumerate(series)]
     first = next(k for k, gap in enumerate(gaps) if abs(gap) * factorial(k) > 1e-9)
     return first, np.array(gaps[first:])
@@ -62,7 +64,9 @@ def fingers(name):
     first, gaps = rest(name)
     radius = 0.1 * min(1.0, abs(gaps[0] / gaps[1]))
     z = radius * np.exp(2j * np.pi * (np.arange(2000) + 0.5) / 2000)
-    sign = np.sign(((z / radius) ** first * np.polyval(gaps[::-1], z) * np.exp(-z)).real)
+    sign = np.sign(
+        ((z / radius) ** first * np.polyval(gaps[::-1], z) * np.exp(-z)).real
+    )
     return int((sign != np.roll(sign, 1)).sum()) // 2
 
 
@@ -72,7 +76,10 @@ more = [name for name in TABLEAUX if count[name] > order[name] + 1]
 assert all(count[name] >= order[name] + 1 for name in TABLEAUX)
 assert more == ["rodas5p"]
 print(f"{len(TABLEAUX)} methods; p + 1 fingers, but for", end=" ")
-print(*(f"{name} (order {order[name]}, {count[name]} fingers)" for name in more), sep=", ")
+print(
+    *(f"{name} (order {order[name]}, {count[name]} fingers)" for name in more),
+    sep=", ",
+)
 
 # %%
 # And what they do at the imaginary axis: A-stable methods keep off it, as far as it was looked at.
@@ -82,7 +89,10 @@ for name, tableau in TABLEAUX.items():
     off = (star(name, axis) < 1e-9).all()
     assert off == stability.is_a_stable(tableau), name
 print("fingers keep off the imaginary axis for the", end=" ")
-print(sum(stability.is_a_stable(tableau) for tableau in TABLEAUX.values()), "A-stable methods")
+print(
+    sum(stability.is_a_stable(tableau) for tableau in TABLEAUX.values()),
+    "A-stable methods",
+)
 
 # %%
 # The pictures, a family each. Methods of a family that share R share one.
@@ -101,17 +111,27 @@ def page(families, half):
     groups = alike(names)
     rows = -(-len(groups) // 3)
     figure, axes = plt.subplots(
-        rows, 3, figsize=(5.4, 0.5 + 2.0 * rows), sharex=True, sharey=True, squeeze=False
+        rows,
+        3,
+        figsize=(5.4, 0.5 + 2.0 * rows),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
     )
     x, y = np.linspace(-half, half, 242), np.linspace(0.0, half, 121)
     z = x + 1j * y[:, None]
     for axis, group in zip(axes.flat, groups, strict=False):
         size = star(group[0], z)
-        size, up = np.concatenate((size[:0:-1], size)), np.concatenate((-y[:0:-1], y))
+        size, up = (
+            np.concatenate((size[:0:-1], size)),
+            np.concatenate((-y[:0:-1], y)),
+        )
         axis.contourf(x, up, size, [-1e3, 0.0, 1e3], colors=["white", "#E69F00"])
         axis.axvline(0.0, color="0.3", linewidth=0.8)
         p, q = polynomials(group[0])
-        axis.plot(p.r.real, p.r.imag, "o", color="C0", fillstyle="none", markersize=4)
+        axis.plot(
+            p.r.real, p.r.imag, "o", color="C0", fillstyle="none", markersize=4
+        )
         axis.plot(q.r.real, q.r.imag, "x", color="black", markersize=5)
         axis.set(xlim=(-half, half), ylim=(-half, half), aspect="equal")
         axis.grid(visible=False)

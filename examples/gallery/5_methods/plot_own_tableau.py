@@ -89,7 +89,9 @@ errors = {}
 for method in (sdirk4, wrong):
     given = {"method": method, "batched": True, "rtol": 1e-13, "atol": 1e-13}
     finals = [
-        sg.solve(orbit_field, orbit(start), 0.0, 3.0, controller=sg.Fixed(dt), **given)
+        sg.solve(
+            orbit_field, orbit(start), 0.0, 3.0, controller=sg.Fixed(dt), **given
+        )
         .raise_if_failed()
         .y[0, -1]
         for dt in lengths
@@ -97,7 +99,9 @@ for method in (sdirk4, wrong):
     exact = orbit(torch.tensor(3.0, dtype=torch.float64))
     errors[method.name] = [(y - exact).norm().item() for y in finals]
 
-fall = math.log(errors["wrong"][-3] / errors["wrong"][-1]) / math.log(lengths[-3] / lengths[-1])
+fall = math.log(errors["wrong"][-3] / errors["wrong"][-1]) / math.log(
+    lengths[-3] / lengths[-1]
+)
 print(f"with the slip the error falls like dt^{fall:.2f}")
 assert abs(fall - 2) < 0.15
 
@@ -113,9 +117,13 @@ def van_der_pol(t, y):
 
 y0 = torch.tensor([2.0, 0.0], dtype=torch.float64)
 for method in (sdirk4, "kvaerno4"):
-    found = sg.solve(van_der_pol, y0, 0.0, 2000.0, method=method, rtol=1e-5, atol=1e-7)
+    found = sg.solve(
+        van_der_pol, y0, 0.0, 2000.0, method=method, rtol=1e-5, atol=1e-7
+    )
     found.raise_if_failed()
-    print(f"{found.method:9} {found.stats.accepted.item()} steps, y = {found.y[-1, 0]:.5f}")
+    print(
+        f"{found.method:9} {found.stats.accepted.item()} steps, y = {found.y[-1, 0]:.5f}"
+    )
 
 # %%
 

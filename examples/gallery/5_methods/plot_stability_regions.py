@@ -66,7 +66,9 @@ def panel(axis, growth, real, imaginary, count=122):
 def page(title, entries, real, imaginary):
     """A figure of small pictures, three beside each other; entries are names and their growth."""
     rows = -(-len(entries) // 3)
-    height = 0.5 + rows * (0.45 + 1.55 * min(1.0, 2 * imaginary / (real[1] - real[0])))
+    height = 0.5 + rows * (
+        0.45 + 1.55 * min(1.0, 2 * imaginary / (real[1] - real[0]))
+    )
     figure, axes = plt.subplots(
         rows, 3, figsize=(5.4, height), sharex=True, sharey=True, squeeze=False
     )
@@ -85,7 +87,9 @@ family = {name: methods.get(name).family for name in methods.names()}
 def drawn(*wanted):
     """The entries of some families."""
     names = [name for name in TABLEAUX if family[name] in wanted]
-    return [("\n".join(group), rational(TABLEAUX[group[0]])) for group in alike(names)]
+    return [
+        ("\n".join(group), rational(TABLEAUX[group[0]])) for group in alike(names)
+    ]
 
 
 # %%
@@ -100,7 +104,9 @@ for name, tableau in TABLEAUX.items():
         lambda t, y: z[:, None] * y, one, 0.0, 1.0, method=name, batched=True,
         controller=sg.Fixed(1.0), rtol=1e-12, atol=1e-12,
     )  # fmt: skip
-    gap = np.abs(step.raise_if_failed().y[:, -1, 0].numpy() - rational(tableau)(z.numpy()))
+    gap = np.abs(
+        step.raise_if_failed().y[:, -1, 0].numpy() - rational(tableau)(z.numpy())
+    )
     worst = max(worst, float(gap.max()))
 print(f"{len(TABLEAUX)} tableaux, 7 steps each: the factor is R(z) to {worst:.0e}")
 assert worst < 1e-9
@@ -128,7 +134,9 @@ page("fully implicit Runge-Kutta", drawn("fully implicit RK"), (-12.0, 36.0), 24
 
 points = np.array([-1.0, 2.0j, -3.0 + 1.0j])
 for name in ("sdirk2", "trbdf2"):
-    same = rational(TABLEAUX[name])(points) - rational(TABLEAUX["rosenbrock23"])(points)
+    same = rational(TABLEAUX[name])(points) - rational(TABLEAUX["rosenbrock23"])(
+        points
+    )
     assert np.abs(same).max() < 1e-12
 page("Rosenbrock", drawn("Rosenbrock"), (-12.0, 36.0), 24.0)
 
@@ -153,11 +161,15 @@ def largest_root(a, b):
 
 def bdf(order):
     """The sum of (1 - 1/zeta)^j / j up to the order, less kappa gamma (1 - 1/zeta)^(order + 1)."""
-    correction = -backward_differences.KAPPA[order] * backward_differences.GAMMA[order]
+    correction = (
+        -backward_differences.KAPPA[order] * backward_differences.GAMMA[order]
+    )
     weights = [0, *(1 / j for j in range(1, order + 1)), float(correction)]
     a = np.poly1d([0.0])
     for j, weight in enumerate(weights):
-        a = a + weight * np.poly1d([1.0, -1.0]) ** j * np.poly1d([1.0, 0.0]) ** (order + 1 - j)
+        a = a + weight * np.poly1d([1.0, -1.0]) ** j * np.poly1d([1.0, 0.0]) ** (
+            order + 1 - j
+        )
     return a.coeffs, np.poly1d([1.0] + [0.0] * (order + 1)).coeffs
 
 
@@ -187,7 +199,9 @@ for k in orders:
     free = [
         alpha
         for alpha in range(40, 91)
-        if (growth(radius * np.exp(1j * np.pi * (1 - alpha / 180))) < 1 + 1e-9).all()
+        if (
+            growth(radius * np.exp(1j * np.pi * (1 - alpha / 180))) < 1 + 1e-9
+        ).all()
     ]
     angles.append(free[-1])
 print("angles of bdf1 to bdf5, in whole degrees:", *angles)
@@ -198,8 +212,12 @@ assert np.abs(np.array(angles) - (90, 90, 80, 66, 51)).max() <= 1
 # ``adams_moulton`` with 12, the one at the end included. (Its iteration is taken as ended; where
 # h is too long for that to happen, the step is rejected.)
 
-entries = [(f"Bashforth, {n}", adams_formula(adams.bashforth(n), False)) for n in (2, 3, 4)]
-entries += [(f"Moulton, {n}", adams_formula(adams.moulton(n), True)) for n in (3, 5, 12)]
+entries = [
+    (f"Bashforth, {n}", adams_formula(adams.bashforth(n), False)) for n in (2, 3, 4)
+]
+entries += [
+    (f"Moulton, {n}", adams_formula(adams.moulton(n), True)) for n in (3, 5, 12)
+]
 entries = [(name, largest_root(*formula)) for name, formula in entries]
 page("Adams, and the number of slopes", entries, (-7.0, 1.5), 4.0)
 
@@ -214,7 +232,10 @@ def chebyshev(stages):
     def growth(z):
         older, rise = 0.0, 0.0 * z
         for mu, nu, by_f, by_f0, _ in stages_of(stages):
-            older, rise = rise, mu * rise + nu * older + by_f * z * (1 + rise) + by_f0 * z
+            older, rise = (
+                rise,
+                mu * rise + nu * older + by_f * z * (1 + rise) + by_f0 * z,
+            )
         return 1 + rise
 
     return growth
@@ -231,6 +252,11 @@ axes[-1].set(xlabel="Re z", ylabel="Im z")
 # %%
 # ``secant_heun`` is not here: its factor depends on the steps before. All others are.
 
-multistep = {"bdf", *(f"bdf{k}" for k in orders), "adams_bashforth", "adams_moulton"}
+multistep = {
+    "bdf",
+    *(f"bdf{k}" for k in orders),
+    "adams_bashforth",
+    "adams_moulton",
+}
 shown = {*TABLEAUX, *multistep, "rkc2", "radau5"}
 assert set(methods.names()) - shown == {"secant_heun"}
