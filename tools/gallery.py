@@ -91,10 +91,11 @@ def films(block: object, names: dict[str, Any], conf: dict[str, Any]) -> str:
     for animation in animations(names["example_globals"]):
         figure = animation._fig
         if plt.fignum_exists(figure.number):
-            path = Path(next(names["image_path_iterator"])).with_suffix(".gif")
-            film(animation, path)
+            still = Path(next(names["image_path_iterator"]))
+            film(animation, still.with_suffix(".gif"))
+            figure.savefig(still)  # the thumbnail is made of it
             plt.close(figure)
-            paths.append(str(path))
+            paths.append(str(still.with_suffix(".gif")))
     return figure_rst(paths, conf["src_dir"])
 
 
