@@ -7,10 +7,12 @@ from fractions import Fraction as F
 
 import pytest
 
+from stiffguide import methods
 from stiffguide.catalogue import TABLEAUX
 from stiffguide.catalogue.collocation import GAUSS4, RADAU_IIA5
 from stiffguide.catalogue.explicit import BOGACKI_SHAMPINE, DORMAND_PRINCE, RK4
-from stiffguide.errors import TableauError
+from stiffguide.errors import TableauError, UnsupportedError
+from stiffguide.methods.esdirk import Esdirk
 from stiffguide.tableaux.order import prove
 from stiffguide.tableaux.rosenbrock import RosenbrockTableau
 
@@ -133,3 +135,25 @@ def test_a_rosenbrock_dense_order_is_checked():
         for by, text in ((1, "dense is not of dense_order"), (-1, "dense is of order")):
             with refused(f"{tableau.name}: {text}"):
                 prove(replace(tableau, dense_order=tableau.dense_order + by))
+
+
+def test_an_explicit_stage_after_the_first_is_not_stepped_as_if_it_were_the_first():
+    """With one gamma the stages before it would count for nothing."""
+    late = replace(
+        GAUSS4,
+        name="late",
+        a=((F(1, 2), F(0)), (F(1), F(0))),
+        b=(F(1), F(0)),
+        c=(F(1, 2), F(1)),
+        digits=48,
+    )
+    assert late.gamma == F(1, 2)
+    assert late.diagonally_implicit
+    assert not late.singly_diagonal
+    with refused("needs a lower triangular with one gamma in all stages but an explicit first one"):
+        Esdirk(late)
+    with pytest.raises(UnsupportedError, match="late is singular beyond an explicit first stage"):
+        methods.from_tableau(late)
+    for name, method in {n: methods.get(n) for n in methods.names()}.items():
+        if isinstance(method, Esdirk):
+            assert TABLEAUX[name].singly_diagonal

@@ -219,6 +219,7 @@ def test_a_flow_pipeline_that_counts_calls_finds_its_place(n):
         ({"use_dynamic_shifting": True}, {"num_inference_steps": 4}, "mu"),
         ({"time_shift_type": "cubic"}, None, "time_shift_type"),
         ({"shift": 0.0}, None, "shift must be positive"),
+        ({"shift": "three"}, None, "shift must be positive and finite, not 'three'"),
         ({}, {"num_inference_steps": 3, "sigmas": [1.0, 0.5]}, "agree in length"),
         ({}, {}, "agree in length"),
         ({}, {"sigmas": [2.0, 0.5]}, r"lie in \[0, 1\]"),

@@ -269,6 +269,9 @@ def test_solve_works_on_the_field_in_every_clock(clock: str, shape) -> None:
     [
         (lambda: VPLinear(2.0, 1.0), "beta_min < beta_max"),
         (lambda: RectifiedFlow(0.0), "shift must be positive"),
+        (lambda: RectifiedFlow("3"), "shift must be positive and finite, not '3'"),
+        (lambda: VPLinear(0.1, float("inf")), "0 < beta_min < beta_max"),
+        (lambda: VPLinear("low", 2.0), "0 < beta_min < beta_max, got low and 2.0"),
         (lambda: DDPMTable(torch.tensor([0.5])), "T >= 2"),
         (lambda: DDPMTable(torch.tensor([0.5, 1.5])), "inside"),
         (lambda: as_denoiser(SMOOTH, "noise"), "prediction is one of"),

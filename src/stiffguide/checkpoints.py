@@ -29,8 +29,7 @@ from stiffguide.stepping.live import Live, Problem
 EVERY = 60.0  # seconds
 WHY = "checkpoint was given, and backend='kernel' was not"
 RECORDED = (
-    "checkpoint: {what} made of recorded steps, which no file keeps; leave checkpoint out, or "
-    "solve in torch.no_grad()"
+    "checkpoint: {what} made of recorded steps, which no file keeps; leave checkpoint out, or {way}"
 )
 UNUSABLE = "is a checkpoint of another version; go on with that, or solve from the start"
 APART = ("f", "args", "checkpoint", "every", "progress")  # which are no settings
@@ -224,7 +223,7 @@ def opened(file: File, every: float, given: Mapping[str, Any]) -> Checkpoint:
             "stiffguide.resume, or remove it to begin anew"
         )
     if given["sensitivities"] is not None:
-        raise UnsupportedError(RECORDED.format(what="sensitivities are"))
+        raise UnsupportedError(RECORDED.format(what="sensitivities are", way="sensitivities"))
     return Checkpoint(path, every, asked_for(given))
 
 

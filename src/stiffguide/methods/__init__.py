@@ -55,7 +55,7 @@ def from_tableau(tableau: Tableau | RosenbrockTableau) -> Method:
         return Rosenbrock(tableau)
     if tableau.explicit:
         return ExplicitRK(tableau)
-    if tableau.diagonally_implicit and tableau.gamma is not None:
+    if tableau.singly_diagonal:
         return Esdirk(tableau)
     return FullyImplicit(tableau)
 

@@ -151,6 +151,13 @@ class Tableau(Coefficients):
         return values.pop() if len(values) == 1 else None
 
     @cached_property
+    def singly_diagonal(self) -> bool:
+        """a is lower triangular with one gamma in all stages, but for an explicit first one."""
+        later = range(int(self.explicit_first_stage), self.stages)
+        alike = self.gamma is not None and all(self.a[i][i] == self.gamma for i in later)
+        return self.diagonally_implicit and alike
+
+    @cached_property
     def stiffly_accurate(self) -> bool:
         """The last stage is y1."""
         return self.c[-1] == 1 and self.a[-1] == self.b

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stiffguide.adapters.diffusion.positive import check_positive
 from stiffguide.errors import InputError
 
 Array = NDArray[np.float64]
@@ -35,8 +36,7 @@ class FlowShift:
             raise InputError(
                 f"time_shift_type is one of {', '.join(map(repr, KINDS))}, not {self.kind!r}"
             )
-        if not 0 < self.static < math.inf:
-            raise InputError(f"shift must be positive, not {self.static}")
+        check_positive("shift", self.static)
 
     def once(self, s: Array) -> Array:
         """The static shift alone."""

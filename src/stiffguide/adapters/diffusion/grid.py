@@ -23,6 +23,7 @@ from torch import Tensor
 
 from stiffguide.adapters.diffusion.ddpm import DDPMTable
 from stiffguide.adapters.diffusion.mix_density import mix_quantiles
+from stiffguide.adapters.diffusion.positive import check_positive, is_positive
 from stiffguide.adapters.diffusion.principal_deviation import (
     principal_deviation as principal_deviation,
 )
@@ -46,8 +47,7 @@ def karras(
 ) -> Tensor:
     """Uniform in sigma^(1/rho) (Karras et al., arXiv 2206.00364)."""
     _check(n, sigma_min, sigma_max)
-    if not rho > 0:
-        raise InputError(f"karras: rho must be positive, not {rho}")
+    check_positive("karras: rho", rho)
     high, low = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
     return _levels(lambda u: (high + u * (low - high)) ** rho, n, (sigma_max, sigma_min), zero)
 
@@ -95,8 +95,7 @@ def scheduled(
     sigma_min = lowest if sigma_min is None else sigma_min
     sigma_max = highest if sigma_max is None else sigma_max
     _check(n, sigma_min, sigma_max)
-    if not power > 0:
-        raise InputError(f"scheduled: power must be positive, not {power}")
+    check_positive("scheduled: power", power)
     low, high = (float(schedule.time(s)) ** (1 / power) for s in (sigma_min, sigma_max))
 
     def level(u: Array) -> Array:
@@ -146,8 +145,7 @@ def mix(
     is told to be 16 or more, and no center, this is the Karras grid, and the log says so once.
     """
     _check(n, sigma_min, sigma_max)
-    if not 0 < sigma_data < math.inf:
-        raise InputError(f"mix: sigma_data must be positive and finite, not {sigma_data}")
+    check_positive("mix: sigma_data", sigma_data)
     if dimension is not None and not (isinstance(dimension, int) and dimension >= 1):
         raise InputError(f"mix: dimension counts the numbers of a sample, not {dimension!r}")
     if center is None:
@@ -155,8 +153,7 @@ def mix(
             _say_how_to_measure()
             return karras(n, sigma_min, sigma_max, zero=zero)
         center = sigma_data / 2
-    if not 0 < center < math.inf:
-        raise InputError(f"mix: center must be positive and finite, not {center}")
+    check_positive("mix: center", center)
     return _levels(mix_quantiles(sigma_min, sigma_max, center), n, (sigma_max, sigma_min), zero)
 
 
@@ -278,7 +275,7 @@ def _whole(n: int) -> None:
 
 def _check(n: int, sigma_min: float, sigma_max: float) -> None:
     _whole(n)
-    if not (0 < sigma_min < math.inf and 0 < sigma_max < math.inf):
+    if not (is_positive(sigma_min) and is_positive(sigma_max)):
         raise InputError(
             f"sigma_min = {sigma_min} and sigma_max = {sigma_max} must be positive and finite; for "
             "a grid that ends in 0 use zero=True"

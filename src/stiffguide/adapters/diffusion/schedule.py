@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from stiffguide.adapters.diffusion.positive import check_positive, is_positive
 from stiffguide.errors import InputError
 
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0  # where EDM samples
@@ -248,8 +249,7 @@ class RectifiedFlow(Schedule):
     shift: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.shift < math.inf:
-            raise InputError(f"RectifiedFlow: shift must be positive, not {self.shift}")
+        check_positive("RectifiedFlow: shift", self.shift)
 
     def alpha(self, t: Tensor | float) -> Tensor:
         """1 - s."""
@@ -280,5 +280,5 @@ class RectifiedFlow(Schedule):
 
 
 def _check_betas(low: float, high: float) -> None:
-    if not 0 < low < high:
+    if not (is_positive(low) and is_positive(high) and low < high):
         raise InputError(f"betas must satisfy 0 < beta_min < beta_max, got {low} and {high}")

@@ -60,7 +60,8 @@ class Imex:
 
     def __init__(self, pair: AdditivePair) -> None:
         tableau, explicit = pair.implicit, pair.explicit
-        if tableau.gamma is None or not tableau.explicit_first_stage or tableau.dense is None:
+        sound = tableau.singly_diagonal and tableau.explicit_first_stage
+        if tableau.gamma is None or not sound or tableau.dense is None:
             raise TableauError(f"{pair.name}: needs an ESDIRK part with one gamma and a dense one")
         self.pair = pair
         self.name: str = pair.name

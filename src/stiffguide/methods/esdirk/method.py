@@ -60,8 +60,11 @@ class Esdirk:
     multistep = False
 
     def __init__(self, tableau: Tableau) -> None:
-        if not tableau.diagonally_implicit or tableau.gamma is None:
-            raise TableauError(f"{tableau.name}: needs a lower triangular with one gamma")
+        if not tableau.singly_diagonal or tableau.gamma is None:
+            raise TableauError(
+                f"{tableau.name}: needs a lower triangular with one gamma in all stages but an "
+                "explicit first one"
+            )
         self.tableau = tableau
         self.name: str = tableau.name
         self.family = "ESDIRK" if tableau.explicit_first_stage else "SDIRK"
