@@ -148,7 +148,8 @@ def short_at_first(call: Call, solution: sg.Solution[Any]) -> None:
 
 def even(call: Call, solution: sg.Solution[Any]) -> None:
     if (times := steps(call, solution)) is not None:
-        close(times.diff()[:, :3].abs(), torch.full((times.shape[0], 3), 0.05).double(), 1e-6)
+        count = 3 if call.t1 > 0 else 2  # before what happens on the way
+        close(times.diff()[:, :count].abs(), torch.full((len(times), count), 0.05).double(), 1e-6)
 
 
 def interpolated(call: Call, solution: sg.Solution[Any]) -> None:
@@ -423,6 +424,16 @@ def build(options: tuple[Option, ...]) -> tuple[Call, list[Option]]:
     for option in chosen:
         option.change(call)
     return call, chosen
+
+
+def suit(call: Call, family: str) -> None:
+    """What a family needs beside the options."""
+    call.parted = family in PARTED
+    if family == "Radau":  # of order 5: it would take four steps, and end before it is looked at
+        call.settings.setdefault("max_step", 0.15)
+    if family == "Adams":
+        call.settings.setdefault("controller", sg.Fixed(0.05))
+        call.settings.pop("min_step", None)
 
 
 def table() -> str:

@@ -7,7 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from combinations import FAMILIES, OPTIONS, PARTED, Option, build, close, pairs, refusal, table
+from combinations import (
+    FAMILIES,
+    OPTIONS,
+    PARTED,
+    Option,
+    build,
+    close,
+    pairs,
+    refusal,
+    suit,
+    table,
+)
 
 import stiffguide as sg
 from stiffguide import methods
@@ -36,12 +47,7 @@ def label(options: tuple[Option, ...] | str) -> str:
 
 def agrees_or_is_refused(family: str, options: tuple[Option, ...]) -> None:
     call, chosen = build(options)
-    call.parted = family in PARTED
-    if family == "Radau":  # of order 5: it would take four steps, and end before it is looked at
-        call.settings.setdefault("max_step", 0.15)
-    if family == "Adams":
-        call.settings.setdefault("controller", sg.Fixed(0.05))
-        call.settings.pop("min_step", None)
+    suit(call, family)
     words = refusal(family, options)
     if words:
         with pytest.raises(sg.UnsupportedError, match=words) as error:

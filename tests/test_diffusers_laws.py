@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+import math
 import subprocess
 import sys
 
@@ -455,3 +456,23 @@ def test_a_model_with_another_scaling_is_refused(ours, name):
     theirs = getattr(diffusers, name)()
     with pytest.raises(InputError, match="EDM's preconditioning"):
         ours.from_config(theirs.config)
+
+
+NONSENSE = (0, -1, 1.5, "x", None, math.nan, math.inf, True, [1], 10**30)
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_whatever_a_configuration_says_there_are_levels_or_a_sentence(cls):
+    """Each of its words in turn."""
+    said = []
+    for key in list(inspect.signature(cls.__init__).parameters)[1:]:
+        for value in NONSENSE:
+            try:
+                ours = cls(**{key: value})
+                ours.set_timesteps(5)
+            except InputError as error:
+                said.append(str(error))
+            else:
+                assert bool(torch.isfinite(ours.sigmas).all()), (key, value)
+    assert len(said) > 60
+    assert not any("\n" in sentence for sentence in said)

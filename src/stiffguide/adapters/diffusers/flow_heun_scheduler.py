@@ -18,7 +18,11 @@ from stiffguide.adapters.diffusers.pipeline_state import PipelineStateForm
 from stiffguide.adapters.diffusers.resumed_run import two_a_step
 from stiffguide.adapters.diffusers.scheduler_base import SchedulerBase, step_count
 from stiffguide.adapters.diffusers.step_output import StepOutput
-from stiffguide.adapters.diffusers.trained_schedule import chosen_grid, spread_levels
+from stiffguide.adapters.diffusers.trained_schedule import (
+    check_training,
+    chosen_grid,
+    spread_levels,
+)
 from stiffguide.adapters.diffusion.heun import Heun
 from stiffguide.adapters.diffusion.named_rules import named_rule
 from stiffguide.errors import InputError
@@ -71,6 +75,7 @@ class StiffguideFlowMatchHeunScheduler(SchedulerBase):
         rule = named_rule(guidance, guidance_order, w_stiff, w_con)
         self._sampler = Heun() if rule is None else Heun().bind(rule)
         self._shift = FlowShift(shift, use_dynamic_shifting, time_shift_type, shift_terminal)
+        check_training(num_train_timesteps)
         steps = num_train_timesteps
         trained = np.linspace(steps, 1, steps) / steps
         trained = trained if use_dynamic_shifting else self._shift.once(trained)

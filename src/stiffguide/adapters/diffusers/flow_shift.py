@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stiffguide.adapters.diffusion.positive import check_positive
+from stiffguide.adapters.diffusion.positive import check_positive, is_positive
 from stiffguide.errors import InputError
 
 Array = NDArray[np.float64]
@@ -37,6 +37,8 @@ class FlowShift:
                 f"time_shift_type is one of {', '.join(map(repr, KINDS))}, not {self.kind!r}"
             )
         check_positive("shift", self.static)
+        if self.terminal and not (is_positive(self.terminal) and self.terminal < 1):
+            raise InputError(f"shift_terminal must lie between 0 and 1, not {self.terminal!r}")
 
     def once(self, s: Array) -> Array:
         """The static shift alone."""

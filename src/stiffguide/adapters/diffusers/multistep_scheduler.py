@@ -257,6 +257,8 @@ def _named(c: Any) -> str | None:
     """The grid that a configuration names; raises InputError where it names two."""
     karras, exponential, beta, lu = (c[flag] for flag in GRIDS)
     flagged = chosen_grid(karras, exponential, beta, lu)
+    if not isinstance(c.sigma_grid, str | None):
+        raise InputError(f"sigma_grid is the name of a grid, not {c.sigma_grid!r}")
     if c.sigma_grid and flagged and c.sigma_grid != flagged:
         flags = " and ".join(flag for flag in GRIDS if c[flag])
         raise InputError(

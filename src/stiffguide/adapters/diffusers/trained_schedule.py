@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stiffguide.adapters.diffusion import grid
+from stiffguide.adapters.diffusion.positive import check_positive, is_positive
 from stiffguide.errors import InputError, StiffguideWarning
 
 Array = NDArray[np.float64]
 LARGEST_BETA = 0.999
 BESIDE = 1.01  # rounding of an end, also in half precision, lies within
 NO_SIGNAL = 2.0**-24  # what is left of alpha^2 where a schedule is rescaled to end in pure noise
+MOST_TIMES = 1_000_000  # in training
 SPACINGS = ("linspace", "leading", "trailing")
 
 
@@ -48,13 +50,16 @@ class Betas:
         return cls(c.num_train_timesteps, *ends, *schedule, *further)
 
     def __post_init__(self) -> None:
-        if not 0 < self.snr_shift < math.inf:
-            raise InputError(f"snr_shift_scale must be positive, not {self.snr_shift}")
+        check_positive("snr_shift_scale", self.snr_shift)
+        check_training(self.steps)
+        for name, beta in (("beta_start", self.start), ("beta_end", self.end)):
+            if not is_positive(beta) or beta >= 1:
+                raise InputError(f"{name} must lie between 0 and 1, not {beta!r}")
 
     def values(self) -> Tensor:
         """Betas (T,) in float32."""
         if self.trained is not None:
-            betas = torch.as_tensor(np.asarray(self.trained, dtype=np.float32))
+            betas = self._given()
         elif self.schedule == "linear":
             betas = torch.linspace(self.start, self.end, self.steps, dtype=torch.float32)
         elif self.schedule == "scaled_linear":
@@ -68,14 +73,40 @@ class Betas:
                 f"{self.schedule!r}; other betas go into trained_betas"
             )
         if self.snr_shift != 1:
-            betas = _with_less_signal(betas, self.snr_shift)
+            betas = _with_less_signal(betas, float(self.snr_shift))
         return _without_signal(betas) if self.zero_snr else betas
+
+    def _given(self) -> Tensor:
+        """The trained betas, checked: where no signal is to be left, the last ones may be 1."""
+        try:
+            betas = torch.as_tensor(np.asarray(self.trained, dtype=np.float32))
+        except (TypeError, ValueError, OverflowError):
+            betas = torch.empty(0)
+        inside = (betas > 0) & (betas < 1)
+        if self.zero_snr:
+            inside |= (betas == 1) & (betas.cumsum(0) > betas)
+        if betas.ndim != 1 or not len(betas) or not bool(inside.all()):
+            raise InputError("trained_betas must be a list of numbers between 0 and 1")
+        return betas
 
     def kept(self, betas: Tensor) -> Tensor:
         """alpha^2 (T,): how much of the data's variance is left."""
         kept = torch.cumprod(1.0 - betas, dim=0)
+        if not self.zero_snr and not bool((kept > 0).all()):
+            raise InputError(
+                "the betas leave no signal at the end, where sigma/alpha is infinite: give "
+                "rescale_betas_zero_snr=True, or less noise"
+            )
         # below it levels are out of all proportion, and the entry before the last is among them
         return torch.clamp(kept, min=NO_SIGNAL) if self.zero_snr else kept
+
+
+def check_training(steps: Any) -> None:
+    """Raises InputError unless it is a number of times."""
+    if isinstance(steps, bool) or not isinstance(steps, int) or not 0 < steps <= MOST_TIMES:
+        raise InputError(
+            f"num_train_timesteps is a whole number from 1 to {MOST_TIMES:,}, not {steps!r}"
+        )
 
 
 def _from_kept(schedule: str, steps: int) -> Tensor:
@@ -129,7 +160,10 @@ class TrainedSchedule:
         self.continuous = continuous
         self._log = np.log(self.levels)
         # entries with too much noise for what a caller calls stable
-        usable = int((-self._log >= lambda_min).sum())
+        try:
+            usable = int((-self._log >= float(lambda_min)).sum())
+        except (TypeError, ValueError, OverflowError):
+            raise InputError(f"lambda_min_clipped must be a number, not {lambda_min!r}") from None
         if usable < 1:
             raise InputError(f"lambda_min_clipped = {lambda_min} leaves no level of the schedule")
         self.usable = usable

@@ -16,7 +16,7 @@ def named_rule(
 
     order: of "error_direction", 2 or 3. w_stiff, w_con: of "erk_guid".
     """
-    if not isinstance(guidance, str):
+    if guidance is None or (hasattr(guidance, "bind") and not isinstance(guidance, str)):
         return guidance
     if guidance == "error_direction":
         return ErrorDirection(order)
