@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV ?= .venv
 OUT ?= out
 PYTEST_ARGS ?=
+ARGS ?=
 
 PY := $(VENV)/bin/python
 INSTALL := $(PY) -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 RECIPE := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-flags test-backends test-environments lint types format bench docs clean
+.PHONY: help demo test test-fast test-flags test-backends test-environments lint types format bench fuzz docs clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -80,6 +81,10 @@ bench: $(VENV)/bench.stamp  ## ratios against other solvers, side by side
 	$(PY) benchmarks/image_model.py --out $(OUT)/image_model.md
 	$(PY) benchmarks/diffusers_schedulers.py
 	$(PY) benchmarks/adaptive_sampling.py
+
+# Ctrl-C ends it with the table, too; what failed is kept in out/fuzz, and asked first the next time.
+fuzz: $(VENV)/test.stamp  ## random questions to everything: a minute, or ARGS="--seconds 3600 --jobs 2"
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(PY) -m campaign $(ARGS)
 
 # What pages show is run, so that it takes the environment of the tests, where all of it is.
 docs: $(VENV)/test.stamp  ## the manual, with what its code prints and draws, in docs/_build/html
