@@ -31,6 +31,7 @@ WHY = "checkpoint was given, and backend='kernel' was not"
 RECORDED = (
     "checkpoint: {what} made of recorded steps, which no file keeps; leave checkpoint out, or {way}"
 )
+GRADIENTS = RECORDED.format(what="gradients are", way="solve in torch.no_grad()")
 UNUSABLE = "is a checkpoint of another version; go on with that, or solve from the start"
 APART = ("f", "args", "checkpoint", "every", "progress")  # which are no settings
 EARLY = 0.25  # of the first dt: where f is asked once more, to know it again by

@@ -19,7 +19,7 @@ from stiffguide import (
     scrutiny,
 )
 from stiffguide.algebra.pattern import Pattern
-from stiffguide.checkpoints import RECORDED
+from stiffguide.checkpoints import GRADIENTS
 from stiffguide.errors import UnsupportedError
 from stiffguide.fields import jacobian
 from stiffguide.fields.array_function import ArrayFunction
@@ -160,9 +160,7 @@ def _attempted(r: kernels.Request, run: Run) -> Result:
     spent = scrutiny.check(at, flat, f0, wrapped, given, jac, recorded) if checks else 0
     if (log := r.checkpoint) is not None:
         if recorded:
-            raise UnsupportedError(
-                RECORDED.format(what="gradients are", way="solve in torch.no_grad()")
-            )
+            raise UnsupportedError(GRADIENTS)
         spent = log.begin(spent)
     if checks and recorded and (tangles(span.t1) or problem.events is not None):
         what = "t1 does" if tangles(span.t1) else "moves an event"

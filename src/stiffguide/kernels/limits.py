@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stiffguide.checkpoints import RECORDED
+from stiffguide.checkpoints import GRADIENTS
 from stiffguide.errors import UnsupportedError
 from stiffguide.kernels import hooks, tasks
 from stiffguide.kernels.names import UNBOUNDED
@@ -59,7 +59,7 @@ def refuse_recorded(r: Request) -> None:
     """Raise UnsupportedError where a kernel has no gradient."""
     p, reason = r.problem, ""
     if r.checkpoint is not None:
-        raise UnsupportedError(RECORDED.format(what="gradients are"))
+        raise UnsupportedError(GRADIENTS)
     if r.y0.device.type != "cpu":
         reason = "on a GPU there is none"
     elif p.events is not None or p.stops.shape[1] > 1:
