@@ -20,6 +20,7 @@ from campaign.shrinking import Drawn, shrink
 
 QUESTION = tuple[str, int]
 LONG = 20.0  # CPU seconds of a try that is to end
+HANGS = 15  # tries that may take all of these
 
 
 class Campaign:
@@ -131,6 +132,7 @@ def smaller(worker: Worker, name: str, outcome: Outcome, tries: int) -> Outcome:
         best = found if len(found.choices) <= len(best.choices) else best
         return found.choices
 
+    tries = min(tries, HANGS) if outcome.kind == "hang" else tries
     small = shrink(outcome.choices, still_fails, tries)
     again = worker.ask(name, choices=list(small))
     return again if again.result == "failed" else best

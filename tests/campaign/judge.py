@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 Field = Callable[[float, Array], Array]
 
 ALLOWED = 1e3  # tolerances
-CALLS = 60_000  # of a field, by one reference
+CALLS = 20_000  # of a field, by one reference
 
 
 class Reference:
