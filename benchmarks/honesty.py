@@ -236,6 +236,7 @@ def text(results: Results, traps: Sequence[Trap], drawn: str, each: int) -> str:
     who = list(next(iter(results.values())))
     others = [name for name in who if name.startswith(("scipy", "CVODE"))]
     own = [name for name in who if name not in others]
+    loops, kernels = ([name for name in own if (", kernel" in name) == k] for k in (False, True))
     which = [
         [t.name, name, f"{v.rtol:g}", f"{v.atol:.0e}", f"{v.error:.1e}"]
         for t in traps
@@ -250,7 +251,9 @@ def text(results: Results, traps: Sequence[Trap], drawn: str, each: int) -> str:
         drawn=drawn,
         each=each,
         solves=2 * len(RTOL),
-        by_problem="\n".join(by_problems(results, traps, part) for part in (own, others)),
+        by_problem="\n".join(
+            by_problems(results, traps, part) for part in (loops, kernels + others)
+        ),
         which=page.table(["problem", "ours", "rtol", "atol", "error in tolerances"], which)
         if which
         else "None of ours.",
