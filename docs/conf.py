@@ -20,7 +20,7 @@ from stiffguide.cli.catalogue import method_table  # noqa: E402
 from stiffguide.cli.tables import Table  # noqa: E402
 
 project = "stiffguide"
-author = "the stiffguide authors"
+author = project_copyright = "the stiffguide developers"
 version = release = stiffguide.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_gallery.gen_gallery", "executed"]
 exclude_patterns = ["_build", "_generated"]
