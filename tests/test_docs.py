@@ -15,6 +15,7 @@ import torch
 import torchdiffeq
 from blocks import FENCE, blocks, run
 from click.testing import CliRunner
+from matplotlib import pyplot as plt
 
 import stiffguide as sg
 from stiffguide import methods
@@ -32,6 +33,13 @@ def of(page, language):
 
 
 with_code = [page for page in PAGES if any(of(page, "python"))]
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """Pages leave their figures open, for the manual to show."""
+    yield
+    plt.close("all")
 
 
 @pytest.mark.slow

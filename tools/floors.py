@@ -17,7 +17,7 @@ PUBLIC = "__init__"  # the public names: all floors below, none above
 FLOORS = (
     ("errors", "exports", "foreign", "forward_mode", "inputs", "safekeeping", "tensors"),
     (
-        *("documents", "markup", "ranks", "signatures"),
+        *("documents", "markup", "ranks", "saying", "signatures"),
         *("tables", "tableaux/exact", "tableaux/trees"),
     ),
     ("chunks", "packing", "tableaux/tableau"),

@@ -9,7 +9,6 @@ the clock decides when to write, never what. Factors of sparse matrices are made
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
@@ -20,8 +19,9 @@ from torch import Tensor
 
 from stiffguide import documents, safekeeping, settings
 from stiffguide.algebra.pattern import Pattern
-from stiffguide.errors import InputError, Status, StiffguideWarning, UnsupportedError
+from stiffguide.errors import InputError, Status, UnsupportedError
 from stiffguide.packing import NoData, Packed, fitted
+from stiffguide.saying import warn
 from stiffguide.stepping import live
 from stiffguide.stepping.contracts import Field
 from stiffguide.stepping.live import Live, Problem
@@ -131,7 +131,7 @@ class Checkpoint:
             raise InputError(
                 f"resume: {what}; give what it was, or force=True to go on all the same from {name}"
             )
-        warnings.warn(f"resume: {what}; goes on all the same", StiffguideWarning, stacklevel=2)
+        warn(f"resume: {what}; goes on all the same")
 
     def put(self, like: T) -> T:
         """The place of the loop, as a state of this kind; that itself where the solve begins."""
@@ -198,11 +198,7 @@ class Checkpoint:
             raise InputError(f"checkpoint: {name}: {why}; give another file, or leave it out")
         if not self._warned:
             self._warned = True
-            warnings.warn(
-                f"checkpoint: {name}: {why}; the solve goes on, and the file stays as it was",
-                StiffguideWarning,
-                stacklevel=2,
-            )
+            warn(f"checkpoint: {name}: {why}; the solve goes on, and the file stays as it was")
 
 
 File = str | os.PathLike[str] | Checkpoint

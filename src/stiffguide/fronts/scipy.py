@@ -8,7 +8,6 @@ from __future__ import annotations
 import cmath
 import inspect
 import sys
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
 
@@ -28,6 +27,7 @@ from stiffguide.fronts.ode_solution import OdeSolution, standstill
 from stiffguide.fronts.options import Options
 from stiffguide.inputs import Array, Events, Number, Times
 from stiffguide.kernels import way
+from stiffguide.saying import warn
 from stiffguide.solution import Solution
 from stiffguide.solve import solve
 from stiffguide.stepping.contracts import Controller, Method
@@ -179,7 +179,7 @@ def _settings(
     foreign = [f"`{name}`" for name in options if name not in known]
     if foreign:
         what = "The following arguments have no effect for a chosen solver"
-        warnings.warn(f"{what}: {', '.join(foreign)}.", stacklevel=3)
+        warn(f"{what}: {', '.join(foreign)}.", UserWarning)
     max_step, first_step = options.get("max_step", np.inf), options.get("first_step")
     if max_step <= 0:
         raise InputError("`max_step` must be positive.")
@@ -206,10 +206,10 @@ def _tolerances(options: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[Any
         return given  # the common case, quickly
     rtol, atol = map(_numbers, given)
     if (rtol < SMALLEST_RTOL).any():
-        warnings.warn(
+        warn(
             "At least one element of `rtol` is too small. "
             f"Setting `rtol = np.maximum(rtol, {SMALLEST_RTOL})`.",
-            stacklevel=4,
+            UserWarning,
         )
         rtol = np.maximum(rtol, SMALLEST_RTOL)
     if atol.ndim > 0 and atol.shape != shape:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from stiffguide.errors import Status, StiffguideWarning
+from stiffguide.errors import Status
+from stiffguide.saying import warn
 from stiffguide.tensors import rows, transformed
 
 
@@ -24,8 +24,7 @@ def without_gradient(y: Tensor, status: Tensor, *, batched: bool) -> Tensor:
     failed = ~torch.isin(status, torch.tensor(wanted, device=status.device))
     if not bool(failed.any()):
         return y
-    # from here it is `solve`, then the caller's own line
-    warnings.warn(_sentence(failed, status, batched), StiffguideWarning, stacklevel=7)
+    warn(_sentence(failed, status, batched))
     return _unreached(y, failed)
 
 

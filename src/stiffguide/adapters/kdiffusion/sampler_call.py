@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from stiffguide.adapters.kdiffusion.churn import Churn
 from stiffguide.adapters.kdiffusion.post_cfg import branches
 from stiffguide.adapters.kdiffusion.state_form import StateForm, checked_sigmas, given_sigmas
 from stiffguide.errors import InputError, SolveFailed, UnsupportedError
+from stiffguide.saying import warn
 from stiffguide.stepping.contracts import Guidance
 
 Model = Callable[..., Tensor]  # model(x (B, ...), sigma (B,), **extra_args) -> x0 (B, ...)
@@ -172,4 +172,4 @@ def report(found: Ending) -> None:
         return
     if not bool(found.ok.any()):
         raise SolveFailed(found.message)
-    warnings.warn(found.message, RuntimeWarning, stacklevel=5)
+    warn(found.message, RuntimeWarning)

@@ -18,7 +18,6 @@ from torch.autograd.function import once_differentiable
 from stiffguide.errors import InputError
 from stiffguide.fronts.torchdiffeq.forward import odeint
 from stiffguide.fronts.torchdiffeq.question import question
-from stiffguide.fronts.torchdiffeq.saying import warn
 from stiffguide.fronts.torchdiffeq.schemes import CALLBACKS, scheme
 from stiffguide.fronts.torchdiffeq.solving import Failed, answer, states
 from stiffguide.fronts.torchdiffeq.state import (
@@ -33,6 +32,7 @@ from stiffguide.fronts.torchdiffeq.state import (
     rms,
     shaped,
 )
+from stiffguide.saying import warn
 
 MODES = ("backsolve", "checkpoint", "kernel", "direct")
 LEAST, LONGER = 2_000, 100  # attempts on the way back, and as many times those of the way there

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from stiffguide.fronts.torchdiffeq.forward import odeint
-from stiffguide.fronts.torchdiffeq.saying import warn
 from stiffguide.fronts.torchdiffeq.state import Function, State, like, parts
+from stiffguide.saying import warn
 
 GRAZED = "event_fn came to zero at no speed: its time has no derivative there, gradients are nan"
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from stiffguide.fronts.torchdiffeq.saying import warn
 from stiffguide.fronts.torchdiffeq.schemes import CALLBACKS, Scheme, scheme
 from stiffguide.fronts.torchdiffeq.state import Function, parts, started, tolerance
+from stiffguide.saying import warn
 
 
 class Question(NamedTuple):

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from stiffguide.choices import TUNING
-from stiffguide.fronts.torchdiffeq.saying import warn
 from stiffguide.fronts.torchdiffeq.schemes import Scheme
+from stiffguide.saying import warn
 from stiffguide.stepping.controllers import Integral
 
 MOST = 1_000_000  # attempts between two output times, where nobody says how many

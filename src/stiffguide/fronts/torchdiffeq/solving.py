@@ -14,11 +14,11 @@ from stiffguide.fronts.torchdiffeq import grids, lean, rowwise, settings
 from stiffguide.fronts.torchdiffeq.by_scipy import by_scipy
 from stiffguide.fronts.torchdiffeq.effects import affects
 from stiffguide.fronts.torchdiffeq.question import Question
-from stiffguide.fronts.torchdiffeq.saying import warn
 from stiffguide.fronts.torchdiffeq.schemes import CALLBACKS, SCIPY
 from stiffguide.fronts.torchdiffeq.settings import Options
 from stiffguide.fronts.torchdiffeq.state import field, like, mixed, parts
 from stiffguide.kernels import way
+from stiffguide.saying import warn
 from stiffguide.solution import Solution
 from stiffguide.solve import solve
 

@@ -10,12 +10,12 @@ from stiffguide.errors import StiffguideWarning
 OURS = ("stiffguide", "torch")
 
 
-def warn(message: str) -> None:
+def warn(message: str, category: type[Warning] = StiffguideWarning) -> None:
     """Warn the first caller that is neither of this package nor of torch."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and _ours(str(frame.f_globals.get("__name__", ""))):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, StiffguideWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)
 
 
 def _ours(module: str) -> bool:
