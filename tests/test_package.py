@@ -30,6 +30,10 @@ CITING = (ROOT / "docs" / "citing.md").read_text(encoding="utf-8")
 INSTALLING = (ROOT / "docs" / "installing.md").read_text(encoding="utf-8")
 
 
+# by builds and caches
+MADE = re.compile(r"__pycache__|/_build/|/_generated/|^docs/gallery/|/\.\w+_cache/")
+
+
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The source archive, unpacked."""
@@ -50,11 +54,7 @@ def test_the_archive_has_all_that_the_repository_shows(archive: Path) -> None:
     def files(root: Path, *parts: str) -> set[str]:
         found = (path for part in parts for path in (root / part).rglob("*") if path.is_file())
         names = (path.relative_to(root).as_posix() for path in found)
-        return {
-            n
-            for n in names
-            if not re.search(r"__pycache__|/_build/|/_generated/|^docs/gallery/", n)
-        }
+        return {name for name in names if not MADE.search(name)}
 
     parts = ("src", "tests", "tools", "docs", "examples", "benchmarks", "weights", "comfyui")
     assert files(archive, *parts) == files(ROOT, *parts)
