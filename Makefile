@@ -91,7 +91,7 @@ docs: $(VENV)/test.stamp  ## the manual, with what its code prints and draws, in
 	OMP_NUM_THREADS=1 $(PY) -m sphinx -W --keep-going docs docs/_build/html
 
 .PHONY: gallery
-gallery: $(VENV)/docs.stamp  ## what the manual shows of the scripts that take too long for it
+gallery: $(VENV)/test.stamp  ## what the manual shows of the scripts that take too long for it
 	OMP_NUM_THREADS=1 $(PY) tools/gallery.py
 
 .PHONY: architecture
