@@ -13,6 +13,9 @@ from stiffguide.stepping.live import Problem
 if TYPE_CHECKING:
     from stiffguide.stepping.attempt import Outcome
 
+SHORTEST = 4.0  # spacings of time: steps this short no longer move t
+NEAREST = 64.0  # and this near to where f is not finite, shorter ones only creep along the border
+
 
 def endings(
     p: Problem, out: Outcome, t: Tensor, attempts: Tensor, stopped: Tensor | None
@@ -20,7 +23,7 @@ def endings(
     """What rows can end by, the weightiest last."""
     found = [(attempts >= p.max_attempts, Status.MAX_ATTEMPTS)]
     if p.controller.adaptive:
-        lost = out.dt_next.abs() <= _resolution(t)
+        lost = out.dt_next.abs() <= torch.where(out.sound, SHORTEST, NEAREST) * _spacing(t)
         found += [
             (lost & out.sound, Status.DT_TOO_SMALL),
             (lost & ~out.sound, Status.NON_FINITE),
@@ -40,6 +43,6 @@ def ended(status: Tensor, live: Tensor, found: list[tuple[Tensor, Status]]) -> T
     return status
 
 
-def _resolution(t: Tensor) -> Tensor:
-    """Steps this short no longer move t (B,)."""
-    return torch.clamp(4 * torch.finfo(t.dtype).eps * t.abs(), min=1e-300)
+def _spacing(t: Tensor) -> Tensor:
+    """Of times that can be told apart at t (B,)."""
+    return torch.clamp(torch.finfo(t.dtype).eps * t.abs(), min=2.5e-301)

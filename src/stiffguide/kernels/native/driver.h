@@ -278,7 +278,9 @@ INLINE void attempt(Lanes& s, const Call& c) {
     s.before = sel(judged & ~cut, s.last, s.before);
     s.last = sel(judged & ~cut, now, s.last);
     s.rejected = ~judged | (s.rejected & cut);
-    s.lost = s.live & le(v_abs(next), v_max(4 * EPS * v_abs(s.t), 1e-300));
+    // steps that no longer move t, and those that would creep along the border of where f is finite
+    V least = sel(s.sound, 4 * EPS, 64 * EPS) * v_abs(s.t);
+    s.lost = s.live & le(v_abs(next), v_max(least, 1e-300));
     s.dt = sel(s.reached, dt, next);
     s.done = s.live & (s.reached | s.lost | le(s.until, s.attempts));
 #if DIRECTIONS

@@ -224,7 +224,7 @@ CALLED int attempt(March& s) {
     }
     const bool arrived = accept && last;
     s.dt = arrived ? h : ahead;
-    const double resolution = 4 * 0x1p-52 * ABS(s.t);
+    const double resolution = (sound ? 4 : 64) * 0x1p-52 * ABS(s.t); // as in driver.h
     if (arrived) s.ended = SUCCESS;
     else if (ABS(ahead) <= (resolution > 1e-300 ? resolution : 1e-300))
         s.ended = sound ? DT_TOO_SMALL : NON_FINITE;
