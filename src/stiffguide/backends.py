@@ -19,6 +19,8 @@ def result(
 ) -> Result:
     """What the solve comes to; `why` it is the eager loop's, if it is. Raises WantsArrays."""
     patience = None
+    if r.sensitivities is not None:
+        recorded.refuse(r)
     if way != "eager":
         try:
             found = kernels.solve(r, way)

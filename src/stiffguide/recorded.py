@@ -39,14 +39,18 @@ RUINED = (
 )
 
 
+def refuse(r: kernels.Request) -> None:
+    """Raise UnsupportedError where a solve that has sensitivities is to have gradients, too."""
+    if gradient.wanted(r.problem, r.f, r.args, r.y0, r.t0, r.t1):
+        raise UnsupportedError(GRADIENTS)
+
+
 def solve(
     r: kernels.Request, watch: Progress, why: str, way: kernels.Way, *, checks: bool
 ) -> Result:
     """The solve by the loop, and derivatives of all states that it keeps; raises WantsArrays."""
     asked = r.sensitivities
     assert asked is not None
-    if gradient.wanted(r.problem, r.f, r.args, r.y0, r.t0, r.t1):
-        raise UnsupportedError(GRADIENTS)
     t0 = opened(r.problem, r.t0.detach(), r.y0.detach())
     try:
         with torch.no_grad():

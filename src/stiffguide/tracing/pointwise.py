@@ -47,7 +47,8 @@ def _divide(x: Scalar, y: Scalar, rounding_mode: str | None = None) -> Scalar:
     if rounding_mode == "trunc":
         return (x / y).apply("trunc")
     if rounding_mode == "floor":
-        return ((x - remainder(x, y)) / y).apply("round")
+        whole = ((x - remainder(x, y)) / y).apply("round")
+        return y.differs(0).where(whole, x / y)  # by zero it is infinite, as in torch
     return x / y
 
 
