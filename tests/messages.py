@@ -488,6 +488,7 @@ ENTRIES: dict[str, tuple[str, ...]] = {
         "components: there is no",
         "there is no {} {}; there are",
         "kept one time only",
+        "this solve has no rows",
         'log: give "t"',
         "save: ",
         "load: ",

@@ -314,3 +314,32 @@ def test_missing_matplotlib_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(sg.InputError, match=r"needs matplotlib: pip install 'stiffguide\[plot\]'"):
         made("matrix").plot()
+
+
+# nothing to show ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_an_event_that_has_not_happened_marks_nothing(batched: bool) -> None:
+    y0 = torch.ones(3, 2) if batched else torch.ones(2)
+    x = sg.solve(
+        lambda t, y: -y,
+        y0,
+        0.0,
+        1.0,
+        dense=True,
+        batched=batched,
+        events=lambda t, y: y[..., 0] + 9,
+    )
+    assert not len(x.events[0].t)
+    curves = [line for line in x.plot().lines if line.get_marker() != "x" or len(line.get_xdata())]
+    assert len(curves) >= x.layout.rows * x.layout.features
+    assert parsed(x._repr_html_()) is not None
+
+
+def test_a_batch_of_no_rows_is_shown_as_one_and_not_drawn() -> None:
+    x = sg.solve(lambda t, y: -y, torch.ones(0, 2), 0.0, 1.0, batched=True, dense=True)
+    assert "0 of 0 succeeded" in texts(x._repr_html_())
+    assert "no rows" in texts(x.stats._repr_html_())
+    with pytest.raises(sg.InputError, match="has no rows"):
+        x.plot()

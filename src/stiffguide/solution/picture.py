@@ -36,6 +36,8 @@ def picture(
     """The axes, with a curve for every component of every row."""
     if log not in ("", "t", "y", "ty"):
         raise InputError(f'log: give "t", "y", "ty" or "", not {log!r}')
+    if not x.layout.rows:
+        raise InputError("plot: this solve has no rows")
     places = components_of(components, x.layout, MOST)
     which = rows_of(rows, x.layout, MOST)
     points, curve = saved(x, which, places), dense(x, which, places)

@@ -37,6 +37,8 @@ def _told(stats: Stats) -> list[tuple[str, Any]]:
 def _spread(value: Any) -> str:
     if not isinstance(value, Tensor) or value.numel() == 1:
         return str(value if not isinstance(value, Tensor) else value.item())
+    if not value.numel():
+        return "no rows"
     low, high = int(value.min()), int(value.max())
     if low == high:
         return f"{low} in each row"
@@ -71,6 +73,8 @@ def _shapes(x: Solution[Any]) -> str:
 
 
 def _pictures(x: Solution[Any]) -> str:
+    if not x.layout.rows:
+        return ""
     rows = rows_of(None, x.layout, ROWS)
     shown = list(range(min(COMPONENTS, x.layout.features)))
     found = saved(x, rows, shown)
