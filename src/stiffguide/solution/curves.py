@@ -59,7 +59,7 @@ def dense(x: Solution[Any], rows: Sequence[int], components: Sequence[int]) -> C
 
 def flat(state: Any, layout: Layout, lead: Sequence[int]) -> Tensor:
     """(*lead, F) of a state with these axes before its own, or with as many entries."""
-    leaves = [leaf.detach().cpu() for leaf in tree_leaves(state)]
+    leaves: list[Tensor] = [leaf.detach().cpu() for leaf in tree_leaves(state)]
     if 0 in lead:  # of no rows, or of an event that has not happened
         return leaves[0].new_zeros(*lead, layout.features)
     return torch.cat([leaf.reshape(*lead, -1) for leaf in leaves], -1)
