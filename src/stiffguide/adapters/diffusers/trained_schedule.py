@@ -92,7 +92,7 @@ class Betas:
     def kept(self, betas: Tensor) -> Tensor:
         """alpha^2 (T,): how much of the data's variance is left."""
         kept = torch.cumprod(1.0 - betas, dim=0)
-        if not self.zero_snr and not bool((kept > 0).all()):
+        if not self.zero_snr and not bool(((1 - kept) / kept).isfinite().all()):
             raise InputError(
                 "the betas leave no signal at the end, where sigma/alpha is infinite: give "
                 "rescale_betas_zero_snr=True, or less noise"
